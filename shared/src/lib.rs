@@ -11,9 +11,17 @@
 //! counted as spent until proven otherwise. *Node*: one data-plane process. *Refusal*: an answer we made instead of the
 //! provider.
 
+pub mod access;
+pub mod budget;
+pub mod catalog;
 pub mod error_code;
 pub mod ids;
 pub mod money;
+pub mod provider;
+pub mod rbac;
+pub mod record;
+pub mod routing;
 pub mod secret;
+pub mod snapshot;
 pub mod time;
 pub mod usage;

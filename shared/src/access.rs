@@ -1,0 +1,158 @@
+//! Model allow and deny lists with wildcards.
+//!
+//! Rule: the most specific pattern that matches decides; of two equally specific ones, deny wins. No allow list means
+//! every model; an allow list means nothing else.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// A compiled pair of lists.
+#[derive(Debug, Clone, Default)]
+pub struct ModelAccess {
+    /// Most specific first, deny before allow at the same specificity.
+    rules: Vec<Rule>,
+    has_allow_list: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    pattern: Pattern,
+    is_deny: bool,
+}
+
+/// A model-name pattern: plain text, or text with `*` for any run of characters.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    matcher: Option<GlobMatcher>,
+    literal_chars: usize,
+}
+
+/// Why a pattern cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is not a model pattern: {reason}")]
+pub struct PatternError {
+    pattern: String,
+    reason: String,
+}
+
+/// What the lists say about a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// Allowed, by this pattern or for want of an allow list.
+    Allowed(Option<&'a str>),
+    /// Denied by this pattern.
+    DeniedBy(&'a str),
+    /// Not on the allow list.
+    NotListed,
+}
+
+impl Access<'_> {
+    /// Whether the model may be used.
+    pub fn is_allowed(self) -> bool {
+        matches!(self, Access::Allowed(_))
+    }
+}
+
+impl Pattern {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// When it is empty, over 200 characters, or not a valid pattern.
+    pub fn new(text: &str) -> Result<Self, PatternError> {
+        let error = |reason: &str| PatternError { pattern: text.to_owned(), reason: reason.to_owned() };
+        if text.is_empty() || text.len() > 200 {
+            return Err(error("it must have 1 to 200 characters"));
+        }
+        let matcher = if text.contains('*') {
+            let escaped: String =
+                text.chars().map(|c| if "?[]{}\\!".contains(c) { format!("\\{c}") } else { c.to_string() }).collect();
+            let glob = GlobBuilder::new(&escaped)
+                .literal_separator(false)
+                .backslash_escape(true)
+                .build()
+                .map_err(|source| error(&source.kind().to_string()))?;
+            Some(glob.compile_matcher())
+        } else {
+            None
+        };
+        Ok(Self { text: text.to_owned(), matcher, literal_chars: text.chars().filter(|c| *c != '*').count() })
+    }
+
+    /// The text it was made from.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the pattern is one plain name.
+    pub fn is_exact(&self) -> bool {
+        self.matcher.is_none()
+    }
+
+    /// Whether the name matches.
+    pub fn matches(&self, name: &str) -> bool {
+        self.matcher.as_ref().map_or(self.text == name, |matcher| matcher.is_match(name))
+    }
+
+    /// Orders patterns: exact names first, then by the number of literal characters.
+    pub fn specificity(&self) -> (bool, usize) {
+        (self.is_exact(), self.literal_chars)
+    }
+}
+
+impl ModelAccess {
+    /// Compiles the lists.
+    ///
+    /// # Errors
+    /// The first pattern that cannot be used.
+    pub fn new<'a>(
+        allow: impl IntoIterator<Item = &'a str>,
+        deny: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, PatternError> {
+        let mut rules = Vec::new();
+        for text in allow {
+            rules.push(Rule { pattern: Pattern::new(text)?, is_deny: false });
+        }
+        let has_allow_list = !rules.is_empty();
+        for text in deny {
+            rules.push(Rule { pattern: Pattern::new(text)?, is_deny: true });
+        }
+        rules.sort_by_key(|rule| std::cmp::Reverse((rule.pattern.specificity(), rule.is_deny)));
+        Ok(Self { rules, has_allow_list })
+    }
+
+    /// Says whether a model may be used, and which pattern said so.
+    pub fn check(&self, model: &str) -> Access<'_> {
+        match self.rules.iter().find(|rule| rule.pattern.matches(model)) {
+            Some(rule) if rule.is_deny => Access::DeniedBy(rule.pattern.as_str()),
+            Some(rule) => Access::Allowed(Some(rule.pattern.as_str())),
+            None if self.has_allow_list => Access::NotListed,
+            None => Access::Allowed(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_pattern_decides_and_deny_wins_ties() {
+        let cases: &[(&[&str], &[&str], &str, bool)] = &[
+            (&[], &[], "anything", true),
+            (&["claude-*"], &[], "claude-haiku-4-5", true),
+            (&["claude-*"], &[], "gpt-5", false),
+            (&["claude-*"], &["*-preview"], "claude-x-preview", false),
+            (&["claude-opus-*"], &["claude-*"], "claude-opus-5", true),
+            (&["claude-*"], &["claude-opus-*"], "claude-opus-5", false),
+            (&["gpt-5"], &["gpt-5"], "gpt-5", false),
+            (&["gpt-5"], &["gpt-*"], "gpt-5", true),
+            (&[], &["*"], "gpt-5", false),
+            (&["*"], &[], "org/model:8b", true),
+            (&["a[b]*"], &[], "a[b]c", true),
+        ];
+        for (allow, deny, model, expected) in cases {
+            let lists = ModelAccess::new(allow.iter().copied(), deny.iter().copied()).unwrap();
+            assert_eq!(lists.check(model).is_allowed(), *expected, "{allow:?} {deny:?} {model}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! From a model name to an ordered list of places that can serve it.
+//!
+//! Rule: pure functions over the snapshot; health and latency come in as plain views.
+
+pub mod route;
+pub mod strategy;
+
+pub use route::{Route, RouteTable, Target};
+pub use strategy::Strategy;

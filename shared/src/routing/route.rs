@@ -1,0 +1,187 @@
+//! Rules from model names to backends.
+//!
+//! Rule: the most specific pattern wins, then the written order. Without a single written rule, each backend serves the
+//! model families of its provider; `BACKEND/MODEL` always names a backend directly. A rule none of whose backends
+//! compiled still matches, with no target: the model is unavailable, not somebody else's.
+
+use super::strategy::Strategy;
+use crate::access::Pattern;
+use crate::provider::ProviderKind;
+use std::sync::Arc;
+
+/// A rule.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The pattern that clients' model names are matched with.
+    pub pattern: Pattern,
+    /// How targets are ordered.
+    pub strategy: Strategy,
+    /// Where it is served.
+    pub targets: Vec<Target>,
+    /// Order among rules of equal specificity.
+    pub position: u32,
+}
+
+/// One place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Index into the snapshot's backends.
+    pub backend: usize,
+    /// The backend's name for the model; `None`: the client's.
+    pub upstream_model: Option<Arc<str>>,
+    /// Share under the weighted strategy.
+    pub weight: u32,
+}
+
+/// Every rule, and what stands in for them when there is none.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    /// Most specific first.
+    routes: Vec<Arc<Route>>,
+    /// Name and kind of each backend by index.
+    backends: Vec<(String, ProviderKind)>,
+    has_written_rules: bool,
+}
+
+/// A matched route: the rule, or what the backend's family implies.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// How targets are ordered.
+    pub strategy: Strategy,
+    /// Where it is served; empty: known, but unavailable.
+    pub targets: Vec<Target>,
+}
+
+impl RouteTable {
+    /// Builds the table. `written` counts every rule of the configuration, those that did not compile included.
+    pub fn new(mut routes: Vec<Route>, backends: Vec<(String, ProviderKind)>, written: usize) -> Self {
+        routes.sort_by_key(|route| (std::cmp::Reverse(route.pattern.specificity()), route.position));
+        Self { routes: routes.into_iter().map(Arc::new).collect(), backends, has_written_rules: written > 0 }
+    }
+
+    /// Finds where a model is served; `None`: no such model.
+    pub fn resolve(&self, model: &str) -> Option<Match> {
+        if let Some(route) = self.routes.iter().find(|route| route.pattern.matches(model)) {
+            return Some(Match { strategy: route.strategy, targets: route.targets.clone() });
+        }
+        if self.has_written_rules {
+            return None;
+        }
+        let implied = self.by_prefix(model).or_else(|| self.by_family(model))?;
+        Some(Match { strategy: Strategy::Priority, targets: implied })
+    }
+
+    /// Exact names that rules offer, for listings.
+    pub fn exact_names(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter(|route| route.pattern.is_exact()).map(|route| route.pattern.as_str())
+    }
+
+    /// Patterns with wildcards, for listings.
+    pub fn wildcard_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.routes.iter().map(|route| &route.pattern).filter(|pattern| !pattern.is_exact())
+    }
+
+    /// Whether any rule was written; without one, families are implied.
+    pub fn has_written_rules(&self) -> bool {
+        self.has_written_rules
+    }
+
+    fn by_prefix(&self, model: &str) -> Option<Vec<Target>> {
+        let (name, rest) = model.split_once('/')?;
+        let backend = self.backends.iter().position(|(backend, _)| backend == name)?;
+        (!rest.is_empty()).then(|| vec![Target { backend, upstream_model: Some(rest.into()), weight: 1 }])
+    }
+
+    fn by_family(&self, model: &str) -> Option<Vec<Target>> {
+        let of = |claims: &dyn Fn(ProviderKind) -> bool| -> Vec<Target> {
+            let kinds = self.backends.iter().enumerate();
+            kinds
+                .filter(|(_, (_, kind))| claims(*kind))
+                .map(|(backend, _)| Target { backend, upstream_model: None, weight: 1 })
+                .collect()
+        };
+        let named = of(&|kind| family_prefixes(kind).iter().any(|prefix| model.starts_with(prefix)));
+        if !named.is_empty() {
+            return Some(named);
+        }
+        // Providers with open catalogues serve any other name; the first one is asked.
+        let open = of(&|kind| family_prefixes(kind).is_empty());
+        open.into_iter().next().map(|target| vec![target])
+    }
+}
+
+/// Prefixes of the model names that a provider makes itself; empty: it serves other people's models.
+pub fn family_prefixes(kind: ProviderKind) -> &'static [&'static str] {
+    match kind {
+        ProviderKind::OpenAi => &[
+            "gpt-",
+            "chatgpt-",
+            "o1",
+            "o3",
+            "o4",
+            "text-embedding-",
+            "dall-e-",
+            "tts-",
+            "whisper-",
+            "omni-moderation",
+            "codex-",
+            "computer-use-",
+        ],
+        ProviderKind::Anthropic => &["claude-"],
+        ProviderKind::XAi => &["grok-"],
+        ProviderKind::DeepSeek => &["deepseek-"],
+        ProviderKind::Mistral => {
+            &["mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-"]
+        }
+        ProviderKind::Perplexity => &["sonar"],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(pattern: &str, position: u32, backend: usize) -> Route {
+        let targets = vec![Target { backend, upstream_model: None, weight: 1 }];
+        Route { pattern: Pattern::new(pattern).unwrap(), strategy: Strategy::Priority, targets, position }
+    }
+
+    fn backends() -> Vec<(String, ProviderKind)> {
+        let kinds =
+            [("openai", ProviderKind::OpenAi), ("anthropic", ProviderKind::Anthropic), ("local", ProviderKind::Ollama)];
+        kinds.map(|(name, kind)| (name.to_owned(), kind)).to_vec()
+    }
+
+    fn first(table: &RouteTable, model: &str) -> Option<(usize, Option<String>)> {
+        let target = table.resolve(model)?.targets.into_iter().next()?;
+        Some((target.backend, target.upstream_model.map(|name| name.to_string())))
+    }
+
+    #[test]
+    fn the_most_specific_rule_wins_then_the_written_order() {
+        let table = RouteTable::new(
+            vec![route("*", 0, 0), route("gpt-*", 1, 1), route("gpt-5", 2, 2), route("gpt-?", 3, 0)],
+            backends(),
+            4,
+        );
+        assert_eq!(first(&table, "gpt-5"), Some((2, None)));
+        assert_eq!(first(&table, "gpt-4o"), Some((1, None)));
+        assert_eq!(first(&table, "other"), Some((0, None)));
+    }
+
+    #[test]
+    fn without_rules_families_and_prefixes_name_the_backend() {
+        let table = RouteTable::new(vec![], backends(), 0);
+        assert_eq!(first(&table, "claude-haiku-4-5"), Some((1, None)));
+        assert_eq!(first(&table, "gpt-5-mini"), Some((0, None)));
+        assert_eq!(first(&table, "openai/gpt-5"), Some((0, Some("gpt-5".to_owned()))));
+        assert_eq!(first(&table, "llama3:8b"), Some((2, None)));
+    }
+
+    #[test]
+    fn a_written_rule_ends_the_guessing() {
+        let table = RouteTable::new(vec![], backends(), 1);
+        assert!(table.resolve("gpt-5").is_none());
+    }
+}

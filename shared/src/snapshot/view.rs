@@ -1,0 +1,119 @@
+//! The snapshot: every index a request needs, built once, read without a lock.
+//!
+//! Rule: immutable. A request pins one snapshot and sees one revision from start to end.
+
+use super::compile::Quarantined;
+use super::resource::{Price, Settings};
+use super::set::Digest;
+use crate::access::{ModelAccess, Pattern};
+use crate::budget::Limit;
+use crate::ids::{ApiKeyId, BackendId, TeamId, UserId};
+use crate::provider::ProviderKind;
+use crate::rbac::Grant;
+use crate::routing::RouteTable;
+use crate::secret::Secret;
+use crate::time::UnixMicros;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Keyed hash of an API key's secret.
+pub type KeyHash = [u8; 32];
+
+/// Compiled configuration of one revision.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The revision it was compiled from.
+    pub revision: u64,
+    /// Digest of the resource set.
+    pub digest: Digest,
+    /// Instance-wide settings; `None` while they are missing or quarantined: then nothing can be authenticated.
+    pub settings: Option<Settings>,
+    /// Callers by the hash of their key.
+    pub callers: HashMap<KeyHash, Arc<Caller>>,
+    /// Backends, in their configured order.
+    pub backends: Vec<Arc<Backend>>,
+    /// Budgets, hard and soft; callers point into it.
+    pub budgets: Vec<Arc<Limit>>,
+    /// Rules from model names to backends.
+    pub routes: RouteTable,
+    /// Price overrides.
+    pub prices: Vec<PriceRule>,
+    /// What did not compile.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// A price override with its compiled model pattern.
+#[derive(Debug)]
+pub struct PriceRule {
+    /// Which upstream models it holds for.
+    pub pattern: Pattern,
+    /// The override.
+    pub price: Price,
+}
+
+/// Everything the pipeline needs to know of the owner of a key.
+#[derive(Debug)]
+pub struct Caller {
+    /// The key.
+    pub key_id: ApiKeyId,
+    /// The person, unless it is a team's key.
+    pub user_id: Option<UserId>,
+    /// The team that is charged.
+    pub team_id: Option<TeamId>,
+    /// End of the key's lifetime.
+    pub expires_at: Option<UnixMicros>,
+    /// Whether the key may be used at all.
+    pub standing: Standing,
+    /// Roles that hold for this caller.
+    pub grants: Vec<Grant>,
+    /// The acting team's model lists.
+    pub access: Arc<ModelAccess>,
+    /// Indexes into [`Snapshot::budgets`] of every budget that the caller's requests are charged to, sorted.
+    pub budgets: Arc<[usize]>,
+    /// Whether response headers may name providers.
+    pub sees_providers: bool,
+}
+
+/// Whether a key may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Good,
+    /// Taken back.
+    Revoked,
+    /// Its owner is disabled or gone.
+    OwnerDisabled,
+    /// Something that governs it did not compile.
+    Quarantined(String),
+}
+
+/// A provider account, checked.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its configured name.
+    pub id: BackendId,
+    /// What it speaks and how.
+    pub kind: ProviderKind,
+    /// Base URL without a trailing slash.
+    pub base_url: String,
+    /// Credential.
+    pub api_key: Option<Secret>,
+    /// Limit of connecting, TLS included.
+    pub connect_timeout: Duration,
+    /// Limit until the response head.
+    pub first_byte_timeout: Duration,
+    /// Limit between two chunks.
+    pub idle_timeout: Duration,
+    /// Limit of the whole exchange.
+    pub total_timeout: Duration,
+    /// Most requests at once; `None`: no limit.
+    pub max_in_flight: Option<u32>,
+}
+
+impl Snapshot {
+    /// Looks a caller up by the hash of the presented key.
+    pub fn caller(&self, hash: &KeyHash) -> Option<&Arc<Caller>> {
+        self.callers.get(hash)
+    }
+}
