@@ -1,0 +1,14 @@
+//! The integration tests of the product, one binary: it links once, and every file beside this one is a promise that is
+//! kept by real parts. Upholds: a list of modules and nothing else. Not here: tests of one crate, which live in it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test ends at the first surprise; clippy knows #[test] functions as tests, but not the helpers they call"
+)]
+
+mod support;
+
+mod workspace_rules;
