@@ -1,0 +1,207 @@
+//! What a request asks for, read from its body and headers as a strict provider would.
+//!
+//! Rule: a request that a real provider refuses is refused here too, so that a gateway which garbles one is caught.
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::script::{Script, ScriptError, find_marker, parse_layer};
+
+/// Whose wire format an endpoint speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Dialect {
+    /// OpenAI.
+    OpenAi,
+    /// Anthropic.
+    Anthropic,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Endpoint {
+    /// `POST /v1/chat/completions`.
+    Chat,
+    /// `POST /v1/messages`.
+    Messages,
+    /// `POST /v1/messages/count_tokens`.
+    CountTokens,
+    /// `POST /v1/embeddings`.
+    Embeddings,
+}
+
+impl Endpoint {
+    /// Finds the endpoint by the end of the path, so that any base path works.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let ends = [
+            ("/chat/completions", Self::Chat),
+            ("/messages/count_tokens", Self::CountTokens),
+            ("/messages", Self::Messages),
+            ("/embeddings", Self::Embeddings),
+        ];
+        ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint)
+    }
+
+    /// Returns the dialect of the endpoint.
+    pub(crate) fn dialect(self) -> Dialect {
+        match self {
+            Self::Chat | Self::Embeddings => Dialect::OpenAi,
+            Self::Messages | Self::CountTokens => Dialect::Anthropic,
+        }
+    }
+}
+
+/// A request, as far as the answer depends on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ask {
+    /// The model.
+    pub(crate) model: String,
+    /// Whether a stream is asked for.
+    pub(crate) stream: bool,
+    /// Whether the stream shall carry usage (OpenAI).
+    pub(crate) include_usage: bool,
+    /// The cap on output tokens.
+    pub(crate) output_cap: Option<u64>,
+    /// Bytes of text in the request.
+    pub(crate) text_bytes: u64,
+    /// The inputs of an embedding request.
+    pub(crate) inputs: u64,
+    /// Whether embeddings shall be base64.
+    pub base64: bool,
+    /// The length of each embedding.
+    pub(crate) dimensions: u64,
+}
+
+impl Ask {
+    /// Returns the input tokens this provider counts by default: one per four bytes of text, at least one.
+    pub(crate) fn counted_input(&self) -> u64 {
+        (self.text_bytes / 4).max(1)
+    }
+}
+
+/// Reads the key from the headers.
+pub(crate) fn key_of(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let named = ["x-api-key", "api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    bearer.or(named).map(str::trim).filter(|key| !key.is_empty())
+}
+
+/// Builds the script of a request from the default, the marker in its text and its header.
+///
+/// # Errors
+/// When the marker or the header is no script.
+pub(crate) fn script_of(default: &Value, headers: &HeaderMap, body: &Value) -> Result<Script, ScriptError> {
+    let mut marker = None;
+    visit_texts(body, &mut |text| {
+        if marker.is_none() {
+            marker = find_marker(text);
+        }
+    });
+    let header = headers.get("x-fake-script").and_then(|value| value.to_str().ok()).map(parse_layer);
+    Script::layered(&[Some(default.clone()), marker.transpose()?, header.transpose()?])
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// A fault with status 400 that names the field.
+pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Result<Ask, Fault> {
+    let fields = body.as_object().ok_or_else(|| Fault::invalid("the body is not a JSON object"))?;
+    let model = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
+    let model = model.ok_or_else(|| Fault::invalid("model: a non-empty string is required"))?.to_owned();
+    let mut ask = Ask { model, dimensions: 8, ..Ask::default() };
+    visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
+    ask.stream = optional(body, "stream", Value::as_bool, "a boolean")?.unwrap_or(false);
+    match endpoint {
+        Endpoint::Chat => read_chat(body, &mut ask)?,
+        Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
+        Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
+    }
+    Ok(ask)
+}
+
+fn read_chat(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    require_messages(body)?;
+    let options = body.get("stream_options").filter(|value| !value.is_null());
+    if options.is_some() && !ask.stream {
+        return Err(Fault::invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled."));
+    }
+    ask.include_usage = options.and_then(|value| value.get("include_usage")?.as_bool()).unwrap_or(false);
+    let new = optional(body, "max_completion_tokens", Value::as_u64, "an integer")?;
+    ask.output_cap = new.or(optional(body, "max_tokens", Value::as_u64, "an integer")?);
+    Ok(())
+}
+
+fn read_messages(endpoint: Endpoint, headers: &HeaderMap, body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    if !headers.contains_key("anthropic-version") {
+        return Err(Fault::invalid("anthropic-version: header is required"));
+    }
+    require_messages(body)?;
+    for foreign in ["stream_options", "max_completion_tokens", "n"] {
+        if body.get(foreign).is_some() {
+            return Err(Fault::invalid(format!("{foreign}: Extra inputs are not permitted")));
+        }
+    }
+    ask.output_cap = optional(body, "max_tokens", Value::as_u64, "an integer")?;
+    if endpoint == Endpoint::Messages && ask.output_cap.is_none() {
+        return Err(Fault::invalid("max_tokens: Field required"));
+    }
+    Ok(())
+}
+
+fn read_embeddings(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    ask.inputs = match body.get("input") {
+        Some(Value::String(_)) => 1,
+        Some(Value::Array(items)) if items.first().is_some_and(Value::is_number) => 1,
+        Some(Value::Array(items)) if !items.is_empty() => u64::try_from(items.len()).unwrap_or(1),
+        _ => return Err(Fault::invalid("input: a string or a non-empty array is required")),
+    };
+    ask.base64 = body.get("encoding_format").and_then(Value::as_str) == Some("base64");
+    ask.dimensions = optional(body, "dimensions", Value::as_u64, "an integer")?.unwrap_or(8).clamp(1, 4096);
+    Ok(())
+}
+
+fn require_messages(body: &Value) -> Result<(), Fault> {
+    let messages = body.get("messages").and_then(Value::as_array).filter(|messages| !messages.is_empty());
+    let messages = messages.ok_or_else(|| Fault::invalid("messages: a non-empty array is required"))?;
+    if messages.iter().any(|message| message.get("role").and_then(Value::as_str).is_none()) {
+        return Err(Fault::invalid("messages: every message needs a role"));
+    }
+    Ok(())
+}
+
+fn optional<'a, T>(
+    body: &'a Value,
+    field: &str,
+    read: impl Fn(&'a Value) -> Option<T>,
+    kind: &str,
+) -> Result<Option<T>, Fault> {
+    match body.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => read(value).map(Some).ok_or_else(|| Fault::invalid(format!("{field}: must be {kind}"))),
+    }
+}
+
+/// Visits the texts that a model would read: the strings under `messages`, `system`, `input` and `tools`.
+fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
+    fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
+        match value {
+            Value::String(text) => visit(text),
+            Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    if !matches!(name.as_str(), "role" | "type" | "id" | "tool_call_id" | "tool_use_id") {
+                        walk(field, visit);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    for field in ["messages", "system", "input", "tools"] {
+        if let Some(value) = body.get(field) {
+            walk(value, visit);
+        }
+    }
+}

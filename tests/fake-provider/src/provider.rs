@@ -1,0 +1,208 @@
+//! Answers one request: reads it, opens its line on the bill, plans the answer.
+//!
+//! Rule: the line is opened when the request was read whole and before anything else can fail, so every accepted request
+//! is on the bill. Sockets are not touched here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::ask::{Ask, Dialect, Endpoint, key_of, read, script_of};
+use crate::bill::{Bill, Charge, Entry, State, sha256_hex};
+use crate::fast::FastAnswers;
+use crate::fault::Fault;
+use crate::gates::Gates;
+use crate::plan::{Ending, Plan};
+use crate::price::{Price, Tokens, built_in};
+use crate::script::Script;
+use crate::{anthropic, openai};
+
+/// A planned answer and its open line; `None` resets the connection without a header.
+pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
+
+/// Everything that all connections share.
+pub(crate) struct Provider {
+    pub(crate) bill: Bill,
+    pub(crate) gates: Gates,
+    script: RwLock<Value>,
+    fast: Option<FastAnswers>,
+}
+
+impl Provider {
+    pub(crate) fn new(script: Value, is_fast: bool) -> Self {
+        let fast = is_fast.then(FastAnswers::default);
+        Self { bill: Bill::default(), gates: Gates::default(), script: RwLock::new(script), fast }
+    }
+
+    pub(crate) fn script(&self) -> Value {
+        self.script.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_script(&self, script: Value) {
+        *self.script.write().unwrap_or_else(PoisonError::into_inner) = script;
+        if let Some(fast) = &self.fast {
+            fast.clear();
+        }
+    }
+
+    /// Answers a request whose body was read whole. Dropped while it waits: the client went away.
+    pub(crate) async fn answer(&self, endpoint: Endpoint, parts: &Parts, body: &[u8]) -> Verdict {
+        if let Some(fast) = &self.fast {
+            let answer = fast.answer(endpoint, body, || self.script());
+            let mut charge = Charge::counted(&self.bill);
+            charge.prices(answer.price, answer.plan.tokens);
+            if !answer.delay.is_zero() {
+                tokio::time::sleep(answer.delay).await;
+            }
+            return Some((answer.plan, charge));
+        }
+        let json: Result<Value, _> = serde_json::from_slice(body);
+        let asked = match &json {
+            Ok(json) => read(endpoint, &parts.headers, json),
+            Err(error) => Err(Fault::invalid(format!("We could not parse the JSON body of your request: {error}"))),
+        };
+        let null = Value::Null;
+        let script = script_of(&self.script(), &parts.headers, json.as_ref().unwrap_or(&null));
+        let mut charge = Charge::open(&self.bill, entry(parts, body, asked.as_ref().ok()));
+        let request_id = format!("req_fake_{}", charge.seq());
+        let script = match script {
+            Ok(script) => script,
+            Err(error) => {
+                let plan = Fault::invalid(error.to_string()).plan(endpoint.dialect(), &request_id);
+                return self.finish(endpoint, plan, charge, &Script::default(), &request_id);
+            }
+        };
+        let asked = asked.and_then(|ask| admit(endpoint, &parts.headers, &ask, &script, charge.seq()).map(|()| ask));
+        let plan = asked.map_or_else(
+            |fault| fault.plan(endpoint.dialect(), &request_id),
+            |ask| {
+                let plan = plan_of(endpoint, &ask, &script, charge.seq());
+                if endpoint != Endpoint::CountTokens && plan.status < 400 {
+                    charge.prices(price_of(&ask.model, &script), plan.tokens);
+                }
+                plan
+            },
+        );
+        self.wait(&script).await;
+        if script.reset {
+            charge.prices(None, Tokens::default());
+            charge.close(State::Cut, None);
+            return None;
+        }
+        self.finish(endpoint, plan, charge, &script, &request_id)
+    }
+
+    async fn wait(&self, script: &Script) {
+        if script.delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(script.delay_ms)).await;
+        }
+        if let (Some(gate), 0) = (&script.gate, script.gate_at_chunk) {
+            self.gates.wait(gate).await;
+        }
+        if script.hang {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn finish(&self, endpoint: Endpoint, mut plan: Plan, mut charge: Charge, script: &Script, id: &str) -> Verdict {
+        let name = match endpoint.dialect() {
+            Dialect::OpenAi => "x-request-id",
+            Dialect::Anthropic => "request-id",
+        };
+        let further = script.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in std::iter::once((name, id)).chain(further) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                plan.headers.insert(name, value);
+            }
+        }
+        charge.answers(plan.status);
+        Some((Arc::new(plan), charge))
+    }
+}
+
+/// Plans the answer to an admitted request.
+pub(crate) fn plan_of(endpoint: Endpoint, ask: &Ask, script: &Script, seq: u64) -> Plan {
+    let mut plan = match endpoint {
+        Endpoint::Chat => openai::chat(ask, script, seq),
+        Endpoint::Messages => anthropic::messages(ask, script, seq),
+        Endpoint::CountTokens => anthropic::count_tokens(ask, script),
+        Endpoint::Embeddings => openai::embeddings(ask, script),
+    };
+    if let Some(raw) = &script.raw_body {
+        let headers = std::mem::take(&mut plan.headers);
+        plan = Plan::whole(200, headers, raw.clone()).counting(plan.tokens, None).scripted(script, Bytes::new);
+    }
+    plan.status = script.status.unwrap_or(200);
+    if plan.status >= 400 && plan.ending == Ending::Complete {
+        plan.ending = Ending::Error;
+    }
+    plan
+}
+
+/// Returns the price of a model: the script's, or the built-in one.
+pub(crate) fn price_of(model: &str, script: &Script) -> Option<Price> {
+    script.prices.get(model).copied().or_else(|| built_in(model))
+}
+
+/// Refuses what a provider refuses, and what the script wants refused.
+fn admit(endpoint: Endpoint, headers: &HeaderMap, ask: &Ask, script: &Script, seq: u64) -> Result<(), Fault> {
+    let dialect = endpoint.dialect();
+    match key_of(headers) {
+        None if script.require_auth != Some(false) => return Err(Fault::new(401, "You didn't provide an API key.")),
+        Some(key) if key.starts_with("bad") => return Err(Fault::new(401, "Incorrect API key provided.")),
+        Some(key) if key.ends_with("-broke") => return Err(Fault::out_of_budget(dialect)),
+        _ => {}
+    }
+    let model = &ask.model;
+    if model.starts_with("missing-") {
+        return Err(Fault::new(404, format!("The model `{model}` does not exist or you do not have access to it.")));
+    }
+    if model.starts_with("denied-") {
+        return Err(Fault::new(403, format!("You are not allowed to use the model `{model}`.")));
+    }
+    if script.error_every_nth.is_some_and(|nth| nth > 0 && seq.is_multiple_of(nth)) {
+        return Err(Fault::new(500, "The server had an error while processing your request."));
+    }
+    match script.status {
+        Some(status) if status >= 400 && script.raw_body.is_none() => Err(Fault::scripted(status, script)),
+        _ => Ok(()),
+    }
+}
+
+fn entry(parts: &Parts, body: &[u8], ask: Option<&Ask>) -> Entry {
+    let mut headers = BTreeMap::new();
+    for (name, value) in &parts.headers {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let is_secret = matches!(name.as_str(), "authorization" | "x-api-key" | "api-key");
+        headers.insert(name.to_string(), if is_secret { format!("…{}", last4(&text)) } else { text.into_owned() });
+    }
+    Entry {
+        seq: 0,
+        request_id: headers.get("x-request-id").cloned(),
+        path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        key_last4: key_of(&parts.headers).map(last4),
+        model: ask.map(|ask| ask.model.clone()).unwrap_or_default(),
+        stream: ask.is_some_and(|ask| ask.stream),
+        status: 0,
+        billed_usage: Tokens::default(),
+        reported_usage: None,
+        cost_nano_usd: 0,
+        priced: false,
+        state: State::InFlight,
+        request_sha256: sha256_hex(body),
+        response_sha256: String::new(),
+        request_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
+        response_bytes: 0,
+        headers,
+    }
+}
+
+fn last4(text: &str) -> String {
+    let skip = text.chars().count().saturating_sub(4);
+    text.chars().skip(skip).collect()
+}
