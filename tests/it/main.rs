@@ -11,4 +11,5 @@
 
 mod support;
 
+mod documents;
 mod workspace_rules;
