@@ -1,6 +1,6 @@
 //! Who may do what: roles, actions, and one function that decides.
 //!
-//! Rule: code asks [`decide`]; nothing else compares roles.
+//! Rule: code asks [`fn@decide`]; nothing else compares roles.
 
 pub mod decide;
 pub mod role;

@@ -5,9 +5,10 @@
 
 use super::resource::{self, Resource, ResourceKey, ResourceKind};
 use super::set::ResourceSet;
-use super::view::{Backend, Caller, KeyHash, PriceRule, Snapshot, Standing};
+use super::view::{Backend, Caller, KeyHash, Snapshot, Standing};
 use crate::access::{ModelAccess, Pattern};
 use crate::budget::limit::{BudgetScope, Limit};
+use crate::catalog::{ModelPattern, PriceOverride};
 use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
 use crate::provider::ProviderKind;
 use crate::rbac::{Grant, Role, Scope};
@@ -228,12 +229,12 @@ impl Compiler {
         }
     }
 
-    fn prices(&mut self, set: &ResourceSet) -> Vec<PriceRule> {
+    fn prices(&mut self, set: &ResourceSet) -> Vec<PriceOverride> {
         let mut prices = Vec::new();
         for (key, _, resource) in set.iter() {
             let Resource::Price(price) = resource else { continue };
-            match Pattern::new(&price.model) {
-                Ok(pattern) => prices.push(PriceRule { pattern, price: price.clone() }),
+            match ModelPattern::parse(&price.model) {
+                Ok(pattern) => prices.push(price_override(price, pattern)),
                 Err(error) => self.refuse(key, error),
             }
         }
@@ -309,4 +310,15 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
         total_timeout: limit(backend.total_timeout_ms, 1_800_000),
         max_in_flight: (backend.max_in_flight > 0).then_some(backend.max_in_flight),
     })
+}
+
+fn price_override(price: &resource::Price, pattern: ModelPattern) -> PriceOverride {
+    let mut stated = PriceOverride::new(price.backend_id.as_str(), pattern);
+    stated.input = Some(price.input);
+    stated.output = Some(price.output);
+    stated.cache_read = price.cache_read;
+    stated.cache_write = price.cache_write;
+    stated.cache_write_long = price.cache_write_long;
+    stated.max_output_tokens = price.max_output_tokens;
+    stated
 }

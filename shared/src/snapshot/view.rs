@@ -3,10 +3,11 @@
 //! Rule: immutable. A request pins one snapshot and sees one revision from start to end.
 
 use super::compile::Quarantined;
-use super::resource::{Price, Settings};
+use super::resource::Settings;
 use super::set::Digest;
-use crate::access::{ModelAccess, Pattern};
+use crate::access::ModelAccess;
 use crate::budget::Limit;
+use crate::catalog::PriceOverride;
 use crate::ids::{ApiKeyId, BackendId, TeamId, UserId};
 use crate::provider::ProviderKind;
 use crate::rbac::Grant;
@@ -38,18 +39,9 @@ pub struct Snapshot {
     /// Rules from model names to backends.
     pub routes: RouteTable,
     /// Price overrides.
-    pub prices: Vec<PriceRule>,
+    pub prices: Vec<PriceOverride>,
     /// What did not compile.
     pub quarantined: Vec<Quarantined>,
-}
-
-/// A price override with its compiled model pattern.
-#[derive(Debug)]
-pub struct PriceRule {
-    /// Which upstream models it holds for.
-    pub pattern: Pattern,
-    /// The override.
-    pub price: Price,
 }
 
 /// Everything the pipeline needs to know of the owner of a key.

@@ -1,0 +1,8 @@
+//! Escrow in memory: reserve before, settle after, and the stream that refills it.
+
+pub mod account;
+pub mod escrowing;
+pub mod ledger;
+
+pub use account::{Account, Slot};
+pub use ledger::{Ledger, Reservation};

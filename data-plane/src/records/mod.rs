@@ -1,0 +1,8 @@
+//! The journal of records, and its way to the control plane.
+//!
+//! Rule: no byte goes upstream before its intent is in the journal; every request ends in exactly one record.
+
+pub mod entry;
+pub mod journal;
+pub mod recover;
+pub mod ship;

@@ -1,0 +1,311 @@
+//! Reading journals back: for shipping, and after a process died.
+//!
+//! Rule: what is whole is kept; an intent without its outcome is closed at the worst case, as a new record of the same
+//! incarnation, before anything is shipped. A damaged sealed segment is kept aside and its incarnation is never declared
+//! whole.
+
+use super::entry::{self, Kind, Read};
+use super::journal::{
+    Identity, Journal, JournalError, Position, Segment, SegmentHead, Start, lock_folder, segment_path,
+};
+use crate::settings::JournalSettings;
+use helix_proto::v1;
+use helix_shared::time::Clock;
+use prost::Message;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const READ_BYTES: usize = 256 << 10;
+
+/// Reads the outcomes of a journal in order, as far as it is written.
+#[derive(Debug)]
+pub struct Reader {
+    folder: PathBuf,
+    segment: u64,
+    offset: u64,
+    file: Option<File>,
+    buffer: Vec<u8>,
+}
+
+/// A journal of a process that died, opened to be shipped.
+#[derive(Debug)]
+pub struct OldJournal {
+    /// The journal, every intent closed.
+    pub journal: Journal,
+    /// Whether it is certain that nothing is missing at its end: only then may the incarnation be sealed.
+    pub is_whole: bool,
+    /// How many intents had no outcome.
+    pub closed_intents: usize,
+}
+
+impl Reader {
+    /// Starts at a segment.
+    pub fn new(folder: &Path, first_segment: u64) -> Self {
+        Self { folder: folder.to_owned(), segment: first_segment, offset: 0, file: None, buffer: Vec::new() }
+    }
+
+    /// Returns up to `most` further records with a number above `above_seq`, not reading past `end`.
+    ///
+    /// # Errors
+    /// When a segment cannot be opened or read.
+    pub fn next_batch(&mut self, end: Position, above_seq: u64, most: usize) -> std::io::Result<Vec<v1::UsageRecord>> {
+        let mut records = Vec::new();
+        while records.len() < most {
+            if self.segment > end.segment || (self.segment == end.segment && self.offset >= end.offset) {
+                break;
+            }
+            let limit = if self.segment == end.segment { end.offset } else { u64::MAX };
+            let step = self.read_some(limit, above_seq, most, &mut records)?;
+            if step == 0 {
+                if self.segment == end.segment {
+                    break;
+                }
+                self.segment += 1;
+                self.offset = 0;
+                self.file = None;
+            }
+        }
+        Ok(records)
+    }
+
+    fn read_some(
+        &mut self,
+        limit: u64,
+        above_seq: u64,
+        most: usize,
+        records: &mut Vec<v1::UsageRecord>,
+    ) -> std::io::Result<u64> {
+        if self.file.is_none() {
+            match File::open(segment_path(&self.folder, self.segment)) {
+                Ok(file) => self.file = Some(file),
+                // Acknowledged and deleted already.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(file) = &self.file else { return Ok(0) };
+        let room = usize::try_from(limit.saturating_sub(self.offset)).unwrap_or(READ_BYTES).min(READ_BYTES);
+        self.buffer.resize(room, 0);
+        let got = file.read_at(&mut self.buffer, self.offset)?;
+        let mut bytes = self.buffer.get(..got).unwrap_or_default();
+        let mut step = 0;
+        while records.len() < most {
+            let Read::Entry(entry, length) = entry::read(bytes) else { break };
+            if entry.kind == Kind::Outcome && entry.number > above_seq {
+                match v1::UsageRecord::decode(entry.payload) {
+                    Ok(record) => records.push(record),
+                    Err(error) => tracing::error!(%error, seq = entry.number, "a journal entry cannot be decoded"),
+                }
+            }
+            bytes = bytes.get(length..).unwrap_or_default();
+            step += u64::try_from(length).unwrap_or(0);
+        }
+        self.offset += step;
+        Ok(step)
+    }
+}
+
+/// Opens every journal under `root` that no living process holds. Intents without outcome are closed at the worst case.
+///
+/// # Errors
+/// When the folder cannot be listed. A single journal that cannot be opened is left alone and reported in the log.
+pub fn old_journals(
+    root: &Path,
+    own_incarnation: &str,
+    boot_id: &str,
+    settings: JournalSettings,
+    clock: &Arc<dyn Clock>,
+) -> std::io::Result<Vec<OldJournal>> {
+    let mut journals = Vec::new();
+    let folders = match std::fs::read_dir(root) {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(journals),
+        Err(error) => return Err(error),
+    };
+    for folder in folders {
+        let folder = folder?.path();
+        if !folder.is_dir() || folder.file_name().is_some_and(|name| name == own_incarnation) {
+            continue;
+        }
+        match reopen(&folder, boot_id, settings, clock) {
+            Ok(Some(journal)) => journals.push(journal),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, folder = %folder.display(), "an old journal cannot be opened; it is left as it is");
+            }
+        }
+    }
+    Ok(journals)
+}
+
+#[derive(Debug, Default)]
+struct Scan {
+    head: Option<SegmentHead>,
+    next_seq: u64,
+    next_intent: u64,
+    open: BTreeMap<u64, v1::Intent>,
+    segments: BTreeMap<u64, Segment>,
+    is_damaged: bool,
+}
+
+fn reopen(
+    folder: &Path,
+    boot_id: &str,
+    settings: JournalSettings,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<OldJournal>, JournalError> {
+    let Some(lock) = lock_folder(folder)? else { return Ok(None) };
+    let write_error = |source| JournalError::Write { path: folder.to_owned(), source };
+    let numbers = segment_numbers(folder).map_err(write_error)?;
+    let mut scan = Scan { next_seq: 1, next_intent: 1, ..Scan::default() };
+    for (index, number) in numbers.iter().enumerate() {
+        let is_last = index + 1 == numbers.len();
+        scan_segment(folder, *number, is_last, &mut scan).map_err(write_error)?;
+    }
+    let Some(head) = scan.head.clone() else {
+        // The process died before its first entry: there is nothing to tell.
+        std::fs::remove_dir_all(folder).map_err(write_error)?;
+        return Ok(None);
+    };
+    let is_whole = !scan.is_damaged && (head.identity.boot_id == boot_id || head.identity.is_strict);
+    let start = Start { next_seq: scan.next_seq, next_intent: scan.next_intent, segments: scan.segments };
+    let journal = Journal::start(folder.to_owned(), lock, head.identity, settings, Arc::clone(clock), start)?;
+    let closed_intents = scan.open.len();
+    for intent in scan.open.into_values() {
+        journal.outcome(&[], worst_case_record(intent, clock.now().get()));
+    }
+    // Closing intents by hand does not go through tokens: every segment is free to go once it is acknowledged.
+    journal.sync();
+    Ok(Some(OldJournal { journal, is_whole, closed_intents }))
+}
+
+fn segment_numbers(folder: &Path) -> std::io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for file in std::fs::read_dir(folder)? {
+        let name = file?.file_name();
+        let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn scan_segment(folder: &Path, number: u64, is_last: bool, scan: &mut Scan) -> std::io::Result<()> {
+    let path = segment_path(folder, number);
+    let bytes = std::fs::read(&path)?;
+    let mut rest = bytes.as_slice();
+    let mut state = Segment { bytes: u64::try_from(bytes.len()).unwrap_or(0), ..Segment::default() };
+    loop {
+        match entry::read(rest) {
+            Read::Entry(entry, length) => {
+                scan.take(&entry, &mut state);
+                rest = rest.get(length..).unwrap_or_default();
+            }
+            Read::End => break,
+            // The process died while writing: the entry never counted.
+            Read::Partial | Read::Damaged if is_last => break,
+            Read::Partial | Read::Damaged => {
+                let aside = path.with_extension("quarantined");
+                tracing::error!(path = %path.display(), aside = %aside.display(), "a sealed journal segment is damaged; a copy is kept and the incarnation will not be sealed");
+                std::fs::copy(&path, aside)?;
+                scan.is_damaged = true;
+                break;
+            }
+        }
+    }
+    scan.segments.insert(number, state);
+    Ok(())
+}
+
+impl Scan {
+    fn take(&mut self, entry: &entry::Entry<'_>, state: &mut Segment) {
+        match entry.kind {
+            Kind::Header => {
+                if let Ok(head) = serde_json::from_slice::<SegmentHead>(entry.payload) {
+                    self.next_seq = self.next_seq.max(head.next_seq);
+                    self.next_intent = self.next_intent.max(head.next_intent);
+                    self.head = Some(head);
+                }
+            }
+            Kind::Intent => {
+                self.next_intent = self.next_intent.max(entry.number + 1);
+                if let Ok(intent) = v1::Intent::decode(entry.payload) {
+                    self.open.insert(entry.number, intent);
+                }
+            }
+            Kind::Outcome => {
+                self.next_seq = self.next_seq.max(entry.number + 1);
+                state.last_seq = entry.number;
+                if let Ok(record) = v1::UsageRecord::decode(entry.payload) {
+                    for attempt in &record.attempts {
+                        self.open.remove(&attempt.intent);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The record of a request whose process died: booked at what was reserved, since nobody can know less.
+fn worst_case_record(intent: v1::Intent, now_us: i64) -> v1::UsageRecord {
+    let basis = i32::from(v1::CostBasis::Unknown);
+    let attempt = v1::Attempt {
+        intent: intent.intent,
+        backend_id: intent.backend_id.clone(),
+        upstream_model: intent.upstream_model,
+        error: "process_died".to_owned(),
+        cost_nano_usd: intent.reserved_nano_usd,
+        basis,
+        ..v1::Attempt::default()
+    };
+    let decision = v1::Decision {
+        kind: v1::decision::Kind::Failed.into(),
+        stage: "model".to_owned(),
+        code: "process_died".to_owned(),
+    };
+    v1::UsageRecord {
+        seq: 0,
+        request_id: intent.request_id,
+        config_revision: intent.config_revision,
+        actor: intent.actor,
+        decision: Some(decision),
+        dialect: intent.dialect,
+        requested_model: intent.requested_model,
+        backend_id: intent.backend_id,
+        streaming: intent.streaming,
+        attempts: vec![attempt],
+        tokens: Some(v1::Tokens::default()),
+        cost_nano_usd: intent.reserved_nano_usd,
+        basis,
+        charged: intent.charged,
+        timing: Some(v1::Timing {
+            started_at_us: intent.started_at_us,
+            first_byte_us: 0,
+            total_us: u64::try_from(now_us - intent.started_at_us).unwrap_or(0),
+        }),
+        ..v1::UsageRecord::default()
+    }
+}
+
+/// The machine's boot, from the kernel; empty where there is none, which never counts as the same boot.
+pub fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let text = text.trim();
+    if text.is_empty() { format!("unknown-{}", uuid::Uuid::now_v7()) } else { text.to_owned() }
+}
+
+/// Identity of a new incarnation.
+pub fn new_identity(node_id: &str, is_strict: bool) -> Identity {
+    Identity {
+        node_id: node_id.to_owned(),
+        incarnation: uuid::Uuid::now_v7().simple().to_string(),
+        boot_id: boot_id(),
+        is_strict,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! What survives the death of a process, and in which order it is told.
+
+use super::*;
+use helix_shared::time::SystemClock;
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
+fn small() -> JournalSettings {
+    JournalSettings { segment_bytes: 16 << 10, max_bytes: 1 << 20, ..JournalSettings::default() }
+}
+
+fn record(intents: &[u64], cost: i64) -> v1::UsageRecord {
+    let attempts = intents.iter().map(|intent| v1::Attempt { intent: *intent, ..v1::Attempt::default() }).collect();
+    v1::UsageRecord { attempts, cost_nano_usd: cost, ..v1::UsageRecord::default() }
+}
+
+fn intent(reserved: i64) -> v1::Intent {
+    v1::Intent { reserved_nano_usd: reserved, request_id: "r".repeat(100), ..v1::Intent::default() }
+}
+
+fn all_records(journal: &Journal) -> Vec<v1::UsageRecord> {
+    Reader::new(journal.folder(), journal.first_segment()).next_batch(journal.position(), 0, usize::MAX).unwrap()
+}
+
+fn create(root: &Path) -> Journal {
+    Journal::create(root, new_identity("n1", false), small(), clock()).unwrap()
+}
+
+#[test]
+fn an_intent_without_outcome_is_closed_at_what_was_reserved() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    let mut open = Vec::new();
+    for reserved in 1..=100 {
+        let token = journal.intent(&mut intent(reserved)).unwrap();
+        if reserved % 10 == 0 {
+            open.push(reserved);
+        } else {
+            journal.outcome(&[token], record(&[u64::try_from(reserved).unwrap()], 1));
+        }
+    }
+    journal.outcome(&[], record(&[], 0));
+    drop(journal);
+
+    let old = old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap();
+    assert!(old.is_whole);
+    assert_eq!(old.closed_intents, 10);
+    let records = all_records(&old.journal);
+    assert_eq!(records.iter().map(|r| r.seq).collect::<Vec<_>>(), (1..=101).collect::<Vec<_>>(), "no hole");
+    let closed: Vec<i64> =
+        records.iter().filter(|r| r.basis == i32::from(v1::CostBasis::Unknown)).map(|r| r.cost_nano_usd).collect();
+    assert_eq!(closed, open);
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_never_read() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    for _ in 0..3 {
+        journal.outcome(&[], record(&[], 7));
+    }
+    let (path, end) = (segment_path(journal.folder(), 1), journal.position().offset);
+    drop(journal);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0xff; 5], end - 5).unwrap();
+    let old = old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap();
+    assert_eq!(all_records(&old.journal).len(), 2);
+}
+
+#[test]
+fn another_boot_or_a_damaged_sealed_segment_is_not_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    for _ in 0..400 {
+        journal.outcome(&[], record(&[], 7));
+    }
+    let first = segment_path(journal.folder(), 1);
+    drop(journal);
+    let old = old_journals(root.path(), "other", "another boot", small(), &clock()).unwrap().pop().unwrap();
+    assert!(!old.is_whole);
+    drop(old);
+    let file = std::fs::OpenOptions::new().write(true).open(&first).unwrap();
+    file.write_all_at(&[0xff; 5], 4000).unwrap();
+    let old = old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap();
+    assert!(!old.is_whole);
+}
+
+#[test]
+fn a_living_process_keeps_its_journal() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    assert!(old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().is_empty());
+    drop(journal);
+}
+
+#[test]
+fn a_full_journal_refuses_intents_and_still_takes_outcomes() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = JournalSettings { segment_bytes: 64 << 10, max_bytes: 128 << 10, ..JournalSettings::default() };
+    let journal = Journal::create(root.path(), new_identity("n1", false), settings, clock()).unwrap();
+    let mut tokens = Vec::new();
+    let refused = loop {
+        match journal.intent(&mut intent(5)) {
+            Ok(token) => tokens.push(token),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, JournalError::Full { .. }), "{refused}");
+    let admitted = tokens.len();
+    assert!(admitted > 5);
+    for token in tokens {
+        let number = token.intent;
+        journal.outcome(&[token], record(&[number], 5));
+    }
+    assert!(!journal.has_failed());
+    assert_eq!(all_records(&journal).len(), admitted);
+}
+
+#[test]
+fn acknowledged_segments_are_deleted_and_reading_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    let mut reader = Reader::new(journal.folder(), 1);
+    let mut seen = 0;
+    for _ in 0..20 {
+        for _ in 0..50 {
+            journal.outcome(&[], record(&[], 7));
+        }
+        let batch = reader.next_batch(journal.position(), seen, 500).unwrap();
+        assert_eq!(batch.first().map(|r| r.seq), Some(seen + 1));
+        seen += u64::try_from(batch.len()).unwrap();
+        journal.acknowledge(seen);
+    }
+    assert_eq!(seen, 1000);
+    assert!(std::fs::read_dir(journal.folder()).unwrap().count() <= 3, "lock, current and at most one more");
+}
+
+#[tokio::test]
+async fn strict_mode_waits_for_the_disk() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = JournalSettings { is_strict: true, ..small() };
+    let journal = Journal::create(root.path(), new_identity("n1", true), settings, clock()).unwrap();
+    let token = journal.intent(&mut intent(5)).unwrap();
+    let waiting = journal.durable(&token);
+    tokio::pin!(waiting);
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    journal.sync();
+    assert!(waiting.await.is_ok());
+}

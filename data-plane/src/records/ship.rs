@@ -1,0 +1,163 @@
+//! The `Report` stream: records to the control plane, at least once.
+//!
+//! Rule: a record leaves the journal only after the control plane said it is committed. A lost answer means sending again;
+//! the receiver counts nothing twice.
+
+use super::journal::Journal;
+use super::recover::{OldJournal, Reader};
+use crate::budget::escrowing::Escrow;
+use crate::link::Link;
+use futures_util::StreamExt;
+use helix_proto::v1;
+use helix_proto::v1::usage_ingest_client::UsageIngestClient;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const BATCH_RECORDS: usize = 500;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ships the journal of this process until shutdown, then what is left.
+pub async fn ship_own(journal: Arc<Journal>, link: Link, drained: tokio_util::sync::CancellationToken) {
+    let mut shipper = Shipper::new(&journal);
+    let mut backoff = link.backoff();
+    loop {
+        let started = tokio::time::Instant::now();
+        let is_last = drained.is_cancelled();
+        match shipper.run(&journal, &link, Until::Token(&drained)).await {
+            Ok(()) => return,
+            Err(status) if is_last => {
+                tracing::warn!(%status, "records are left in the journal; the next start ships them");
+                return;
+            }
+            Err(status) => tracing::debug!(%status, "the record stream ended; it will be opened again"),
+        }
+        backoff.note_connection(started.elapsed());
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_pause()) => {}
+            () = drained.cancelled() => {}
+        }
+    }
+}
+
+/// Ships the journals of processes that died, seals their incarnations and deletes them.
+pub async fn ship_old(journals: Vec<OldJournal>, link: Link, escrow: Escrow) {
+    for old in journals {
+        let incarnation = old.journal.identity().incarnation.clone();
+        tracing::info!(
+            incarnation,
+            open_intents = old.closed_intents,
+            is_whole = old.is_whole,
+            "shipping the journal of an earlier process"
+        );
+        let mut shipper = Shipper::new(&old.journal);
+        let mut backoff = link.backoff();
+        loop {
+            match shipper.run(&old.journal, &link, Until::Shipped).await {
+                Ok(()) => break,
+                Err(status) => tracing::debug!(%status, incarnation, "an earlier journal could not be shipped yet"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+                () = link.stopped() => return,
+            }
+        }
+        if old.is_whole {
+            escrow.close(&incarnation).await;
+        } else {
+            tracing::warn!(incarnation, "the earlier journal may lack its end; its escrow stays counted as spent");
+        }
+        old.journal.discard();
+    }
+}
+
+enum Until<'a> {
+    /// Everything there is.
+    Shipped,
+    /// Everything there is once the token is cancelled.
+    Token(&'a tokio_util::sync::CancellationToken),
+}
+
+struct Shipper {
+    reader: Reader,
+    acknowledged: u64,
+}
+
+impl Shipper {
+    fn new(journal: &Journal) -> Self {
+        Self { reader: Reader::new(journal.folder(), journal.first_segment()), acknowledged: 0 }
+    }
+
+    async fn run(&mut self, journal: &Journal, link: &Link, until: Until<'_>) -> Result<(), tonic::Status> {
+        // A new stream starts at what is not acknowledged, whatever was sent before.
+        self.reader = Reader::new(journal.folder(), journal.first_segment());
+        let (batches, receiver) = mpsc::channel::<v1::UsageBatch>(1);
+        let mut client = UsageIngestClient::with_interceptor(link.channel(), link.credentials());
+        let incarnation = journal.identity().incarnation.clone();
+        let mut acks = None;
+        let mut receiver = Some(receiver);
+        let mut sent = self.acknowledged;
+        loop {
+            let records = self.next_records(journal, sent)?;
+            if records.is_empty() {
+                let is_over = match until {
+                    Until::Shipped => true,
+                    Until::Token(token) => token.is_cancelled(),
+                };
+                if is_over && self.acknowledged + 1 >= journal.next_seq() {
+                    return Ok(());
+                }
+                match &until {
+                    Until::Token(token) if !token.is_cancelled() => {
+                        tokio::select! {
+                            () = tokio::time::sleep(LOOK_EVERY) => {}
+                            () = token.cancelled() => {}
+                        }
+                    }
+                    Until::Token(_) | Until::Shipped => tokio::time::sleep(LOOK_EVERY).await,
+                }
+                continue;
+            }
+            sent = records.last().map_or(sent, |record| record.seq);
+            let batch = v1::UsageBatch { node: Some(link.node()), incarnation: incarnation.clone(), records };
+            if batches.send(batch).await.is_err() {
+                return Err(tonic::Status::unavailable("the record stream is closed"));
+            }
+            if let Some(receiver) = receiver.take() {
+                let outbound = tokio_stream::wrappers::ReceiverStream::new(receiver);
+                acks = Some(client.report(outbound).await?.into_inner());
+            }
+            let Some(acks) = &mut acks else { return Err(tonic::Status::internal("no answer stream")) };
+            while self.acknowledged < sent {
+                let ack = tokio::time::timeout(ACK_TIMEOUT, acks.next())
+                    .await
+                    .map_err(|_| tonic::Status::deadline_exceeded("no acknowledgement in time"))?
+                    .ok_or_else(|| tonic::Status::unavailable("the control plane ended the stream"))??;
+                if ack.incarnation != incarnation {
+                    continue;
+                }
+                for seq in &ack.rejected_seqs {
+                    tracing::error!(seq, "the control plane parked a record as malformed");
+                }
+                if ack.through_seq < sent && ack.through_seq <= self.acknowledged {
+                    return Err(tonic::Status::data_loss(format!("records after {} did not arrive", ack.through_seq)));
+                }
+                self.acknowledged = self.acknowledged.max(ack.through_seq);
+                journal.acknowledge(self.acknowledged);
+                tokio::time::sleep(Duration::from_millis(u64::from(ack.pause_ms))).await;
+            }
+        }
+    }
+
+    fn next_records(&mut self, journal: &Journal, above: u64) -> Result<Vec<v1::UsageRecord>, tonic::Status> {
+        let unreadable =
+            |error: std::io::Error| tonic::Status::internal(format!("the journal cannot be read: {error}"));
+        let mut records = self.reader.next_batch(journal.position(), above, BATCH_RECORDS).map_err(unreadable)?;
+        if records.is_empty() {
+            records = journal.unwritten();
+            records.retain(|record| record.seq > above);
+        }
+        Ok(records)
+    }
+}

@@ -1,0 +1,55 @@
+//! What a data plane needs to know to start. Plain values: reading files and environment is the binary's business.
+
+use helix_shared::ids::NodeId;
+use helix_shared::secret::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of one data-plane process.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where metrics and health are read; `None`: nowhere.
+    pub ops_listen: Option<SocketAddr>,
+    /// Who we are, across restarts.
+    pub node_id: NodeId,
+    /// Zone, for people.
+    pub zone: String,
+    /// Proves to the control plane that we belong; `None` inside one process.
+    pub join_token: Option<Secret>,
+    /// Folder of the journal and the last good configuration.
+    pub data_dir: PathBuf,
+    /// Key that seals the last good configuration on disk; `None`: it is not written.
+    pub state_key: Option<Secret>,
+    /// The journal.
+    pub journal: JournalSettings,
+    /// Most requests at once; more are refused at once with 503.
+    pub max_in_flight: usize,
+    /// Limit of reading a request's body.
+    pub body_timeout: Duration,
+    /// Version of the binary.
+    pub version: &'static str,
+    /// How long requests in flight may go on after shutdown began.
+    pub drain: Duration,
+}
+
+/// Settings of the journal.
+#[derive(Debug, Clone, Copy)]
+pub struct JournalSettings {
+    /// Wait for the disk before the first upstream byte.
+    pub is_strict: bool,
+    /// Most bytes kept; more refuses requests.
+    pub max_bytes: u64,
+    /// Bytes per segment file.
+    pub segment_bytes: u64,
+    /// How often written bytes are forced to disk when nobody waits for it.
+    pub sync_interval: Duration,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self { is_strict: false, max_bytes: 8 << 30, segment_bytes: 32 << 20, sync_interval: Duration::from_millis(20) }
+    }
+}
