@@ -1,0 +1,269 @@
+//! What a value must be beyond its type, checked where it is read.
+//!
+//! Rule: a check looks at one value or one struct and reports at its place; what compares several parts of the
+//! configuration is in `review`.
+
+#![expect(clippy::ptr_arg, reason = "a check takes the type of its setting, which owns its text or list")]
+
+use super::decoder::{Decoder, Noun};
+use super::kinds::{KeyNeed, ProviderKind};
+use super::node::{Entry, Node, Source, Value};
+use super::scalars::Email;
+use super::setting::Scalar;
+use super::settings::{Key, ModelRoute, Provider, Sessions, Team};
+use super::special::{Scope, Unserved};
+use super::suggest::closest;
+use super::words::Strategy;
+use helix_shared::secret::Secret;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Headers the gateway sets itself.
+const OWN_HEADERS: [&str; 9] = [
+    "authorization",
+    "x-api-key",
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "accept-encoding",
+    "te",
+];
+
+pub(super) fn version(version: &u32, node: &Node, decoder: &mut Decoder<'_>) {
+    if *version != 1 {
+        let message = format!("`version`: {version} is not known, this gateway reads version 1");
+        decoder.error("E0104", &node.source, message);
+    }
+}
+
+pub(super) fn between<const MIN: u32, const MAX: u32>(value: &u32, node: &Node, decoder: &mut Decoder<'_>) {
+    if !(MIN..=MAX).contains(value) {
+        let message = format!("`{}`: {value} is not between {MIN} and {MAX}", decoder.path());
+        decoder.error("E0104", &node.source, message);
+    }
+}
+
+pub(super) fn some_time(value: &Duration, node: &Node, decoder: &mut Decoder<'_>) {
+    if value.is_zero() {
+        let message = format!("`{}` must be longer than zero", decoder.path());
+        decoder.error("E0104", &node.source, message);
+    }
+}
+
+pub(super) fn timezone(name: &String, node: &Node, decoder: &mut Decoder<'_>) {
+    if jiff::tz::TimeZone::get(name).is_ok() {
+        return;
+    }
+    let names: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
+    let near = closest(name, names.iter().map(String::as_str)).map(str::to_owned);
+    let message = format!("`{}`: `{name}` is not a time zone", decoder.path());
+    let finding = decoder.error("E0103", &node.source, message);
+    match near {
+        Some(near) => finding.label(format!("did you mean `{near}`?")),
+        None => finding.help("use an IANA name such as UTC or Europe/Berlin"),
+    };
+}
+
+/// Adds the usual address of the kind where the file gives none.
+pub(super) fn with_base_url(node: &Node) -> Cow<'_, Node> {
+    let Value::Map(entries) = &node.value else { return Cow::Borrowed(node) };
+    if node.get("base_url").is_some_and(|node| !matches!(node.value, Value::Null)) {
+        return Cow::Borrowed(node);
+    }
+    let kind = match node.get("kind").map(|node| &node.value) {
+        Some(Value::Scalar(kind)) => <ProviderKind as Scalar>::parse(kind).ok(),
+        _ => None,
+    };
+    // Where the kind itself is wrong or not served, a second message about the address would only distract.
+    let url = match kind {
+        Some(kind) if kind.is_served() => kind.default_base_url(),
+        _ => Some("https://unserved.invalid"),
+    };
+    let Some(url) = url else { return Cow::Borrowed(node) };
+    let mut entries: Vec<Entry> = entries.iter().filter(|entry| entry.key != "base_url").cloned().collect();
+    entries.push(Entry { key: "base_url".to_owned(), key_source: Source::Default, node: Node::built_in(url) });
+    Cow::Owned(Node { value: Value::Map(entries), source: node.source.clone() })
+}
+
+/// A backend may be written as the name of its provider.
+pub(super) fn backend_from_name(node: &Node) -> Cow<'_, Node> {
+    if !matches!(node.value, Value::Scalar(_)) {
+        return Cow::Borrowed(node);
+    }
+    let entry = Entry { key: "provider".to_owned(), key_source: node.source.clone(), node: node.clone() };
+    Cow::Owned(Node { value: Value::Map(vec![entry]), source: node.source.clone() })
+}
+
+pub(super) fn provider(provider: &Provider, node: &Node, decoder: &mut Decoder<'_>) {
+    let path = decoder.path().to_owned();
+    let kind = provider.kind;
+    if !kind.is_served() {
+        let source = decoder.source_of(&format!("{path}.kind"));
+        let message = format!("kind `{}` is known but this version cannot serve it yet", kind.as_str());
+        decoder.error("E0301", &source, message).help("remove the provider and what uses it");
+        return;
+    }
+    let has_usual_address = kind
+        .default_base_url()
+        .is_some_and(|usual| url::Url::parse(usual).is_ok_and(|usual| usual.host() == provider.base_url.host()));
+    // A key that is there but misspelt or wrong has its own message.
+    let wants_key = match &node.value {
+        Value::Map(entries) => entries.iter().any(|entry| closest(&entry.key, ["api_key"]).is_some()),
+        Value::Null | Value::Scalar(_) | Value::List(_) => false,
+    };
+    if kind.key_need() == KeyNeed::Required && has_usual_address && provider.api_key.is_none() && !wants_key {
+        let message = format!("provider `{}` needs an `api_key`", path.trim_start_matches("providers."));
+        decoder.error("E0102", &node.source, message).help("add api_key: \"${VARIABLE}\" or \"${file:/path}\"");
+    }
+    for (key, is_set) in [("region", provider.region.is_some()), ("api_version", provider.api_version.is_some())] {
+        if is_set {
+            let key_path = format!("{path}.{key}");
+            let source = decoder.source_of(&key_path);
+            let message = format!("`{key_path}` has no effect on kind `{}`", kind.as_str());
+            decoder.findings.error("W0403", &key_path, &source, message);
+        }
+    }
+}
+
+pub(super) fn header_names(headers: &BTreeMap<String, Secret>, node: &Node, decoder: &mut Decoder<'_>) {
+    for name in headers.keys() {
+        let is_token =
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&b));
+        let problem = if !is_token {
+            "is not the name of a header"
+        } else if OWN_HEADERS.contains(&name.to_lowercase().as_str()) {
+            "is set by the gateway itself"
+        } else {
+            continue;
+        };
+        let source = key_source(node, name);
+        let message = format!("`{}`: `{name}` {problem}", decoder.path());
+        decoder.error("E0103", &source, message);
+    }
+}
+
+fn key_source(node: &Node, name: &str) -> Source {
+    match &node.value {
+        Value::Map(entries) => {
+            entries.iter().find(|entry| entry.key == name).map_or(&node.source, |entry| &entry.key_source).clone()
+        }
+        Value::Null | Value::Scalar(_) | Value::List(_) => node.source.clone(),
+    }
+}
+
+/// Defines every name of a map, also of entries that could not be read: what uses them is not at fault.
+fn define_names<'a>(noun: Noun, read: impl Iterator<Item = &'a String>, node: &'a Node, decoder: &mut Decoder<'_>) {
+    let written: Vec<&String> = match &node.value {
+        Value::Map(entries) => entries.iter().map(|entry| &entry.key).collect(),
+        Value::Null | Value::Scalar(_) | Value::List(_) => read.collect(),
+    };
+    for name in written {
+        let source = key_source(node, name);
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.len() <= 64
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if !is_name {
+            let message = format!(
+                "`{name}` is not a name: at most 64 letters, digits, `.`, `_` and `-`, a letter or digit first"
+            );
+            decoder.error("E0103", &source, message);
+        }
+        decoder.define(noun, name, &source);
+    }
+}
+
+pub(super) fn provider_names(map: &BTreeMap<String, Provider>, node: &Node, decoder: &mut Decoder<'_>) {
+    define_names(Noun::Provider, map.keys(), node, decoder);
+}
+
+pub(super) fn team_names(map: &BTreeMap<String, Team>, node: &Node, decoder: &mut Decoder<'_>) {
+    define_names(Noun::Team, map.keys(), node, decoder);
+}
+
+pub(super) fn defines_user(email: &Email, node: &Node, decoder: &mut Decoder<'_>) {
+    decoder.define(Noun::User, email.as_str(), &node.source);
+}
+
+pub(super) fn uses_provider(name: &String, node: &Node, decoder: &mut Decoder<'_>) {
+    decoder.refer(Noun::Provider, name, &node.source);
+}
+
+pub(super) fn uses_user(email: &Option<Email>, node: &Node, decoder: &mut Decoder<'_>) {
+    if let Some(email) = email {
+        decoder.refer(Noun::User, email.as_str(), &node.source);
+    }
+}
+
+pub(super) fn uses_team(team: &Option<String>, node: &Node, decoder: &mut Decoder<'_>) {
+    if let Some(team) = team {
+        decoder.refer(Noun::Team, team, &node.source);
+    }
+}
+
+pub(super) fn uses_teams(teams: &Vec<String>, node: &Node, decoder: &mut Decoder<'_>) {
+    for (at, team) in teams.iter().enumerate() {
+        decoder.within(&format!("[{at}]"), |decoder| {
+            let source = match decoder.source_of(decoder.path()) {
+                Source::Default => node.source.clone(),
+                source => source,
+            };
+            decoder.refer(Noun::Team, team, &source);
+        });
+    }
+}
+
+pub(super) fn uses_scope(scope: &Scope, node: &Node, decoder: &mut Decoder<'_>) {
+    match scope {
+        Scope::Instance => {}
+        Scope::Team(name) => decoder.refer(Noun::Team, name, &node.source),
+        Scope::User(email) => decoder.refer(Noun::User, email, &node.source),
+    }
+}
+
+pub(super) fn route(route: &ModelRoute, node: &Node, decoder: &mut Decoder<'_>) {
+    let path = decoder.path().to_owned();
+    let is_listed =
+        node.get("backends").is_some_and(|node| matches!(&node.value, Value::List(list) if !list.is_empty()));
+    if route.backends.is_empty() && !is_listed {
+        let message = format!("model route `{}` has no backends", route.pattern);
+        decoder.error("E0105", &node.source, message).help("add backends: [ PROVIDER ]");
+    }
+    let is_weightless = !route.backends.is_empty() && route.backends.iter().all(|backend| backend.weight == 0);
+    if route.strategy == Strategy::Weighted && is_weightless {
+        let source = decoder.source_of(&format!("{path}.strategy"));
+        let message = format!("model route `{}` is weighted and every weight is 0", route.pattern);
+        decoder.error("E0104", &source, message);
+    }
+}
+
+pub(super) fn key(key: &Key, node: &Node, decoder: &mut Decoder<'_>) {
+    if key.user.is_some() == key.team.is_some() {
+        let message = format!("key `{}` must belong to either a `user` or a `team`", key.name);
+        decoder.error("E0206", &node.source, message);
+    }
+    if key.secret.expose().len() < 16 {
+        let source = decoder.source_of(&format!("{}.secret", decoder.path()));
+        let message = format!("the secret of key `{}` is shorter than 16 characters: it can be guessed", key.name);
+        decoder.error("W0404", &source, message);
+    }
+}
+
+pub(super) fn sessions(sessions: &Sessions, node: &Node, decoder: &mut Decoder<'_>) {
+    if sessions.idle > sessions.absolute {
+        let message = "`auth.sessions.idle` is longer than `auth.sessions.absolute`";
+        decoder.error("E0104", &node.source, message);
+    }
+}
+
+/// Policies that nobody enforces would be believed to hold.
+pub(super) fn no_policies(policies: &Vec<Unserved>, node: &Node, decoder: &mut Decoder<'_>) {
+    if !policies.is_empty() {
+        let message = "`policies` are not enforced by this version";
+        decoder
+            .error("E0302", &node.source, message)
+            .help("remove them: a policy that is not enforced is worse than none");
+    }
+}

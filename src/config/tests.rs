@@ -1,0 +1,357 @@
+//! The promises of the configuration, proven on whole files: `tests/it/config_fixtures/NAME.yaml` with the exact text of
+//! its findings in `NAME.expected` (written anew with `UPDATE_EXPECT=1`).
+
+use super::diagnostic::{Diagnostics, Severity};
+use super::scalars::BasisPoints;
+use super::show::{Origins, schema, show_json, show_text};
+use super::special::Scope;
+use super::watch::Watcher;
+use super::words::{BudgetMode, Period, Role, Strategy};
+use super::{Loaded, Origin, check, load};
+use helix_shared::money::NanoUsd;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Every secret of the fixtures contains this word, which must never be seen.
+const CANARY: &str = "CANARY";
+
+fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("gateway.yaml");
+    std::fs::write(&path, text).expect("a file");
+    (folder, path)
+}
+
+fn loaded(text: &str, env: &[(&str, &str)]) -> Loaded {
+    let (_folder, path) = file(text);
+    load(Some(&path), &variables(env), &[]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
+}
+
+fn codes(diagnostics: &Diagnostics) -> Vec<&'static str> {
+    diagnostics.0.iter().map(|diagnostic| diagnostic.code).collect()
+}
+
+fn refused(path: Option<&Path>, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Vec<&'static str> {
+    let flags: Vec<_> = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    codes(&load(path, &variables(env), &flags).expect_err("must be refused"))
+}
+
+/// The variables of a fixture stand in its head: `# env NAME=value`.
+fn fixture_variables(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.strip_prefix("# env ")?.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn every_broken_file_is_told_exactly_what_is_wrong() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/config_fixtures");
+    let mut names: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("the fixtures")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 60, "only {} fixtures", names.len());
+    let mut wrong = Vec::new();
+    let mut seen_codes = BTreeSet::new();
+    for path in names {
+        let text = std::fs::read_to_string(&path).expect("a fixture");
+        let diagnostics = check(Some(&path), &fixture_variables(&text), &[]);
+        seen_codes.extend(codes(&diagnostics));
+        let got = format!("{diagnostics}\n").replace(&format!("{}/", folder.display()), "");
+        assert!(!got.contains(CANARY), "{} shows a secret:\n{got}", path.display());
+        assert!(!diagnostics.to_json().to_string().contains(CANARY), "{} shows a secret in JSON", path.display());
+        let located = diagnostics.0.iter().all(|diagnostic| diagnostic.place.is_some());
+        assert!(located, "{}: a finding has no place:\n{got}", path.display());
+        let expected_path = path.with_extension("expected");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&expected_path, &got).expect("written");
+        }
+        let expected = std::fs::read_to_string(&expected_path).unwrap_or_default();
+        if got != expected {
+            wrong.push(format!("{}\n--- got\n{got}--- expected\n{expected}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let in_a_file = [
+        "E0002", "E0003", "E0004", "E0005", "E0006", "E0101", "E0102", "E0103", "E0104", "E0105", "E0107", "E0201",
+        "E0203", "E0204", "E0205", "E0206", "E0207", "E0208", "E0301", "E0302", "E0310", "E0311", "E0312", "E0313",
+        "E0314", "W0401", "W0402", "W0403", "W0404",
+    ];
+    for code in in_a_file {
+        assert!(seen_codes.contains(code), "no fixture shows {code}");
+    }
+}
+
+fn contract_variables() -> BTreeMap<String, String> {
+    variables(&[
+        ("ANTHROPIC_API_KEY", "sk-ant-CANARY-0001"),
+        ("OPENAI_API_KEY", "sk-CANARY-0002"),
+        ("HELIX_CI_KEY", "hx_p_CANARY000000000000000003"),
+    ])
+}
+
+#[test]
+fn the_example_loads_and_says_what_is_not_enforced_yet() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gateway.example.yaml");
+    let loaded = load(Some(&path), &contract_variables(), &[]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let settings = &loaded.settings;
+    assert_eq!(settings.models[0].backends[0].provider, "anthropic");
+    assert_eq!(settings.models[2].backends[1].model.as_deref(), Some("claude-haiku-4-5"));
+    assert_eq!(settings.models[2].strategy, Strategy::Weighted);
+    assert_eq!(settings.users[0].roles, [Role::Member]);
+    assert_eq!(settings.teams["engineering"].models.deny, ["*-preview"]);
+    assert_eq!(settings.prices[0].cache_read.map(|price| price.0.get()), Some(10_000));
+    let team_budget = &settings.budgets[1];
+    assert_eq!(team_budget.scope, Scope::Team("engineering".to_owned()));
+    assert_eq!((team_budget.period, team_budget.mode), (Period::Monthly, BudgetMode::Hard));
+    assert_eq!(team_budget.alert_at, [BasisPoints(5000), BasisPoints(8000), BasisPoints(9500)]);
+    assert_eq!(team_budget.limit_usd, NanoUsd::new(2_000_000_000_000));
+    assert_eq!(settings.budgets[0].timezone, "Europe/Berlin");
+    assert!(codes(&loaded.warnings).iter().all(|code| *code == "W0401"), "{}", loaded.warnings);
+    for text in [show_text(&loaded, Origins::Shown), show_json(&loaded).to_string(), format!("{settings:?}")] {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+#[test]
+fn an_empty_file_and_no_file_are_the_same_defaults() {
+    let with = loaded("# nothing\n", &[]);
+    let without = load(None, &BTreeMap::new(), &[]).expect("valid");
+    assert_eq!(with.settings, without.settings);
+    let settings = with.settings;
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.server.ops_listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(settings.server.plane_listen.to_string(), "127.0.0.1:8444");
+    assert_eq!(settings.server.limits.body_mb, 32);
+    assert_eq!(settings.storage.url.expose(), "sqlite://./helix-data/helix.db");
+    assert_eq!(settings.auth.sessions.absolute, Duration::from_secs(7 * 86_400));
+    assert!(with.origins.is_empty() && with.warnings.0.is_empty());
+}
+
+#[test]
+fn the_default_database_is_in_the_data_folder() {
+    assert_eq!(
+        loaded("data_dir: /var/lib/helix\n", &[]).settings.storage.url.expose(),
+        "sqlite:///var/lib/helix/helix.db"
+    );
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
+    let (_folder, path) =
+        file("server:\n  listen: 127.0.0.1:1\n  ops_listen: 127.0.0.1:2\n  plane_listen: 127.0.0.1:3\n");
+    let env = variables(&[("HELIX__SERVER__LISTEN", "127.0.0.1:11"), ("HELIX__SERVER__OPS_LISTEN", ":12")]);
+    let flags = [("server.listen".to_owned(), "127.0.0.1:111".to_owned())];
+    let loaded = load(Some(&path), &env, &flags).expect("valid");
+    let server = &loaded.settings.server;
+    assert_eq!((server.listen.port(), server.ops_listen.port(), server.plane_listen.port()), (111, 12, 3));
+    assert_eq!(loaded.origin("server.listen"), Origin::Flag("server.listen".to_owned()));
+    assert_eq!(loaded.origin("server.ops_listen"), Origin::Env("HELIX__SERVER__OPS_LISTEN".to_owned()));
+    assert_eq!(loaded.origin("server.plane_listen"), Origin::File { path, line: 4, column: 17 });
+    assert_eq!(loaded.origin("server.allow_unclaimed"), Origin::Default);
+}
+
+#[test]
+fn variables_nest_and_carry_lists_and_json() {
+    let env = variables(&[
+        ("HELIX__PROVIDERS__BEDROCK_LIKE__KIND", "openai_compatible"),
+        ("HELIX__PROVIDERS__BEDROCK_LIKE__BASE_URL", "http://10.0.0.1/v1"),
+        ("HELIX__PROVIDERS__SECOND", r#"{"kind":"ollama","timeout":{"connect":"1s"}}"#),
+        ("HELIX__TEAMS__ENG__MODELS__ALLOW", "gpt-*, claude-*"),
+        ("HELIX__TEAMS__ENG__MODELS__DENY", r#"["*-preview"]"#),
+        ("HELIX__BUDGETS__0__SCOPE", "team:eng"),
+        ("HELIX__BUDGETS__0__LIMIT_USD", "12.5"),
+        ("HELIX__BUDGETS__0__PERIOD", "daily"),
+        ("HELIX__BUDGETS__0__MODE", "hard"),
+        ("HELIX__BUDGETS__0__ALERT_AT", "0.5,0.95"),
+        ("HELIX__MODELS", r#"[{"match":"a","backends":["second",{"provider":"bedrock_like","model":"m"}]}]"#),
+        ("HELIX_CI_KEY", "not a setting"),
+    ]);
+    let loaded = load(None, &env, &[]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let settings = &loaded.settings;
+    assert_eq!(settings.providers["second"].timeout.connect, Duration::from_secs(1));
+    assert_eq!(settings.teams["eng"].models.allow, ["gpt-*", "claude-*"]);
+    assert_eq!(settings.teams["eng"].models.deny, ["*-preview"]);
+    assert_eq!(settings.budgets[0].limit_usd, NanoUsd::new(12_500_000_000));
+    assert_eq!(settings.budgets[0].alert_at, [BasisPoints(5000), BasisPoints(9500)]);
+    assert_eq!(settings.models[0].backends[1].provider, "bedrock_like");
+    assert_eq!(loaded.origin("models[0].backends[0].provider"), Origin::Env("HELIX__MODELS".to_owned()));
+}
+
+#[test]
+fn a_variable_reaches_an_entry_of_the_file_with_a_dash_in_its_name() {
+    let (_folder, path) = file("providers:\n  my-llm: { kind: vllm, base_url: http://a/v1 }\n");
+    let env = variables(&[("HELIX__PROVIDERS__MY_LLM__BASE_URL", "http://b/v1")]);
+    let loaded = load(Some(&path), &env, &[]).expect("valid");
+    assert_eq!(loaded.settings.providers["my-llm"].base_url.as_str(), "http://b/v1");
+    assert_eq!(loaded.settings.providers.len(), 1);
+}
+
+#[test]
+fn a_variable_may_name_a_file() {
+    let (_folder, path) = file("from a file\n");
+    let name = path.display().to_string();
+    let env = variables(&[("HELIX__SECRETS__MASTER_KEY__FILE", &name), ("HELIX__PLANE__JOIN_TOKEN", "${LITERAL}")]);
+    let settings = load(None, &env, &[]).expect("valid").settings;
+    assert_eq!(settings.secrets.master_key.expect("set").expose_str(), Some("from a file"));
+    assert_eq!(settings.plane.join_token.expect("set").expose_str(), Some("${LITERAL}"), "variables are final");
+    assert_eq!(refused(None, &[("HELIX__SECRETS__MASTER_KEY__FILE", "/nowhere")], &[]), ["E0312"]);
+    let both = [("HELIX__SECRETS__MASTER_KEY__FILE", name.as_str()), ("HELIX__SECRETS__MASTER_KEY", "x")];
+    assert_eq!(refused(None, &both, &[]), ["E0109"]);
+}
+
+#[test]
+fn a_misspelt_variable_is_refused_with_the_right_name() {
+    let env = variables(&[("HELIX__SERVER__LISTN", ":9"), ("HELIX__SERVR__LISTEN", ":9"), ("HELIX__", "x")]);
+    let diagnostics = load(None, &env, &[]).expect_err("must be refused");
+    assert_eq!(codes(&diagnostics), ["E0108", "E0107", "E0108"]);
+    let text = diagnostics.to_string();
+    assert!(text.contains("did you mean `HELIX__SERVER__LISTEN`?"), "{text}");
+    assert!(text.contains("did you mean `server`?"), "{text}");
+    assert_eq!(refused(None, &[], &[("server.listn", ":1")]), ["E0107"]);
+}
+
+#[test]
+fn without_a_file_the_usual_variables_make_providers() {
+    let env = variables(&[
+        ("OPENAI_API_KEY", "sk-CANARY"),
+        ("ANTHROPIC_API_KEY", "sk-ant-CANARY"),
+        ("ANTHROPIC_BASE_URL", "https://proxy.corp.example"),
+        ("HF_TOKEN", "hf_CANARY"),
+        ("GROQ_API_KEY", ""),
+        ("OLLAMA_HOST", "0.0.0.0"),
+        ("DATABASE_URL", "postgres://helix:CANARY@db.corp/helix"),
+        ("PORT", "9000"),
+    ]);
+    let loaded = load(None, &env, &[]).expect("valid");
+    let settings = &loaded.settings;
+    let names: Vec<&str> = settings.providers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["anthropic", "huggingface", "ollama", "openai"]);
+    assert_eq!(settings.providers["anthropic"].base_url.as_str(), "https://proxy.corp.example/");
+    assert_eq!(settings.providers["openai"].base_url.as_str(), "https://api.openai.com/v1");
+    assert_eq!(settings.providers["ollama"].base_url.as_str(), "http://127.0.0.1:11434/");
+    assert_eq!(settings.storage.url.expose(), "postgres://helix:CANARY@db.corp/helix");
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:9000");
+    let text = show_text(&loaded, Origins::Shown);
+    assert!(!text.contains(CANARY), "{text}");
+    assert!(text.contains("postgres://helix:[redacted]@db.corp/helix"), "{text}");
+
+    let (_folder, path) = file("version: 1\n");
+    let with_file = load(Some(&path), &env, &[]).expect("valid");
+    assert!(with_file.settings.providers.is_empty(), "a file is the whole truth");
+}
+
+#[test]
+fn a_base_url_meant_for_clients_is_noticed() {
+    let env = [("OPENAI_API_KEY", "sk-x"), ("OPENAI_BASE_URL", "http://localhost:8080/v1")];
+    assert_eq!(refused(None, &env, &[]), ["E0208"]);
+}
+
+#[test]
+fn kinds_that_cannot_be_served_yet_are_told_also_for_variables() {
+    let loaded = load(None, &variables(&[("GEMINI_API_KEY", "x")]), &[]).expect("valid");
+    assert_eq!(codes(&loaded.warnings), ["W0405"]);
+}
+
+#[test]
+fn a_key_that_may_be_missing_is_no_key() {
+    let text = "providers:\n  local: { kind: vllm, base_url: http://a/v1, api_key: \"${VLLM_KEY:-}\" }\n";
+    assert_eq!(loaded(text, &[]).settings.providers["local"].api_key, None);
+    let with = loaded(text, &[("VLLM_KEY", "x")]);
+    assert_eq!(with.settings.providers["local"].api_key.as_ref().and_then(|key| key.expose_str()), Some("x"));
+}
+
+#[test]
+fn money_is_read_from_its_text() {
+    for (text, nano) in [("500", 500_000_000_000), ("\"5000\"", 5_000_000_000_000), ("0.1", 100_000_000)] {
+        let text = format!("budgets: [ {{ scope: instance, limit_usd: {text}, period: daily, mode: soft }} ]");
+        assert_eq!(loaded(&text, &[]).settings.budgets[0].limit_usd, NanoUsd::new(nano));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(refused(Some(&folder.path().join("missing.yaml")), &[], &[]), ["E0001"]);
+    assert_eq!(refused(Some(folder.path()), &[], &[]), ["E0001"]);
+    let path = folder.path().join("latin1.yaml");
+    std::fs::write(&path, b"version: \xe9").expect("written");
+    assert_eq!(refused(Some(&path), &[], &[]), ["E0001"]);
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
+                d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
+    let (_folder, path) = file(bomb);
+    assert!(refused(Some(&path), &[], &[]).contains(&"E0006"));
+}
+
+#[test]
+fn the_schema_and_the_reader_know_the_same_keys() {
+    let schema = schema();
+    let loaded = loaded("providers: { a: { kind: openai, api_key: \"${K}\" } }\n", &[("K", "x")]);
+    for row in super::show::show(&loaded) {
+        let mut place = &schema;
+        for part in row.key.replace(['['], ".").replace(']', "").split('.') {
+            let is_optional = place.get("anyOf").and_then(|any| any.get(0));
+            place = is_optional.unwrap_or(place);
+            let is_name = place["additionalProperties"].is_object();
+            let is_index = place["type"] == "array";
+            place = match (is_name, is_index) {
+                (true, _) => &place["additionalProperties"],
+                (_, true) => &place["items"],
+                _ => &place["properties"][part],
+            };
+        }
+        assert!(place.is_object(), "{} is not in the schema", row.key);
+    }
+    assert_eq!(
+        schema["properties"]["providers"]["additionalProperties"]["required"],
+        serde_json::json!(["kind", "base_url"])
+    );
+    assert_eq!(schema["properties"]["server"]["properties"]["limits"]["properties"]["body_mb"]["default"], 32);
+    let key = &schema["properties"]["keys"]["items"]["properties"]["secret"];
+    assert_eq!(key["x-secret"], true);
+}
+
+#[test]
+fn a_change_of_the_file_or_of_a_secret_is_noticed_once() {
+    let (folder, path) = file("");
+    let secret = folder.path().join("key");
+    std::fs::write(&secret, "one").expect("written");
+    let text = format!("secrets: {{ master_key: \"${{file:{}}}\" }}\n", secret.display());
+    std::fs::write(&path, &text).expect("written");
+    let first = load(Some(&path), &BTreeMap::new(), &[]).expect("valid");
+    let mut watcher = Watcher::new(&first, BTreeMap::new(), Vec::new());
+    assert!(watcher.changed().is_none());
+
+    std::fs::write(&secret, "two").expect("written");
+    let second = watcher.changed().expect("noticed").expect("valid");
+    assert_eq!(second.settings.secrets.master_key.expect("set").expose_str(), Some("two"));
+    assert!(watcher.changed().is_none());
+
+    std::fs::write(&path, "version: 2\n").expect("written");
+    assert!(watcher.changed().expect("noticed").is_err());
+    assert!(watcher.changed().is_none(), "an invalid file is told once");
+
+    std::fs::write(&path, text.replace("/key}", "/late}")).expect("written");
+    assert!(watcher.changed().expect("noticed").is_err());
+    std::fs::write(folder.path().join("late"), "three").expect("written");
+    assert!(watcher.changed().expect("a late secret is noticed").is_ok());
+
+    std::fs::remove_file(&path).expect("removed");
+    assert!(watcher.changed().expect("noticed").is_err());
+    assert!(watcher.reload().is_err());
+}
+
+#[test]
+fn warnings_alone_do_not_refuse() {
+    let (_folder, path) = file("teams: { a: { limits: { rpm: 5 } } }\n");
+    let diagnostics = check(Some(&path), &BTreeMap::new(), &[]);
+    assert!(!diagnostics.has_errors());
+    assert!(diagnostics.0.iter().all(|diagnostic| diagnostic.severity == Severity::Warning));
+    assert_eq!(diagnostics.to_json()["ok"], true);
+}
