@@ -1,1 +1,53 @@
-//! Placeholder.
+//! Persistence: the only SQL of the gateway, one expression for SQLite, PostgreSQL and MySQL or MariaDB.
+//!
+//! Rules. Ids are text of at most 64 characters made by the caller; times are µs since 1970 and always a parameter; money
+//! is 1e-9 USD; JSON is text decoded here; comparison is by code point. Statements are built by sea-query, never by
+//! formatting values. "Not found" is `None`. Configuration is read and written inside a [`Tx`] that the caller commits;
+//! escrow and records have one method an operation on [`Db`], each of which is exactly one transaction and tries again
+//! when it loses a race. Nothing here decides who may do what.
+
+pub use api_keys::{ApiKey, from_hex, to_hex};
+pub use budgets::Budget;
+pub use config_log::{Change, ChangeOp};
+pub use db::{Db, Tx};
+pub use dialect::Dialect;
+pub use error::{Result, StoreError};
+pub use escrow::{Account, Ask, GrantRow, Lease};
+pub use escrow_return::Balance;
+pub use incarnations::IncarnationRow;
+pub use migrate::SchemaStep;
+pub use models::{Model, ModelBackend};
+pub use nodes::{Node, QuarantinedRow};
+pub use prices::Price;
+pub use providers::{Provider, ProviderSpec};
+pub use role_grants::RoleGrant;
+pub use settings::Setting;
+pub use setup_tokens::SetupToken;
+pub use table::{Managed, Table};
+pub use teams::Team;
+pub use users::{Membership, User};
+
+mod api_keys;
+mod budgets;
+mod config_log;
+mod connect;
+mod db;
+mod dialect;
+mod error;
+mod escrow;
+mod escrow_return;
+mod incarnations;
+mod migrate;
+mod migrations;
+mod models;
+mod nodes;
+mod prices;
+mod providers;
+mod role_grants;
+mod row;
+mod schema;
+mod settings;
+mod setup_tokens;
+mod table;
+mod teams;
+mod users;

@@ -1,0 +1,250 @@
+//! The pools of the three databases behind one type, and the transaction that every statement runs in.
+//!
+//! Rule: a statement is built once by sea-query and runs in a [`Tx`]; a dropped [`Tx`] rolls back. It opens no schema and
+//! decides no business rule.
+
+use crate::dialect::Dialect;
+use crate::error::{Result, StoreError};
+use crate::row::Row;
+use sea_query::{MysqlQueryBuilder, PostgresQueryBuilder, SqliteQueryBuilder};
+use sea_query_sqlx::{SqlxBinder, SqlxValues};
+use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use std::future::Future;
+
+/// The connected database. Cloning shares the pools.
+#[derive(Clone, Debug)]
+pub struct Db {
+    pub(crate) pools: Pools,
+    pub(crate) address: String,
+}
+
+/// Writers and readers are apart where the database needs it: SQLite has one writer; MySQL readers see one snapshot.
+#[derive(Clone, Debug)]
+pub(crate) enum Pools {
+    Sqlite { write: SqlitePool, read: SqlitePool },
+    Postgres(PgPool),
+    MySql { write: MySqlPool, read: MySqlPool },
+}
+
+/// One transaction. Dropped without [`Tx::commit`], it rolls back.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Inner,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+    MySql(Transaction<'static, MySql>),
+}
+
+/// How many times a transaction that lost a deadlock or a serialization race runs in all.
+pub(crate) const ATTEMPTS: u32 = 12;
+
+/// Runs a whole transaction again while it loses races, with growing pauses.
+macro_rules! retrying {
+    ($once:expr) => {{
+        let mut attempt: u32 = 1;
+        loop {
+            match $once.await {
+                Err(error) if $crate::db::again(&error, attempt).await => attempt += 1,
+                outcome => break outcome,
+            }
+        }
+    }};
+}
+pub(crate) use retrying;
+
+/// Decides whether to try again, after a pause.
+pub(crate) async fn again(error: &StoreError, attempt: u32) -> bool {
+    if attempt >= ATTEMPTS || !error.is_transient() {
+        return false;
+    }
+    // the low bits of a fresh id are random: spread the contenders
+    let spread = uuid::Uuid::now_v7().as_u64_pair().1 % 8;
+    let pause_ms = 2_u64.saturating_pow(attempt.min(7)).saturating_add(spread);
+    tokio::time::sleep(std::time::Duration::from_millis(pause_ms)).await;
+    true
+}
+
+impl Db {
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        match &self.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres(_) => Dialect::Postgres,
+            Pools::MySql { .. } => Dialect::MySql,
+        }
+    }
+
+    /// Where it is, for people: a path, or host, port and name. Never a password.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Begins a transaction that may write. On SQLite it holds the one writer until it ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection is to be had.
+    pub async fn begin(&self) -> Result<Tx> {
+        let inner = match &self.pools {
+            Pools::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite),
+            Pools::Postgres(pool) => pool.begin().await.map(Inner::Postgres),
+            Pools::MySql { write, .. } => write.begin().await.map(Inner::MySql),
+        };
+        Ok(Tx { inner: inner.map_err(|error| StoreError::begin(self.dialect(), error))? })
+    }
+
+    /// Begins a transaction that only reads and sees one state throughout.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection is to be had.
+    pub async fn read(&self) -> Result<Tx> {
+        let inner = match &self.pools {
+            Pools::Sqlite { read, .. } => read.begin().await.map(Inner::Sqlite),
+            Pools::Postgres(pool) => {
+                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map(Inner::Postgres)
+            }
+            Pools::MySql { read, .. } => {
+                read.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await.map(Inner::MySql)
+            }
+        };
+        Ok(Tx { inner: inner.map_err(|error| StoreError::begin(self.dialect(), error))? })
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+            Pools::MySql { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+        }
+    }
+}
+
+/// A statement in the words of one database, with its values.
+struct Prepared(String, SqlxValues);
+
+impl Tx {
+    /// Which database it runs in.
+    pub fn dialect(&self) -> Dialect {
+        match &self.inner {
+            Inner::Sqlite(_) => Dialect::Sqlite,
+            Inner::Postgres(_) => Dialect::Postgres,
+            Inner::MySql(_) => Dialect::MySql,
+        }
+    }
+
+    /// Makes everything done in it durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database refuses; then nothing of it happened.
+    pub async fn commit(self) -> Result<()> {
+        let done = match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await,
+            Inner::Postgres(tx) => tx.commit().await,
+            Inner::MySql(tx) => tx.commit().await,
+        };
+        done.map_err(|error| StoreError::from_sqlx("commit", error))
+    }
+
+    /// Undoes everything done in it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the connection is gone; then it is undone too.
+    pub async fn rollback(self) -> Result<()> {
+        let done = match self.inner {
+            Inner::Sqlite(tx) => tx.rollback().await,
+            Inner::Postgres(tx) => tx.rollback().await,
+            Inner::MySql(tx) => tx.rollback().await,
+        };
+        done.map_err(|error| StoreError::from_sqlx("rollback", error))
+    }
+
+    fn prepare(&self, statement: &impl SqlxBinder) -> Prepared {
+        let (sql, values) = match &self.inner {
+            Inner::Sqlite(_) => statement.build_sqlx(SqliteQueryBuilder),
+            Inner::Postgres(_) => statement.build_sqlx(PostgresQueryBuilder),
+            Inner::MySql(_) => statement.build_sqlx(MysqlQueryBuilder),
+        };
+        Prepared(sql, values)
+    }
+
+    /// Runs a statement; returns how many rows it matched.
+    pub(crate) fn execute(
+        &mut self,
+        table: &'static str,
+        statement: &impl SqlxBinder,
+    ) -> impl Future<Output = Result<u64>> + Send {
+        let Prepared(sql, values) = self.prepare(statement);
+        async move {
+            let sql = AssertSqlSafe(sql);
+            let done = match &mut self.inner {
+                Inner::Sqlite(tx) => {
+                    sqlx::query_with(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
+                }
+                Inner::Postgres(tx) => {
+                    sqlx::query_with(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
+                }
+                Inner::MySql(tx) => {
+                    sqlx::query_with(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
+                }
+            };
+            done.map_err(|error| StoreError::from_sqlx(table, error))
+        }
+    }
+
+    /// Runs a query; returns every row.
+    pub(crate) fn fetch_all(
+        &mut self,
+        table: &'static str,
+        statement: &impl SqlxBinder,
+    ) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        let Prepared(sql, values) = self.prepare(statement);
+        async move {
+            let sql = AssertSqlSafe(sql);
+            let rows = match &mut self.inner {
+                Inner::Sqlite(tx) => sqlx::query_with(sql, values)
+                    .fetch_all(&mut **tx)
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::Sqlite).collect::<Vec<_>>()),
+                Inner::Postgres(tx) => sqlx::query_with(sql, values)
+                    .fetch_all(&mut **tx)
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+                Inner::MySql(tx) => sqlx::query_with(sql, values)
+                    .fetch_all(&mut **tx)
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::MySql).collect()),
+            };
+            rows.map_err(|error| StoreError::from_sqlx(table, error))
+        }
+    }
+
+    /// Runs a query; returns its first row.
+    pub(crate) async fn fetch_optional(
+        &mut self,
+        table: &'static str,
+        statement: &impl SqlxBinder,
+    ) -> Result<Option<Row>> {
+        Ok(self.fetch_all(table, statement).await?.into_iter().next())
+    }
+
+    /// Runs fixed text that sea-query cannot say: data definition and session locks.
+    pub(crate) async fn run(&mut self, table: &'static str, sql: String) -> Result<()> {
+        let sql = AssertSqlSafe(sql);
+        let done = match &mut self.inner {
+            Inner::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ()),
+            Inner::Postgres(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ()),
+            Inner::MySql(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ()),
+        };
+        done.map_err(|error| StoreError::from_sqlx(table, error))
+    }
+}

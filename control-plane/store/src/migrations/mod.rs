@@ -1,0 +1,37 @@
+//! The steps of the schema, in order.
+//!
+//! Rule: a step that was released is never edited; the next change is the next file. Expand, backfill, contract: the
+//! previous release runs against the new schema.
+
+use crate::schema::TableDef;
+
+mod m0001_directory;
+mod m0002_catalog;
+mod m0003_config_log;
+mod m0004_fleet;
+mod m0005_escrow;
+mod m0006_usage;
+mod m0007_setup;
+
+/// A table, its columns, and one row of integers that is there from the start; the first column is the key.
+pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
+
+/// One step.
+#[derive(Debug)]
+pub(crate) struct Migration {
+    pub(crate) step: i64,
+    pub(crate) name: &'static str,
+    pub(crate) tables: &'static [TableDef],
+    pub(crate) rows: &'static [FirstRow],
+}
+
+/// Every step.
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    m0001_directory::STEP,
+    m0002_catalog::STEP,
+    m0003_config_log::STEP,
+    m0004_fleet::STEP,
+    m0005_escrow::STEP,
+    m0006_usage::STEP,
+    m0007_setup::STEP,
+];
