@@ -120,6 +120,24 @@ fn the_example_loads_and_says_what_is_not_enforced_yet() {
 }
 
 #[test]
+fn the_files_of_the_fleet_and_of_the_readme_need_only_their_secrets() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["deploy/control.yaml", "deploy/data.yaml"] {
+        let diagnostics = check(Some(&root.join(name)), &contract_variables(), &[]);
+        assert!(codes(&diagnostics).iter().all(|code| *code == "E0312"), "{name}: {diagnostics}");
+    }
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("the readme");
+    let blocks: Vec<&str> =
+        readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let (_folder, path) = file(block);
+        let diagnostics = check(Some(&path), &contract_variables(), &[]);
+        assert!(diagnostics.0.is_empty(), "{diagnostics}");
+    }
+}
+
+#[test]
 fn an_empty_file_and_no_file_are_the_same_defaults() {
     let with = loaded("# nothing\n", &[]);
     let without = load(None, &BTreeMap::new(), &[]).expect("valid");
