@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The dialects of language models: bytes in, bytes out.
+//!
+//! A request is *scanned* once in place ([`scan_request`]), and goes upstream as the client sent it but for a few spliced
+//! fields ([`rewrite`]). An answer is scanned for its usage ([`scan_response`]) or watched while it streams by
+//! ([`StreamFilter`]). What we say ourselves (errors, model lists, token counts) is rendered in the caller's dialect.
+//!
+//! Rule: pure. No I/O, no async, no clock; nothing here copies a body or builds a tree of it.
+//! Not here: prices (shared), HTTP (the data plane), conversion between dialects.
+
+mod dialect;
+mod error_body;
+mod estimate;
+mod json;
+mod model_list;
+mod request;
+mod response;
+mod rewrite;
+mod sse;
+mod stream;
+mod usage;
+
+pub use dialect::{Dialect, Family};
+pub use error_body::{ErrorBody, ErrorShape, error_shape};
+pub use estimate::{count_tokens_body, estimate_tokens};
+pub use model_list::{ListedModel, model_body, model_list_body};
+pub use request::{CacheMarks, Media, RequestFacts, ScanError, ServerTools, scan_request};
+pub use response::{ProviderError, ResponseFacts, scan_response};
+pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
+pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
+pub use usage::{Quirks, TextSize};

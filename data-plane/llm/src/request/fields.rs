@@ -1,0 +1,150 @@
+//! Reading the fields that count: each once, spelled exactly, in its type.
+//!
+//! Rule: what two readers could take two ways is refused. What does not count is passed over unread.
+
+use super::{CacheMarks, CapSplice, RequestFacts};
+use crate::json::{InPath, Kind, Members, Reader, Reason, Result, Text, fault};
+
+/// The fields of one object that count: notices a second one of a name, and one that differs only in case.
+pub(crate) struct Fields {
+    names: &'static [&'static str],
+    seen: u32,
+}
+
+impl Fields {
+    /// At most 32 names.
+    pub(crate) fn new(names: &'static [&'static str]) -> Self {
+        Self { names, seen: 0 }
+    }
+
+    /// Moves to the next field that counts and returns its name; others are passed over. `None` at the end.
+    pub(crate) fn next(&mut self, reader: &mut Reader<'_>, members: &mut Members) -> Result<Option<&'static str>> {
+        loop {
+            let start = reader.position();
+            let Some(name) = reader.next_field(members)? else { return Ok(None) };
+            if let Some(known) = self.note(&name, start)? {
+                return Ok(Some(known));
+            }
+            reader.skip()?;
+        }
+    }
+
+    fn note(&mut self, name: &[u8], at: usize) -> Result<Option<&'static str>> {
+        for (index, known) in self.names.iter().enumerate() {
+            if known.as_bytes() == name {
+                let bit = 1_u32 << index;
+                if self.seen & bit != 0 {
+                    return Err(fault(at, Reason::Duplicate)).in_field(known);
+                }
+                self.seen |= bit;
+                return Ok(Some(known));
+            }
+        }
+        match self.names.iter().find(|known| folds_to(name, known)) {
+            Some(known) => Err(fault(at, Reason::Miscased(known))).in_field(known),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the field has been met.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.iter().position(|known| *known == name).is_some_and(|index| self.seen & (1 << index) != 0)
+    }
+}
+
+/// Whether a server that ignores case (Go's JSON reader, with its two Unicode look-alikes) takes `name` for `known`.
+fn folds_to(name: &[u8], known: &str) -> bool {
+    if name.is_ascii() {
+        return name.eq_ignore_ascii_case(known.as_bytes());
+    }
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    name.chars().map(fold).eq(known.chars())
+}
+
+/// Reads a token count or `null`.
+pub(crate) fn read_count(reader: &mut Reader<'_>) -> Result<Option<u64>> {
+    const EXPECTED: &str = "a whole number of at least 0";
+    if reader.is_null()? {
+        return Ok(None);
+    }
+    reader.expect(Kind::Number, EXPECTED)?;
+    let at = reader.position();
+    let number = reader.number()?;
+    let value = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+    value.map(Some).ok_or_else(|| fault(at, Reason::WrongType { expected: EXPECTED, found: "another number" }))
+}
+
+/// Reads a boolean or `null` (which counts as absent).
+pub(crate) fn read_flag(reader: &mut Reader<'_>) -> Result<Option<bool>> {
+    if reader.is_null()? { Ok(None) } else { reader.boolean().map(Some) }
+}
+
+/// Reads a string or `null`.
+pub(crate) fn read_text(reader: &mut Reader<'_>) -> Result<Option<String>> {
+    if reader.is_null()? {
+        return Ok(None);
+    }
+    Ok(Some(reader.string()?.decode()?.into_owned()))
+}
+
+/// Reads a string, and passes over a value of any other type.
+pub(crate) fn text_or_skip<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>> {
+    if reader.kind()? == Kind::String {
+        return reader.string().map(Some);
+    }
+    reader.skip()?;
+    Ok(None)
+}
+
+/// Reads the model and remembers where it stands.
+pub(crate) fn read_model(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    reader.expect(Kind::String, "a string")?;
+    let start = reader.position();
+    facts.model = reader.string()?.decode()?.into_owned();
+    if facts.model.is_empty() {
+        return Err(fault(start, Reason::WrongType { expected: "the name of a model", found: "an empty string" }));
+    }
+    facts.splices.model = start..reader.position();
+    Ok(())
+}
+
+/// Reads a cap and remembers where it stands.
+pub(crate) fn read_cap(reader: &mut Reader<'_>) -> Result<CapSplice> {
+    reader.kind()?;
+    let start = reader.position();
+    let value = read_count(reader)?;
+    Ok(CapSplice { span: Some(start..reader.position()), value })
+}
+
+/// Makes the error for a field that must be there.
+pub(crate) fn missing<T>(name: &'static str) -> Result<T> {
+    Err(fault(0, Reason::Missing)).in_field(name)
+}
+
+/// Reads a cache mark (`{"type": "ephemeral", "ttl": "1h"}`, OpenAI's breakpoint and options alike), or `null`.
+pub(crate) fn read_cache_mark(reader: &mut Reader<'_>, marks: &mut CacheMarks) -> Result<()> {
+    if reader.is_null()? {
+        return Ok(());
+    }
+    if reader.kind()? != Kind::Object {
+        marks.note(CacheMarks::Long);
+        reader.skip()?;
+        return Ok(());
+    }
+    marks.note(CacheMarks::Short);
+    let mut members = reader.enter_object()?;
+    while let Some(name) = reader.next_field(&mut members)? {
+        if !name.eq_ignore_ascii_case(b"ttl") {
+            reader.skip()?;
+        } else if !reader.is_null()? {
+            let is_short = text_or_skip(reader)?.is_some_and(|ttl| ttl.is("5m") || ttl.is("30m"));
+            marks.note(if is_short { CacheMarks::Short } else { CacheMarks::Long });
+        }
+    }
+    Ok(())
+}

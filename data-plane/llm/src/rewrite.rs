@@ -1,0 +1,140 @@
+//! The body that goes upstream: the client's bytes, with a few fields spliced.
+//!
+//! Rule: the body is never copied; it is cut into slices around the splices. Every byte outside of a splice goes upstream
+//! as it came.
+
+use bytes::Bytes;
+
+use crate::dialect::Dialect;
+use crate::json::Span;
+use crate::request::{CapSplice, RequestFacts, UsageSplice};
+
+/// What shall be different upstream.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rewrite<'a> {
+    /// The backend's name of the model.
+    pub model: Option<&'a str>,
+    /// Ask for the usage event of an OpenAI stream, whether or not the client did.
+    pub force_usage: bool,
+    /// The most output tokens that are affordable.
+    pub output_cap: Option<OutputCap>,
+}
+
+/// A cap on output tokens. A client's own lower cap stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputCap {
+    /// The cap.
+    pub tokens: u64,
+    /// The field that the backend takes, used when the client gave none.
+    pub field: CapField,
+}
+
+/// The names of the output cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapField {
+    /// `max_tokens`: Anthropic, and most servers that speak like OpenAI.
+    MaxTokens,
+    /// `max_completion_tokens`: OpenAI itself.
+    MaxCompletionTokens,
+}
+
+/// A body in pieces, in order.
+#[derive(Debug, Clone, Default)]
+pub struct RewrittenBody {
+    /// The pieces; none is empty.
+    pub parts: Vec<Bytes>,
+    /// The sum of their lengths.
+    pub length: u64,
+}
+
+impl RewrittenBody {
+    fn push(&mut self, part: Bytes) {
+        if !part.is_empty() {
+            self.length += crate::json::to_u64(part.len());
+            self.parts.push(part);
+        }
+    }
+}
+
+/// One change: these bytes instead of that span (which is empty for an insertion).
+struct Splice {
+    span: Span,
+    bytes: Bytes,
+}
+
+/// Splices the asked changes into a body that was scanned to `facts`.
+#[expect(clippy::needless_pass_by_value, reason = "the slices share the body's buffer; a handle is what is given")]
+pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> RewrittenBody {
+    let mut splices = Vec::new();
+    if let Some(model) = changes.model.filter(|model| *model != facts.model) {
+        splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
+    }
+    if changes.force_usage && facts.is_stream && facts.dialect == Dialect::OpenAiChat {
+        splices.extend(usage_splice(facts));
+    }
+    if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_stream()) {
+        splice_cap(facts, cap, &mut splices);
+    }
+    splices.sort_by_key(|splice| splice.span.start);
+    let mut rewritten = RewrittenBody { parts: Vec::with_capacity(2 * splices.len() + 1), length: 0 };
+    let mut at = 0;
+    for splice in splices {
+        rewritten.push(slice(&body, at..splice.span.start));
+        rewritten.push(splice.bytes);
+        at = splice.span.end;
+    }
+    rewritten.push(slice(&body, at..body.len()));
+    rewritten
+}
+
+/// Slices within bounds; facts of another body cannot make it panic.
+fn slice(body: &Bytes, span: Span) -> Bytes {
+    let end = span.end.min(body.len());
+    body.slice(span.start.min(end)..end)
+}
+
+fn json_string(text: &str) -> Bytes {
+    // A string always serializes.
+    Bytes::from(serde_json::to_vec(text).unwrap_or_default())
+}
+
+fn usage_splice(facts: &RequestFacts) -> Option<Splice> {
+    let (span, bytes): (Span, &'static [u8]) = match &facts.splices.usage {
+        UsageSplice::Asked => return None,
+        UsageSplice::Field => (facts.splices.top..facts.splices.top, b"\"stream_options\":{\"include_usage\":true},"),
+        UsageSplice::Options(span) => (span.clone(), b"{\"include_usage\":true}"),
+        UsageSplice::Value(span) => (span.clone(), b"true"),
+        UsageSplice::Member { at, is_only: true } => (*at..*at, b"\"include_usage\":true"),
+        UsageSplice::Member { at, is_only: false } => (*at..*at, b"\"include_usage\":true,"),
+    };
+    Some(Splice { span, bytes: Bytes::from_static(bytes) })
+}
+
+fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
+    let given = [&facts.splices.max_tokens, &facts.splices.max_completion_tokens];
+    if given.iter().any(|field| field.value.is_some()) {
+        for field in given {
+            if let CapSplice { span: Some(span), value: Some(value) } = field
+                && *value > cap.tokens
+            {
+                splices.push(Splice { span: span.clone(), bytes: Bytes::from(cap.tokens.to_string()) });
+            }
+        }
+        return;
+    }
+    let (name, field) = match cap.field {
+        _ if facts.dialect == Dialect::AnthropicMessages => ("max_tokens", &facts.splices.max_tokens),
+        CapField::MaxTokens => ("max_tokens", &facts.splices.max_tokens),
+        CapField::MaxCompletionTokens => ("max_completion_tokens", &facts.splices.max_completion_tokens),
+    };
+    splices.push(match &field.span {
+        Some(null) => Splice { span: null.clone(), bytes: Bytes::from(cap.tokens.to_string()) },
+        None => Splice {
+            span: facts.splices.top..facts.splices.top,
+            bytes: Bytes::from(format!("\"{name}\":{},", cap.tokens)),
+        },
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! What a stream said about itself, event by event.
+//!
+//! Rule: a later counter replaces an earlier one; text is the only thing that is added up.
+
+use helix_shared::usage::TokenUsage;
+
+use super::{StreamEnd, StreamFacts};
+use crate::dialect::Family;
+use crate::json::{Text, to_u64};
+use crate::response::{Choices, Observation, ProviderError, ResponseFacts, counts_as, is_fast, owned};
+use crate::usage::{Counts, Quirks};
+
+#[derive(Debug)]
+pub(super) struct Tally {
+    family: Family,
+    quirks: Quirks,
+    answer: ResponseFacts,
+    counts: Counts,
+    choices: Choices,
+    is_usage_final: bool,
+    end: StreamEnd,
+}
+
+impl Tally {
+    pub(super) fn new(family: Family, quirks: Quirks) -> Self {
+        Self {
+            family,
+            quirks,
+            answer: ResponseFacts::default(),
+            counts: Counts::default(),
+            choices: Choices::default(),
+            is_usage_final: false,
+            end: StreamEnd::Open,
+        }
+    }
+
+    /// Notes one event that could be read.
+    pub(super) fn note(&mut self, seen: Observation<'_>, event_name: &[u8]) {
+        keep_first(&mut self.answer.id, seen.id);
+        keep_first(&mut self.answer.served_model, seen.model);
+        keep_last(&mut self.answer.service_tier, seen.service_tier);
+        keep_last(&mut self.answer.inference_geo, seen.inference_geo);
+        keep_last(&mut self.answer.finish, seen.finish);
+        self.answer.is_fast = seen.speed.map_or(self.answer.is_fast, is_fast);
+        self.answer.text.add((seen.text.bytes, seen.text.wide_bytes));
+        self.choices.seen |= seen.choices.seen;
+        self.choices.finished |= seen.choices.finished;
+        if seen.counts.is_usage() {
+            self.counts.replace_with(&seen.counts);
+            self.is_usage_final |= match self.family {
+                Family::OpenAi => seen.choices.is_empty_list || self.are_choices_finished(),
+                Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_delta")),
+            };
+        }
+        let is_stop = self.family == Family::Anthropic && seen.kind.is_some_and(|kind| kind.is("message_stop"));
+        let is_error = event_name == b"error" || seen.kind.is_some_and(|kind| kind.is("error"));
+        match seen.error {
+            Some(error) => self.note_error(error),
+            None if is_error => self.note_error(ProviderError::default()),
+            None if is_stop => self.note_end(StreamEnd::Done),
+            None => {}
+        }
+    }
+
+    /// Notes an event that was too large to be read: nearly all of it is text.
+    pub(super) fn note_unread(&mut self, bytes: usize) {
+        self.answer.text.add((to_u64(bytes), 0));
+    }
+
+    pub(super) fn note_error(&mut self, error: ProviderError) {
+        self.answer.error.get_or_insert(error);
+        self.note_end(StreamEnd::Error);
+    }
+
+    pub(super) fn note_end(&mut self, end: StreamEnd) {
+        if self.end == StreamEnd::Open {
+            self.end = end;
+        }
+    }
+
+    pub(super) fn end(&self) -> StreamEnd {
+        self.end
+    }
+
+    fn are_choices_finished(&self) -> bool {
+        self.choices.seen != 0 && self.choices.seen == self.choices.finished
+    }
+
+    /// Whether all that a client waits for has come, but the end mark.
+    pub(super) fn is_whole(&self, is_hiding_usage: bool) -> bool {
+        match self.family {
+            Family::OpenAi => self.are_choices_finished() && (is_hiding_usage || self.counts.is_usage()),
+            Family::Anthropic => self.answer.finish.is_some(),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Option<TokenUsage> {
+        counts_as(self.family, &self.counts, self.quirks)
+    }
+
+    pub(super) fn facts(&self) -> StreamFacts {
+        let usage = self.usage();
+        let is_done = self.family == Family::OpenAi && self.end == StreamEnd::Done;
+        StreamFacts {
+            answer: ResponseFacts { usage, provider_cost: self.counts.cost(self.quirks), ..self.answer.clone() },
+            is_usage_final: usage.is_some() && (self.is_usage_final || is_done),
+            end: self.end,
+        }
+    }
+}
+
+fn keep_first(slot: &mut Option<String>, text: Option<Text<'_>>) {
+    if slot.is_none() {
+        *slot = text.and_then(owned);
+    }
+}
+
+fn keep_last(slot: &mut Option<String>, text: Option<Text<'_>>) {
+    if let Some(text) = text
+        && slot.as_ref().is_none_or(|kept| !text.is(kept))
+    {
+        *slot = owned(text);
+    }
+}

@@ -1,0 +1,255 @@
+//! The counters of an answer, as a provider writes them, and what they mean.
+//!
+//! Rule: a counter is a fact that replaces an older one, field by field; counters of one answer are never added up. What
+//! they mean (what is inside what) is decided once, here, for each family.
+
+use helix_shared::money::NanoUsd;
+use helix_shared::usage::TokenUsage;
+
+use crate::json::{Kind, Reader, Result};
+
+/// How a provider differs from the family whose dialect it speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Reasoning tokens are counted beside `completion_tokens`, not inside (xAI, Perplexity).
+    pub has_reasoning_outside: bool,
+    /// The provider's own cost in `usage` is the authority (OpenRouter, Perplexity, xAI).
+    pub has_cost: bool,
+}
+
+/// An amount of text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TextSize {
+    /// UTF-8 bytes.
+    pub bytes: u64,
+    /// Those of them that belong to characters outside ASCII.
+    pub wide_bytes: u64,
+}
+
+impl TextSize {
+    pub(crate) fn add(&mut self, (bytes, wide_bytes): (u64, u64)) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.wide_bytes = self.wide_bytes.saturating_add(wide_bytes);
+    }
+}
+
+/// Counters as they stand in a body; `None` was not there, or not a number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) input: Option<u64>,
+    pub(crate) cached: Option<u64>,
+    pub(crate) cache_write: Option<u64>,
+    pub(crate) cache_write_short: Option<u64>,
+    pub(crate) cache_write_long: Option<u64>,
+    pub(crate) output: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+    pub(crate) audio_input: Option<u64>,
+    pub(crate) audio_output: Option<u64>,
+    pub(crate) searches: Option<u64>,
+    /// In 1e-12 USD.
+    pub(crate) cost_pico_usd: Option<i128>,
+    /// Anthropic's `iterations[]`, summed: all passes of the model, which the counters beside it leave out in part.
+    pub(crate) iterations: Option<TokenUsage>,
+}
+
+impl Counts {
+    /// Whether the counters that money depends on are there.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.input.is_some() || self.output.is_some()
+    }
+
+    /// Replaces each field that the newer counters have.
+    pub(crate) fn replace_with(&mut self, newer: &Self) {
+        let newest = |old: &mut Option<u64>, new: Option<u64>| *old = new.or(*old);
+        newest(&mut self.input, newer.input);
+        newest(&mut self.cached, newer.cached);
+        newest(&mut self.cache_write, newer.cache_write);
+        newest(&mut self.cache_write_short, newer.cache_write_short);
+        newest(&mut self.cache_write_long, newer.cache_write_long);
+        newest(&mut self.output, newer.output);
+        newest(&mut self.reasoning, newer.reasoning);
+        newest(&mut self.audio_input, newer.audio_input);
+        newest(&mut self.audio_output, newer.audio_output);
+        newest(&mut self.searches, newer.searches);
+        self.cost_pico_usd = newer.cost_pico_usd.or(self.cost_pico_usd);
+        self.iterations = newer.iterations.or(self.iterations);
+    }
+
+    /// Reads the counters as OpenAI means them: cached, written and audio tokens are inside the prompt, reasoning and
+    /// audio inside the completion. A cache larger than the prompt can only lie outside of it.
+    pub(crate) fn as_openai(&self, quirks: Quirks) -> Option<TokenUsage> {
+        if !self.is_usage() {
+            return None;
+        }
+        let prompt = self.input.unwrap_or(0);
+        let cached = self.cached.unwrap_or(0);
+        let written = self.cache_write.unwrap_or(0);
+        let written_long = self.cache_write_long.unwrap_or(0).min(written);
+        let audio_input = self.audio_input.unwrap_or(0);
+        let is_cache_outside = cached > prompt;
+        let inside = if is_cache_outside { 0 } else { cached.saturating_add(written) };
+        let completion = self.output.unwrap_or(0);
+        let reasoning = self.reasoning.unwrap_or(0);
+        let audio_output = self.audio_output.unwrap_or(0);
+        let extra = if quirks.has_reasoning_outside { reasoning } else { 0 };
+        Some(TokenUsage {
+            input_tokens: prompt.saturating_sub(inside).saturating_sub(audio_input),
+            cache_read_tokens: cached,
+            cache_write_tokens: written - written_long,
+            cache_write_long_tokens: written_long,
+            output_tokens: completion.saturating_sub(audio_output).saturating_add(extra),
+            reasoning_tokens: reasoning,
+            audio_input_tokens: audio_input,
+            audio_output_tokens: audio_output,
+            searches: self.searches.unwrap_or(0),
+        })
+    }
+
+    /// Reads the counters as Anthropic means them: cached and written tokens are outside `input_tokens`. With
+    /// iterations, their sum is what is billed.
+    pub(crate) fn as_anthropic(&self) -> Option<TokenUsage> {
+        if !self.is_usage() {
+            return None;
+        }
+        let split = self.cache_write_short.unwrap_or(0).saturating_add(self.cache_write_long.unwrap_or(0));
+        let written = self.cache_write.unwrap_or(split);
+        let written_long = self.cache_write_long.unwrap_or(0).min(written);
+        let own = TokenUsage {
+            input_tokens: self.input.unwrap_or(0),
+            cache_read_tokens: self.cached.unwrap_or(0),
+            cache_write_tokens: written - written_long,
+            cache_write_long_tokens: written_long,
+            output_tokens: self.output.unwrap_or(0),
+            reasoning_tokens: self.reasoning.unwrap_or(0),
+            searches: self.searches.unwrap_or(0),
+            ..TokenUsage::default()
+        };
+        let Some(all) = self.iterations else { return Some(own) };
+        Some(TokenUsage {
+            input_tokens: own.input_tokens.max(all.input_tokens),
+            cache_read_tokens: own.cache_read_tokens.max(all.cache_read_tokens),
+            cache_write_tokens: own.cache_write_tokens.max(all.cache_write_tokens),
+            cache_write_long_tokens: own.cache_write_long_tokens.max(all.cache_write_long_tokens),
+            output_tokens: own.output_tokens.max(all.output_tokens),
+            reasoning_tokens: own.reasoning_tokens.max(all.reasoning_tokens),
+            ..own
+        })
+    }
+
+    /// Returns the provider's own price of the answer, rounded up, if it is to be believed.
+    pub(crate) fn cost(&self, quirks: Quirks) -> Option<NanoUsd> {
+        self.cost_pico_usd.filter(|_| quirks.has_cost).map(NanoUsd::from_pico_rounded_up)
+    }
+}
+
+/// Adds up the passes of one answer.
+pub(crate) fn sum(a: TokenUsage, b: TokenUsage) -> TokenUsage {
+    TokenUsage {
+        input_tokens: a.input_tokens.saturating_add(b.input_tokens),
+        cache_read_tokens: a.cache_read_tokens.saturating_add(b.cache_read_tokens),
+        cache_write_tokens: a.cache_write_tokens.saturating_add(b.cache_write_tokens),
+        cache_write_long_tokens: a.cache_write_long_tokens.saturating_add(b.cache_write_long_tokens),
+        output_tokens: a.output_tokens.saturating_add(b.output_tokens),
+        reasoning_tokens: a.reasoning_tokens.saturating_add(b.reasoning_tokens),
+        audio_input_tokens: a.audio_input_tokens.saturating_add(b.audio_input_tokens),
+        audio_output_tokens: a.audio_output_tokens.saturating_add(b.audio_output_tokens),
+        searches: a.searches.saturating_add(b.searches),
+    }
+}
+
+/// Reads a counter leniently: less than nothing is nothing, a fraction is rounded up, what is no number is absent.
+pub(crate) fn read_counter(reader: &mut Reader<'_>) -> Result<Option<u64>> {
+    if reader.kind()? != Kind::Number {
+        reader.skip()?;
+        return Ok(None);
+    }
+    let number = reader.number()?;
+    Ok(scaled(number, 0).map(|count| u64::try_from(count.max(0)).unwrap_or(u64::MAX)))
+}
+
+/// Reads an amount of units of `10^-decimals`, rounded up; a provider may write it as a number or as a string.
+pub(crate) fn read_amount(reader: &mut Reader<'_>, decimals: i32) -> Result<Option<i128>> {
+    let amount = match reader.kind()? {
+        Kind::Number => scaled(reader.number()?, decimals),
+        Kind::String => scaled(reader.string()?.raw, decimals),
+        _ => {
+            reader.skip()?;
+            None
+        }
+    };
+    Ok(amount.map(|amount| amount.max(0)))
+}
+
+/// Returns `number * 10^decimals`, rounded up, exactly; `None` for what is no number or does not fit.
+fn scaled(number: &[u8], decimals: i32) -> Option<i128> {
+    let text = std::str::from_utf8(number).ok()?;
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (is_negative, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() {
+        return None;
+    }
+    let mut value: i128 = 0;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+    }
+    let shift = exponent.checked_add(decimals)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let power = 10_i128.checked_pow(shift.unsigned_abs());
+    let magnitude = match (shift >= 0, power) {
+        (true, Some(power)) => value.checked_mul(power)?,
+        (true, None) => return (value == 0).then_some(0),
+        (false, Some(power)) => value.div_euclid(power) + i128::from(!is_negative && value.rem_euclid(power) != 0),
+        (false, None) => i128::from(!is_negative && value != 0),
+    };
+    Some(if is_negative { -magnitude } else { magnitude })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact_and_round_up() {
+        for (number, decimals, expected) in [
+            ("12", 0, Some(12)),
+            ("12.0", 0, Some(12)),
+            ("12.1", 0, Some(13)),
+            ("-3.5", 0, Some(-3)),
+            ("1.4e-4", 12, Some(140_000_000)),
+            ("0.00014", 12, Some(140_000_000)),
+            ("1e3", 0, Some(1000)),
+            ("0.0000000000001", 12, Some(1)),
+            ("1e-99", 12, Some(1)),
+            ("0e99", 12, Some(0)),
+            ("1e99", 12, None),
+            ("abc", 12, None),
+            ("", 12, None),
+            ("1e99999999999", 0, None),
+        ] {
+            assert_eq!(scaled(number.as_bytes(), decimals), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_cache_larger_than_the_prompt_lies_outside_of_it() {
+        let counts = Counts { input: Some(400), cached: Some(500), output: Some(7), ..Counts::default() };
+        let usage = counts.as_openai(Quirks::default()).unwrap();
+        assert_eq!((usage.input_tokens, usage.cache_read_tokens, usage.output_tokens), (400, 500, 7));
+    }
+
+    #[test]
+    fn an_absent_counter_leaves_the_older_one() {
+        let mut counts = Counts { input: Some(10), cached: Some(90), output: Some(1), ..Counts::default() };
+        counts.replace_with(&Counts { output: Some(42), ..Counts::default() });
+        assert_eq!((counts.input, counts.cached, counts.output), (Some(10), Some(90), Some(42)));
+    }
+}
