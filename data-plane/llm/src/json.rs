@@ -87,10 +87,12 @@ impl<'a> Reader<'a> {
         fault(self.at, Reason::Syntax(what))
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     fn skip_whitespace(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
             self.at += 1;
@@ -98,6 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Moves to the next value and tells its type.
+    #[inline]
     pub(crate) fn kind(&mut self) -> Result<Kind> {
         self.skip_whitespace();
         match self.byte() {
@@ -208,6 +211,11 @@ impl<'a> Reader<'a> {
     /// Reads the string value at the current position.
     pub(crate) fn string(&mut self) -> Result<Text<'a>> {
         self.expect(Kind::String, "a string")?;
+        self.counted_text()
+    }
+
+    #[inline]
+    fn counted_text(&mut self) -> Result<Text<'a>> {
         let text = self.text()?;
         self.string_bytes = self.string_bytes.saturating_add(to_u64(text.raw.len()));
         Ok(text)
@@ -253,6 +261,10 @@ impl<'a> Reader<'a> {
     /// Reads the number at the current position, as written.
     pub(crate) fn number(&mut self) -> Result<&'a [u8]> {
         self.expect(Kind::Number, "a number")?;
+        self.digits_and_signs()
+    }
+
+    fn digits_and_signs(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
         if self.byte() == Some(b'-') {
             self.at += 1;
@@ -318,10 +330,10 @@ impl<'a> Reader<'a> {
         let start = self.at;
         match kind {
             Kind::String => {
-                self.string()?;
+                self.counted_text()?;
             }
             Kind::Number => {
-                self.number()?;
+                self.digits_and_signs()?;
             }
             Kind::Bool => {
                 self.boolean()?;

@@ -107,6 +107,14 @@ pub(crate) struct Choices {
     pub(crate) finished: u64,
 }
 
+/// Returns the text of an event that carries text and nothing else; `None` when it must be read in full.
+pub(crate) fn text_of(family: Family, document: &[u8]) -> Option<TextSize> {
+    match family {
+        Family::OpenAi => openai_chat::text_of(document),
+        Family::Anthropic => anthropic::text_of(document),
+    }
+}
+
 /// Reads one document of an answer.
 pub(crate) fn observe(family: Family, document: &[u8]) -> Result<Observation<'_>> {
     let mut reader = Reader::new(document);

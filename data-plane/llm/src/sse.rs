@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// Finds the ends of events in a sequence of chunks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct EventEnds {
     is_at_line_start: bool,
     /// The last chunk ended in a CR whose LF may be the first byte of the next.

@@ -12,7 +12,7 @@ use helix_shared::usage::TokenUsage;
 
 use crate::dialect::{Dialect, Family};
 use crate::error_body::ErrorBody;
-use crate::response::{ProviderError, ResponseFacts, cut_short, observe};
+use crate::response::{ProviderError, ResponseFacts, cut_short, observe, text_of};
 use crate::sse::{EventEnds, parse};
 use crate::usage::Quirks;
 use tally::Tally;
@@ -58,7 +58,7 @@ pub struct StreamFacts {
 }
 
 /// Passes one stream through.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StreamFilter {
     family: Family,
     is_hiding_usage: bool,
@@ -216,6 +216,14 @@ impl StreamFilter {
         }
         if self.family == Family::OpenAi && data == b"[DONE]" {
             self.tally.note_end(StreamEnd::Done);
+            return Finding::Readable;
+        }
+        if self.tally.is_introduced()
+            && !self.is_finished
+            && event.name != b"error"
+            && let Some(text) = text_of(self.family, data)
+        {
+            self.tally.note_text(text);
             return Finding::Readable;
         }
         let Ok(seen) = observe(self.family, data) else {

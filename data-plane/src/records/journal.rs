@@ -332,6 +332,16 @@ impl Journal {
         }
     }
 
+    /// The highest sequence number that the control plane has, with none missing below.
+    pub fn acknowledged(&self) -> u64 {
+        self.lock().acknowledged
+    }
+
+    /// Whether something was appended since the last sync.
+    pub fn needs_sync(&self) -> bool {
+        *self.synced.borrow() < self.appended.load(Ordering::Acquire)
+    }
+
     /// Forces what was appended to disk, if anything was. Blocks; call it off the request path.
     pub fn sync(&self) {
         let (file, appended) = {

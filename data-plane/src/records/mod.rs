@@ -2,6 +2,7 @@
 //!
 //! Rule: no byte goes upstream before its intent is in the journal; every request ends in exactly one record.
 
+pub mod draft;
 pub mod entry;
 pub mod journal;
 pub mod recover;

@@ -186,7 +186,8 @@ fn segment_numbers(folder: &Path) -> std::io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for file in std::fs::read_dir(folder)? {
         let name = file?.file_name();
-        let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok());
+        let number: Option<u64> =
+            name.to_str().and_then(|name| name.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok());
         numbers.extend(number);
     }
     numbers.sort_unstable();

@@ -24,7 +24,7 @@ pub(crate) enum Reason {
     Missing,
     Duplicate,
     /// A field that some servers read as this one, because they ignore case.
-    Miscased(&'static str),
+    Miscased,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

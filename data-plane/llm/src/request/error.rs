@@ -101,7 +101,7 @@ impl ScanError {
             Reason::WrongType { expected, found } => Self::WrongType { path, expected, found, line, column },
             Reason::Missing => Self::Missing { path },
             Reason::Duplicate => Self::Duplicate { path, line, column },
-            Reason::Miscased(_) => Self::Miscased { path, line, column },
+            Reason::Miscased => Self::Miscased { path, line, column },
         }
     }
 }

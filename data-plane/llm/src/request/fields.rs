@@ -30,18 +30,31 @@ impl Fields {
     }
 
     fn note(&mut self, name: &[u8], at: usize) -> Result<Option<&'static str>> {
+        let first = name.first().map(u8::to_ascii_lowercase);
         for (index, known) in self.names.iter().enumerate() {
-            if known.as_bytes() == name {
-                let bit = 1_u32 << index;
-                if self.seen & bit != 0 {
-                    return Err(fault(at, Reason::Duplicate)).in_field(known);
-                }
-                self.seen |= bit;
-                return Ok(Some(known));
+            let known_name = known.as_bytes();
+            if known_name.len() != name.len() || known_name.first().copied() != first {
+                continue;
             }
+            let bit = 1_u32 << index;
+            let reason = if known_name == name {
+                if self.seen & bit == 0 {
+                    self.seen |= bit;
+                    return Ok(Some(known));
+                }
+                Reason::Duplicate
+            } else if name.eq_ignore_ascii_case(known_name) {
+                Reason::Miscased
+            } else {
+                continue;
+            };
+            return Err(fault(at, reason)).in_field(known);
+        }
+        if name.is_ascii() {
+            return Ok(None);
         }
         match self.names.iter().find(|known| folds_to(name, known)) {
-            Some(known) => Err(fault(at, Reason::Miscased(known))).in_field(known),
+            Some(known) => Err(fault(at, Reason::Miscased)).in_field(known),
             None => Ok(None),
         }
     }
@@ -52,11 +65,8 @@ impl Fields {
     }
 }
 
-/// Whether a server that ignores case (Go's JSON reader, with its two Unicode look-alikes) takes `name` for `known`.
+/// Whether a server that ignores case as Go's JSON reader does takes a name with its two Unicode look-alikes for `known`.
 fn folds_to(name: &[u8], known: &str) -> bool {
-    if name.is_ascii() {
-        return name.eq_ignore_ascii_case(known.as_bytes());
-    }
     let Ok(name) = std::str::from_utf8(name) else { return false };
     let fold = |c: char| match c {
         '\u{17f}' => 's',

@@ -8,9 +8,9 @@ use super::{StreamEnd, StreamFacts};
 use crate::dialect::Family;
 use crate::json::{Text, to_u64};
 use crate::response::{Choices, Observation, ProviderError, ResponseFacts, counts_as, is_fast, owned};
-use crate::usage::{Counts, Quirks};
+use crate::usage::{Counts, Quirks, TextSize};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tally {
     family: Family,
     quirks: Quirks,
@@ -60,6 +60,17 @@ impl Tally {
             None if is_stop => self.note_end(StreamEnd::Done),
             None => {}
         }
+    }
+
+    /// Whether the events' common fields are known, so that an event may be looked at cheaply.
+    pub(super) fn is_introduced(&self) -> bool {
+        self.answer.served_model.is_some()
+    }
+
+    /// Notes an event that carried nothing but text.
+    pub(super) fn note_text(&mut self, text: TextSize) {
+        self.answer.text.add((text.bytes, text.wide_bytes));
+        self.choices.seen |= 1;
     }
 
     /// Notes an event that was too large to be read: nearly all of it is text.

@@ -141,29 +141,39 @@ fn only_the_usage_event_is_left_out() {
     assert_eq!(outcome.sent, ANTHROPIC.as_bytes());
 }
 
+/// What the client gets, and what is known, when the stream is cut at each of its bytes and comes in chunks of `size`.
+fn cuts(dialect: Dialect, hide_usage: bool, stream: &str, size: usize, kind: EndKind) -> Vec<(Vec<u8>, StreamFacts)> {
+    let mut outcomes = Vec::new();
+    let mut filter = StreamFilter::new(dialect, hide_usage, Quirks::default());
+    let mut sent = Vec::new();
+    for chunk in stream.as_bytes().chunks(size) {
+        for cut in 0..chunk.len() {
+            let (mut filter, mut sent) = (filter.clone(), sent.clone());
+            filter.push(Bytes::copy_from_slice(&chunk[..cut]), &mut |bytes| sent.extend_from_slice(&bytes));
+            sent.extend_from_slice(&filter.finish(kind, "req_1").unwrap_or_default());
+            assert_eq!(filter.finish(kind, "req_1"), None);
+            outcomes.push((sent, filter.facts()));
+        }
+        filter.push(Bytes::copy_from_slice(chunk), &mut |bytes| sent.extend_from_slice(&bytes));
+    }
+    outcomes
+}
+
 #[test]
 fn a_cut_at_every_byte_leaves_exactly_one_last_word() {
-    for (dialect, recorded) in BOTH {
+    let kinds = [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamTimeout)];
+    for ((dialect, recorded), kind) in BOTH.into_iter().flat_map(|both| kinds.map(|kind| (both, kind))) {
         for hide_usage in [false, true] {
-            for cut in 0..recorded.len() {
-                let stream = &recorded.as_bytes()[..cut];
-                for size in [1, 7, 4_096] {
-                    for kind in [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamDisconnected)] {
-                        let outcome = run(dialect, hide_usage, stream.chunks(size), kind);
-                        let all = whole(&outcome);
-                        assert_eq!(
-                            last_words(dialect, &all),
-                            1,
-                            "{dialect:?} {cut}: {}",
-                            String::from_utf8_lossy(&all)
-                        );
-                        let is_prefix = recorded.as_bytes().starts_with(&outcome.sent);
-                        assert!(is_prefix || hide_usage, "{dialect:?} {cut}");
-                        if let Some(usage) = outcome.facts.answer.usage.filter(|_| outcome.facts.is_usage_final) {
-                            assert_eq!(usage, expected_usage(dialect), "{dialect:?} {cut}");
-                        }
-                    }
+            let expected = cuts(dialect, hide_usage, recorded, 1, kind);
+            assert_eq!(expected.len(), recorded.len());
+            for (cut, (all, facts)) in expected.iter().enumerate() {
+                assert_eq!(last_words(dialect, all), 1, "{dialect:?} {cut}: {}", String::from_utf8_lossy(all));
+                if facts.is_usage_final {
+                    assert_eq!(facts.answer.usage, Some(expected_usage(dialect)), "{dialect:?} {cut}");
                 }
+            }
+            for size in [2, 3, 4, 5, 6, 7, 1_000, recorded.len()] {
+                assert!(cuts(dialect, hide_usage, recorded, size, kind) == expected, "{dialect:?} in chunks of {size}");
             }
         }
     }
@@ -313,6 +323,33 @@ fn whole_events_are_given_on_without_a_copy() {
     assert_eq!(filter.partial.capacity(), 0);
 }
 
+#[test]
+fn a_cheap_look_finds_what_a_full_reading_finds() {
+    let mut cheap = 0;
+    for (dialect, recorded) in BOTH {
+        for (_, data) in client_events(recorded.as_bytes()) {
+            let Some(text) = text_of(dialect.family(), data.as_bytes()) else { continue };
+            let seen = observe(dialect.family(), data.as_bytes()).unwrap();
+            assert_eq!(text, seen.text, "{data}");
+            assert!(seen.finish.is_none() && seen.error.is_none() && !seen.counts.is_usage(), "{data}");
+            cheap += 1;
+        }
+    }
+    assert_eq!(cheap, 5 + 4);
+    for in_full in [
+        r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#,
+        r#"{"choices":[{"index":1,"delta":{"content":"a"},"finish_reason":null}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":null,"x_groq":{"usage":{"prompt_tokens":1}}}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"error":{"message":"m"}}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"#,
+        r#"{"choices":[]}"#,
+    ] {
+        assert_eq!(text_of(Family::OpenAi, in_full.as_bytes()), None, "{in_full}");
+    }
+}
+
 fn odd_stream() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("\n".to_owned()),
@@ -332,6 +369,18 @@ fn odd_stream() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #[test]
+    fn no_text_can_pass_for_usage_or_an_end(text: String, trap in "(\"(usage|error|finish_reason|delta|index)\":\\{?){0,3}") {
+        let content = format!("{trap}{text}");
+        let event = serde_json::json!({"model": "m", "choices": [{"index": 0, "delta": {"content": content}, "finish_reason": null}]});
+        let stream = format!("data: {event}\n\n").repeat(3);
+        let outcome = run(Dialect::OpenAiChat, true, [stream.as_bytes()], EndKind::Cut(ErrorCode::UpstreamTimeout));
+        prop_assert_eq!(outcome.sent, stream.as_bytes());
+        prop_assert_eq!(outcome.facts.end, StreamEnd::Open);
+        prop_assert_eq!(outcome.facts.answer.usage, None);
+        prop_assert_eq!(outcome.facts.answer.text.bytes, 3 * u64::try_from(content.len()).unwrap());
+    }
+
     #[test]
     fn output_and_facts_do_not_depend_on_chunks(
         stream in odd_stream(), sizes in prop::collection::vec(1_usize..40, 1..40), hide_usage: bool, anthropic: bool,

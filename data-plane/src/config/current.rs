@@ -1,0 +1,156 @@
+//! The configuration in force, with everything that must change together: one pointer, swapped at once.
+//!
+//! Rule: a request loads the pointer once and keeps what it got. Swapping never waits for requests, requests never wait
+//! for a swap.
+
+use crate::budget::{Ledger, Slot};
+use crate::upstream::{Upstream, Upstreams};
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::hmac;
+use helix_shared::catalog::{Catalog, ModelPrice};
+use helix_shared::routing::Strategy;
+use helix_shared::snapshot::Snapshot;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
+
+/// How many resolved names are remembered; more are resolved each time.
+const MOST_RESOLVED: usize = 4096;
+
+/// One revision, ready to serve.
+#[derive(Debug)]
+pub struct Pinned {
+    /// The compiled configuration.
+    pub snapshot: Snapshot,
+    /// Escrow slots, in the order of the snapshot's budgets.
+    pub slots: Vec<Arc<Slot>>,
+    /// Connections, in the order of the snapshot's backends.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Key of the HMAC that API keys are looked up by.
+    pub pepper: Option<hmac::Key>,
+    resolved: papaya::HashMap<Box<str>, Option<Arc<Resolved>>>,
+}
+
+/// Where a model name leads.
+#[derive(Debug)]
+pub struct Resolved {
+    /// How places are ordered.
+    pub strategy: Strategy,
+    /// The places, in order; empty: known, but unavailable.
+    pub places: Vec<Place>,
+}
+
+/// One backend for a model.
+#[derive(Debug)]
+pub struct Place {
+    /// The backend.
+    pub upstream: Arc<Upstream>,
+    /// Its name for the model.
+    pub upstream_model: Arc<str>,
+    /// Its price; `None`: unknown.
+    pub price: Option<Arc<ModelPrice>>,
+    /// The most output tokens it gives, if known.
+    pub max_output_tokens: Option<u64>,
+    /// The most input tokens it takes, if known.
+    pub max_input_tokens: Option<u64>,
+}
+
+/// The pointer.
+#[derive(Debug)]
+pub struct Current {
+    pinned: ArcSwapOption<Pinned>,
+    revision: watch::Sender<u64>,
+    is_stale: AtomicBool,
+    ledger: Arc<Ledger>,
+    upstreams: Upstreams,
+}
+
+impl Pinned {
+    /// Finds where a model is served; `None`: no such model.
+    pub fn resolve(&self, model: &str) -> Option<Arc<Resolved>> {
+        let resolved = self.resolved.pin();
+        if let Some(known) = resolved.get(model) {
+            return known.clone();
+        }
+        let found = self.resolve_afresh(model).map(Arc::new);
+        if resolved.len() < MOST_RESOLVED && model.len() <= 256 {
+            resolved.insert(model.into(), found.clone());
+        }
+        found
+    }
+
+    fn resolve_afresh(&self, model: &str) -> Option<Resolved> {
+        let matched = self.snapshot.routes.resolve(model)?;
+        let catalog = Catalog::bundled();
+        let places = matched.targets.iter().filter_map(|target| {
+            let upstream = self.upstreams.get(target.backend)?;
+            let upstream_model: Arc<str> = target.upstream_model.clone().unwrap_or_else(|| model.into());
+            let kind = upstream.backend.kind;
+            let price = catalog.effective_price(
+                kind.as_str(),
+                upstream.backend.id.as_str(),
+                &upstream_model,
+                &self.snapshot.prices,
+            );
+            let facts = catalog.find(kind.as_str(), &upstream_model);
+            let stated_output = price.as_ref().and_then(|price| price.max_output_tokens);
+            let stated_input = price.as_ref().and_then(|price| price.max_input_tokens);
+            Some(Place {
+                upstream: Arc::clone(upstream),
+                upstream_model,
+                max_output_tokens: stated_output.or(facts.and_then(|facts| facts.max_output_tokens)),
+                max_input_tokens: stated_input.or(facts.and_then(|facts| facts.max_input_tokens)),
+                price,
+            })
+        });
+        Some(Resolved { strategy: matched.strategy, places: places.collect() })
+    }
+}
+
+impl Current {
+    /// Nothing is in force yet.
+    pub fn new(ledger: Arc<Ledger>, upstreams: Upstreams) -> Self {
+        Self {
+            pinned: ArcSwapOption::empty(),
+            revision: watch::channel(0).0,
+            is_stale: AtomicBool::new(false),
+            ledger,
+            upstreams,
+        }
+    }
+
+    /// The configuration in force; `None` before the first.
+    pub fn load(&self) -> Option<Arc<Pinned>> {
+        self.pinned.load_full()
+    }
+
+    /// Puts a compiled configuration in force.
+    pub fn swap(&self, snapshot: Snapshot, is_stale: bool) {
+        let slots = self.ledger.slots(snapshot.budgets.iter().map(|limit| &limit.id));
+        let before = self.load();
+        let upstreams =
+            self.upstreams.for_backends(&snapshot.backends, before.as_ref().map(|pinned| &pinned.upstreams));
+        let settings = snapshot.settings.as_ref();
+        let pepper = settings.map(|settings| hmac::Key::new(hmac::HMAC_SHA256, settings.key_pepper.expose()));
+        let revision = snapshot.revision;
+        let pinned = Pinned { snapshot, slots, upstreams, pepper, resolved: papaya::HashMap::new() };
+        self.is_stale.store(is_stale, Ordering::Relaxed);
+        self.pinned.store(Some(Arc::new(pinned)));
+        self.revision.send_replace(revision);
+    }
+
+    /// Whether what is in force came from disk and the control plane has not confirmed it yet.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Relaxed)
+    }
+
+    /// The control plane confirmed what is in force.
+    pub fn confirm(&self) {
+        self.is_stale.store(false, Ordering::Relaxed);
+    }
+
+    /// Follows the revision in force; 0 before the first.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+}

@@ -1,0 +1,264 @@
+//! Money before bytes: bound what an attempt may cost, and reserve it in every hard budget.
+//!
+//! Rule: reserve is never less than actual. The input is bounded by its bytes, the output by the caller's cap or, without
+//! one, by a cap that we set: the model's most, or what the budget affords (the answer says so). A caller's own cap is
+//! never changed: it is honoured or the request is refused. What has no price or no bound is refused under a hard budget.
+
+use super::refusal::Refusal;
+use crate::budget::escrowing::{Escrow, Refused};
+use crate::budget::{Reservation, Slot};
+use crate::config::Pinned;
+use crate::config::current::Place;
+use helix_llm::{CacheMarks, CapField, Dialect, Family, OutputCap, RequestFacts};
+use helix_shared::budget::{AccountKey, Limit, Mode};
+use helix_shared::catalog::{ModelPrice, TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
+use helix_shared::error_code::ErrorCode;
+use helix_shared::money::NanoUsd;
+use helix_shared::provider::ProviderKind;
+use helix_shared::snapshot::Caller;
+use helix_shared::time::UnixMicros;
+use std::sync::Arc;
+
+const STAGE: &str = "budget";
+/// A cap below this is not worth answering with.
+const LEAST_OUTPUT_TOKENS: u64 = 256;
+/// The cap where neither the caller nor the catalogue knows one.
+const DEFAULT_OUTPUT_TOKENS: u64 = 16_384;
+/// What one server-side search may add to the input.
+const TOKENS_PER_SEARCH: u64 = 20_000;
+
+/// The budgets of a request.
+#[derive(Debug, Default)]
+pub struct Path {
+    /// Hard budgets, in order, with their limits.
+    pub hard: Vec<Arc<Slot>>,
+    hard_limits: Vec<Arc<Limit>>,
+    soft: Vec<(Arc<Slot>, Arc<Limit>)>,
+}
+
+/// An admitted attempt.
+#[derive(Debug)]
+pub struct Admission {
+    /// What is held; `None`: no hard budget, or nothing to pay.
+    pub reservation: Option<Reservation>,
+    /// What the attempt costs at most; zero where nothing was reserved.
+    pub worst_case: NanoUsd,
+    /// The cap to send, when it is ours.
+    pub output_cap: Option<OutputCap>,
+    /// The cap that the budget forced, for the answer's header.
+    pub clamped_to: Option<u64>,
+}
+
+impl Path {
+    /// Collects the budgets that a caller's requests are charged to.
+    pub fn of(pinned: &Pinned, caller: &Caller) -> Self {
+        let mut path = Self::default();
+        for index in caller.budgets.iter() {
+            let (Some(limit), Some(slot)) = (pinned.snapshot.budgets.get(*index), pinned.slots.get(*index)) else {
+                continue;
+            };
+            match limit.mode {
+                Mode::Hard => {
+                    path.hard.push(Arc::clone(slot));
+                    path.hard_limits.push(Arc::clone(limit));
+                }
+                Mode::Soft => path.soft.push((Arc::clone(slot), Arc::clone(limit))),
+            }
+        }
+        path
+    }
+
+    /// How many budgets there are.
+    pub fn len(&self) -> usize {
+        self.hard.len() + self.soft.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The accounts that a cost is charged to. The period of a budget that nothing is known of yet is left to the control
+    /// plane (zero).
+    pub fn accounts(&self, reservation: Option<&Reservation>, monotonic_us: u64) -> Vec<AccountKey> {
+        let of_slot = |slot: &Arc<Slot>| {
+            let unknown = AccountKey { budget_id: slot.budget_id.clone(), period_start: UnixMicros::default() };
+            slot.account(monotonic_us).map_or(unknown, |account| account.key.clone())
+        };
+        let hard: Vec<AccountKey> = match reservation {
+            Some(reservation) => reservation.accounts().cloned().collect(),
+            None => self.hard.iter().map(of_slot).collect(),
+        };
+        hard.into_iter().chain(self.soft.iter().map(|(slot, _)| of_slot(slot))).collect()
+    }
+
+    /// The least money left in a hard budget.
+    pub fn remaining(&self, monotonic_us: u64) -> Option<NanoUsd> {
+        self.hard
+            .iter()
+            .filter_map(|slot| slot.account(monotonic_us))
+            .map(|account| account.remaining().max(NanoUsd::ZERO))
+            .min()
+    }
+
+    /// What the soft budgets warn of; asks for news of those that nothing is known of.
+    pub fn warning(&self, escrow: &Escrow, monotonic_us: u64) -> Option<String> {
+        let mut warning = None;
+        for (slot, limit) in &self.soft {
+            match slot.account(monotonic_us) {
+                Some(account) if account.known_spent() >= account.limit() => {
+                    warning =
+                        Some(format!("{}: {} of {} USD used", limit.label, account.known_spent(), account.limit()));
+                }
+                Some(_) => {}
+                None => escrow.inform(slot),
+            }
+        }
+        warning
+    }
+}
+
+/// Admits an attempt at a place.
+///
+/// # Errors
+/// `budget_exceeded`, `budget_unavailable`, `unpriced_model`, `unbounded_cost`.
+pub async fn admit(
+    escrow: &Escrow,
+    path: &Path,
+    facts: &RequestFacts,
+    place: &Place,
+    started_at: UnixMicros,
+) -> Result<Admission, Refusal> {
+    let free = Admission { reservation: None, worst_case: NanoUsd::ZERO, output_cap: None, clamped_to: None };
+    if path.hard.is_empty() || facts.dialect == Dialect::AnthropicCountTokens {
+        return Ok(free);
+    }
+    let Some(price) = &place.price else { return Err(unpriced(place)) };
+    let mut bound = bound(facts, place, started_at)?;
+    let own_cap =
+        (facts.output_cap.is_none() && facts.dialect != Dialect::OpenAiEmbeddings).then_some(bound.output_tokens_max);
+    let worst = worst_case(&bound, price).map_err(|error| unbounded(&error, place))?;
+    let (index, account) = match escrow.admit(&path.hard, worst).await {
+        Ok(reservation) => {
+            let output_cap = own_cap.map(|tokens| OutputCap { tokens, field: cap_field(place) });
+            return Ok(Admission { reservation: Some(reservation), worst_case: worst, output_cap, clamped_to: None });
+        }
+        Err(Refused::Exceeded { index, account }) => (index, account),
+        Err(Refused::Unavailable { index }) => return Err(unavailable(path, index)),
+    };
+    // Without a cap of the caller's, a smaller answer may still be affordable.
+    if let Some(tokens) = own_cap.and_then(|_| affordable(account.remaining(), &bound, price)) {
+        bound.output_tokens_max = tokens;
+        let worst = worst_case(&bound, price).map_err(|error| unbounded(&error, place))?;
+        if let Ok(reservation) = escrow.admit(&path.hard, worst).await {
+            let output_cap = Some(OutputCap { tokens, field: cap_field(place) });
+            return Ok(Admission {
+                reservation: Some(reservation),
+                worst_case: worst,
+                output_cap,
+                clamped_to: Some(tokens),
+            });
+        }
+    }
+    let label = path.hard_limits.get(index).map_or("", |limit| limit.label.as_str());
+    let resets = UnixMicros::new(account.period_end_us);
+    let message = format!(
+        "Budget exceeded ({label}): {} of {} USD are used or reserved, this request may cost up to {worst} USD. The budget \
+         resets at {resets}. Ask your administrator to raise it, or send a smaller request or max_tokens.",
+        account.committed(),
+        account.limit(),
+    );
+    Err(Refusal::new(STAGE, ErrorCode::BudgetExceeded, message))
+}
+
+fn affordable(remaining: NanoUsd, bound: &UsageBound, price: &ModelPrice) -> Option<u64> {
+    Some(affordable_output(remaining, bound, price)).filter(|tokens| *tokens >= LEAST_OUTPUT_TOKENS)
+}
+
+/// The most that a request can use at a place.
+fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<UsageBound, Refusal> {
+    let unbounded = |what: &str| {
+        let message = format!("Under a hard budget a request's cost must have a bound: {what}.");
+        Refusal::new(STAGE, ErrorCode::UnboundedCost, message)
+    };
+    if facts.names_other_models {
+        return Err(unbounded("name one model, without `models`"));
+    }
+    let Some(input) = facts.input_token_bound().or(place.max_input_tokens) else {
+        return Err(unbounded("documents need a model whose context window is known"));
+    };
+    let searches = facts.server_tools;
+    if searches.has_uncapped {
+        return Err(unbounded("give each server tool a `max_uses`"));
+    }
+    let input = input.saturating_add(searches.max_uses.saturating_mul(TOKENS_PER_SEARCH));
+    let cap = facts.output_cap.unwrap_or_else(|| place.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS));
+    let output = if facts.dialect == Dialect::OpenAiEmbeddings {
+        0
+    } else {
+        facts.output_token_bound(cap) / facts.choices.max(1)
+    };
+    let mut bound = UsageBound::text(input, output, started_at);
+    bound.choices = u32::try_from(facts.choices).unwrap_or(u32::MAX);
+    bound.may_cache_write_long = facts.cache_marks == CacheMarks::Long;
+    bound.may_have_audio_input = facts.media.audio > 0;
+    bound.may_have_audio_output = facts.asks_audio;
+    bound.searches_max = Some(u32::try_from(searches.max_uses).unwrap_or(u32::MAX));
+    bound.tier = tier_request(facts, place.upstream.backend.kind);
+    bound.has_residency = has_residency(facts);
+    Ok(bound)
+}
+
+/// Whether the request asks for processing in one region, which is priced apart.
+pub fn has_residency(facts: &RequestFacts) -> bool {
+    facts.inference_geo.as_deref().is_some_and(|region| region != "global")
+}
+
+fn tier_request(facts: &RequestFacts, kind: ProviderKind) -> TierRequest {
+    if facts.is_fast {
+        return TierRequest::Priority;
+    }
+    match (facts.service_tier.as_deref(), facts.dialect.family()) {
+        (None | Some("auto"), Family::OpenAi) if kind == ProviderKind::OpenAi => TierRequest::Auto,
+        (None | Some("auto" | "default" | "standard" | "standard_only"), _) => TierRequest::Standard,
+        (Some("flex"), _) => TierRequest::Flex,
+        (Some("priority" | "fast"), _) => TierRequest::Priority,
+        (Some("batch"), _) => TierRequest::Batch,
+        (Some(_), _) => TierRequest::Other,
+    }
+}
+
+fn cap_field(place: &Place) -> CapField {
+    if place.upstream.backend.kind == ProviderKind::OpenAi {
+        CapField::MaxCompletionTokens
+    } else {
+        CapField::MaxTokens
+    }
+}
+
+fn unpriced(place: &Place) -> Refusal {
+    let message = format!(
+        "The model has no price at backend `{}`, and a hard budget governs you. Ask your administrator to add it under `prices`.",
+        place.upstream.backend.id
+    );
+    Refusal::new(STAGE, ErrorCode::UnpricedModel, message).with_param(Some("model"))
+}
+
+fn unbounded(error: &Unbounded, place: &Place) -> Refusal {
+    match error {
+        Unbounded::Unpriced(_) => unpriced(place),
+        Unbounded::Searches => {
+            let message =
+                "Under a hard budget a request's cost must have a bound: the model may search as often as it likes.";
+            Refusal::new(STAGE, ErrorCode::UnboundedCost, message)
+        }
+    }
+}
+
+fn unavailable(path: &Path, index: usize) -> Refusal {
+    let label = path.hard_limits.get(index).map_or("", |limit| limit.label.as_str());
+    let message = format!(
+        "The budget ({label}) cannot be checked right now, because the control plane does not answer; hard budgets refuse then."
+    );
+    Refusal::new(STAGE, ErrorCode::BudgetUnavailable, message).with_retry_after(5)
+}

@@ -1,0 +1,377 @@
+//! Trying backends in order until one answers.
+//!
+//! Rule: another backend is tried only while nothing has gone to the client, one reservation and one intent per attempt.
+//! The last backend's error passes as the provider wrote it, except for errors about our own credential.
+
+use super::admit::{Admission, Path, admit, has_residency};
+use super::exchange::{Broken, Exchange, Limits, is_event_stream};
+use super::refusal::Refusal;
+use super::relay::Relay;
+use super::respond::{self, Answer};
+use super::settle::{Ending, OpenAttempt};
+use crate::body::GatewayBody;
+use crate::config::Pinned;
+use crate::config::current::{Place, Resolved};
+use crate::records::draft::Draft;
+use crate::upstream::body::Pieces;
+use bytes::Bytes;
+use helix_llm::{Dialect, Family, Quirks, RequestFacts, Rewrite, StreamFilter, rewrite, scan_response};
+use helix_proto::convert::record::account_to_wire;
+use helix_proto::v1;
+use helix_shared::error_code::ErrorCode;
+use helix_shared::provider::{ProviderKind, WireFamily};
+use helix_shared::snapshot::Caller;
+use helix_shared::time::UnixMicros;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::response::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A request that passed every stage before the backends.
+#[derive(Debug)]
+pub struct Ask {
+    /// The configuration it sees.
+    pub pinned: Arc<Pinned>,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// Where the model is served.
+    pub resolved: Arc<Resolved>,
+    /// Budgets it is charged to.
+    pub path: Path,
+    /// Headers as they came.
+    pub headers: HeaderMap,
+    /// Query as it came.
+    pub query: Option<String>,
+    /// Body as it came.
+    pub body: Bytes,
+}
+
+/// What an attempt led to.
+enum Tried {
+    /// An answer for the client.
+    Answered(Box<Response<GatewayBody>>),
+    /// A failure; another backend may do better.
+    Failed(Box<(Draft, Failure)>),
+}
+
+struct Failure {
+    refusal: Refusal,
+    /// The provider's own error, passed on when this was the last try.
+    verbatim: Option<(Parts, Bytes)>,
+    is_final: bool,
+}
+
+/// Tries the places in order.
+pub async fn run(mut draft: Draft, ask: Ask, facts: RequestFacts) -> Response<GatewayBody> {
+    let family = facts.dialect.family();
+    draft.record.strategy = ask.resolved.strategy.as_str().to_owned();
+    let speakers: Vec<&Place> = ask.resolved.places.iter().filter(|place| speaks(place, family)).collect();
+    if speakers.is_empty() {
+        return super::refuse(draft, family, &no_place(&ask, family));
+    }
+    let mut failure = None;
+    for (tried, place) in speakers.iter().enumerate() {
+        let is_last = tried + 1 == speakers.len();
+        match attempt(draft, &ask, &facts, place, is_last).await {
+            Tried::Answered(response) => return *response,
+            Tried::Failed(failed) => {
+                let (back, failed) = *failed;
+                draft = back;
+                let is_final = failed.is_final;
+                failure = Some(failed);
+                if is_final {
+                    break;
+                }
+            }
+        }
+    }
+    match failure {
+        Some(Failure { verbatim: Some((parts, body)), refusal, .. }) => {
+            respond::provider_error(draft, &ask, family, &parts, body, &refusal)
+        }
+        Some(Failure { refusal, .. }) if refusal.stage == "model" => fail(draft, family, &refusal),
+        Some(Failure { refusal, .. }) => super::refuse(draft, family, &refusal),
+        None => super::refuse(draft, family, &no_place(&ask, family)),
+    }
+}
+
+fn speaks(place: &Place, family: Family) -> bool {
+    match place.upstream.backend.kind.family() {
+        WireFamily::OpenAi => family == Family::OpenAi,
+        WireFamily::Anthropic => family == Family::Anthropic,
+    }
+}
+
+fn no_place(ask: &Ask, family: Family) -> Refusal {
+    if ask.resolved.places.is_empty() {
+        let message =
+            "No backend of this model is available. Its route or backends may be quarantined; ask your administrator.";
+        return Refusal::new("route", ErrorCode::NoHealthyBackend, message).with_retry_after(30);
+    }
+    let dialect = match family {
+        Family::OpenAi => "OpenAI",
+        Family::Anthropic => "Anthropic",
+    };
+    let message = format!(
+        "No backend of this model speaks the {dialect} dialect, and translation is not available yet. Use the other API for it."
+    );
+    Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
+}
+
+async fn attempt(mut draft: Draft, ask: &Ask, facts: &RequestFacts, place: &Place, is_last: bool) -> Tried {
+    let failed =
+        |draft, refusal, is_final| Tried::Failed(Box::new((draft, Failure { refusal, verbatim: None, is_final })));
+    let gateway = Arc::clone(draft.gateway());
+    let backend = &place.upstream.backend;
+    let Some(_in_flight) = place.upstream.enter() else {
+        let message = "The backend is at its limit of requests in flight; try again in a moment.";
+        let refusal = Refusal::new("route", ErrorCode::Overloaded, message).with_retry_after(1);
+        return failed(draft, refusal, false);
+    };
+    let started_at = gateway.clock.now();
+    let admission = match admit(&gateway.escrow, &ask.path, facts, place, started_at).await {
+        Ok(admission) => admission,
+        Err(refusal) => return failed(draft, refusal, true),
+    };
+    draft.stage("budget", "reserved", budget_reason(ask, &admission));
+    draft.stage("route", ask.resolved.strategy.as_str(), format!("backend {}", backend.id));
+    draft.provider = backend.kind.as_str();
+    backend.id.as_str().clone_into(&mut draft.record.backend_id);
+    let Some(request) = upstream_request(&draft, ask, facts, place, &admission) else {
+        let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
+        return failed(draft, refusal, false);
+    };
+    let now = gateway.clock.monotonic_us();
+    let mut accounts = ask.path.accounts(admission.reservation.as_ref(), now);
+    if facts.dialect == Dialect::AnthropicCountTokens {
+        accounts.clear();
+    }
+    let mut intent = v1::Intent {
+        request_id: draft.request_id().to_owned(),
+        config_revision: draft.record.config_revision,
+        actor: draft.record.actor.clone(),
+        dialect: draft.record.dialect.clone(),
+        requested_model: facts.model.clone(),
+        backend_id: backend.id.as_str().to_owned(),
+        upstream_model: place.upstream_model.to_string(),
+        streaming: facts.is_stream,
+        reserved_nano_usd: admission.worst_case.get(),
+        charged: accounts.iter().map(account_to_wire).collect(),
+        started_at_us: draft.started_at_us(),
+        intent: 0,
+    };
+    let token = match gateway.journal.intent(&mut intent) {
+        Ok(token) => token,
+        Err(error) => return failed(draft, audit_unavailable(&error), true),
+    };
+    if let Err(error) = gateway.journal.durable(&token).await {
+        draft.add_intent(token);
+        return failed(draft, audit_unavailable(&error), true);
+    }
+    draft.record.charged = intent.charged;
+    let open = open_attempt(&draft, facts, place, admission, token.intent, started_at);
+    draft.add_intent(token);
+    let limits = Limits {
+        first_byte: backend.first_byte_timeout,
+        idle: backend.idle_timeout,
+        deadline: Instant::now() + backend.total_timeout,
+    };
+    let clamped_to = open.1;
+    let response = place.upstream.send(request);
+    let exchange = Exchange::new(draft, open.0, response, limits, facts.is_stream);
+    answer(exchange, ask, facts, place, clamped_to, is_last).await
+}
+
+/// Waits for the answer and passes it on.
+async fn answer(
+    mut exchange: Exchange,
+    ask: &Ask,
+    facts: &RequestFacts,
+    place: &Place,
+    clamped_to: Option<u64>,
+    is_last: bool,
+) -> Tried {
+    let parts = match exchange.head().await {
+        Ok(parts) => parts,
+        Err(broken) => return broke(exchange, broken, facts.dialect.family()),
+    };
+    let status = parts.status.as_u16();
+    if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
+        return stream(exchange, ask, facts, place, &parts, clamped_to);
+    }
+    let body = match exchange.collect(!parts.status.is_success()).await {
+        Ok(body) => body,
+        Err(broken) => return broke(exchange, broken, facts.dialect.family()),
+    };
+    let Some((mut draft, open)) = exchange.take() else { return lost(facts.dialect.family()) };
+    if !parts.status.is_success() {
+        let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
+        open.close(&mut draft, &Ending::Unbilled(verdict));
+        draft.stage("model", "error", format!("status {status}"));
+        let may_fail_over = matches!(status, 401 | 403 | 408 | 409 | 429 | 500..);
+        let (refusal, verbatim) = provider_refusal(status, parts, body);
+        return Tried::Failed(Box::new((draft, Failure { refusal, verbatim, is_final: is_last || !may_fail_over })));
+    }
+    let answer_facts = scan_response(facts.dialect, &body, open.quirks);
+    draft.stage("model", "answered", format!("{} at {}", open.upstream_model, open.backend_id));
+    draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
+    let is_final = answer_facts.usage.is_some();
+    let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
+    draft.stage("cost", if is_final { "exact" } else { "estimated" }, format!("{cost} USD"));
+    let answer = Answer { ask, place, cost: Some(cost), clamped_to, wants_trailers: false };
+    Tried::Answered(Box::new(respond::whole(draft, &answer, facts.dialect.family(), &parts, body)))
+}
+
+fn stream(
+    mut exchange: Exchange,
+    ask: &Ask,
+    facts: &RequestFacts,
+    place: &Place,
+    parts: &Parts,
+    clamped_to: Option<u64>,
+) -> Tried {
+    let hide_usage = !facts.asks_usage;
+    let quirks = quirks(place.upstream.backend.kind);
+    exchange.filter = Some(StreamFilter::new(facts.dialect, hide_usage, quirks));
+    let Some(draft) = exchange.draft() else { return lost(facts.dialect.family()) };
+    draft.stage("model", "streaming", format!("{} at {}", place.upstream_model, place.upstream.backend.id));
+    let request_id = draft.request_id().to_owned();
+    let attempts = draft.record.attempts.len() + 1;
+    let wants_trailers = respond::accepts_trailers(&ask.headers);
+    let answer = Answer { ask, place, cost: None, clamped_to, wants_trailers };
+    let gateway = Arc::clone(draft.gateway());
+    let mut response = Response::new(GatewayBody::Whole(None));
+    respond::set_headers(&mut response, &gateway, &answer, facts.dialect.family(), parts, &request_id, attempts);
+    *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers)));
+    Tried::Answered(Box::new(response))
+}
+
+fn broke(mut exchange: Exchange, broken: Broken, family: Family) -> Tried {
+    let Some((mut draft, open)) = exchange.take() else { return lost(family) };
+    let (ending, message) = match broken {
+        Broken::Unreachable => (Ending::Unbilled("unreachable"), "The provider could not be reached."),
+        Broken::Disconnected => (Ending::Uncertain("disconnected"), "The provider's answer broke off."),
+        Broken::TimedOut => (Ending::Uncertain("timed_out"), "The provider did not answer in time."),
+        Broken::TooLarge => (Ending::Uncertain("too_large"), "The provider's answer is larger than the gateway keeps."),
+    };
+    open.close(&mut draft, &ending);
+    draft.stage("model", "error", broken.code().as_str());
+    let refusal = Refusal::new("model", broken.code(), message);
+    Tried::Failed(Box::new((draft, Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge })))
+}
+
+/// The record was closed elsewhere: a broken invariant, answered as such.
+fn lost(family: Family) -> Tried {
+    tracing::error!("invariant broken: an exchange lost its record before its answer");
+    let refusal = Refusal::new("model", ErrorCode::Internal, "The gateway lost track of this request.");
+    Tried::Answered(Box::new(refusal.respond(family, "")))
+}
+
+/// What a provider's error means to us. One about our own credential is never passed on: it may quote the key.
+fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<(Parts, Bytes)>) {
+    if status == 401 || status == 403 {
+        tracing::error!(status, "a provider refuses the gateway's credential; check the provider's api_key");
+        let message =
+            "The provider refused the gateway's own credential. This is not about your key; tell your administrator.";
+        return (Refusal::new("model", ErrorCode::UpstreamCredential, message), None);
+    }
+    let refusal = Refusal::new("model", ErrorCode::UpstreamError, "The provider answered with an error.");
+    (refusal, Some((parts, body)))
+}
+
+fn fail(mut draft: Draft, family: Family, refusal: &Refusal) -> Response<GatewayBody> {
+    draft.failed(refusal.stage, refusal.code.as_str(), refusal.status(family));
+    draft.note_first_byte();
+    let response = refusal.respond(family, draft.request_id());
+    draft.finish();
+    response
+}
+
+fn upstream_request(
+    draft: &Draft,
+    ask: &Ask,
+    facts: &RequestFacts,
+    place: &Place,
+    admission: &Admission,
+) -> Option<Request<Pieces>> {
+    let path = match facts.dialect {
+        Dialect::OpenAiChat => "/chat/completions",
+        Dialect::OpenAiEmbeddings => "/embeddings",
+        Dialect::AnthropicMessages => "/v1/messages",
+        Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
+    };
+    let changes = Rewrite {
+        model: Some(&place.upstream_model),
+        force_usage: facts.is_stream && facts.dialect == Dialect::OpenAiChat,
+        output_cap: admission.output_cap,
+    };
+    let body = rewrite(ask.body.clone(), facts, &changes);
+    let mut request = Request::new(Pieces::new(body.parts, body.length));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = place.upstream.uri(path, ask.query.as_deref())?;
+    let headers = request.headers_mut();
+    super::headers::to_upstream(&ask.headers, headers);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
+    if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if facts.dialect.family() == Family::Anthropic && !headers.contains_key("anthropic-version") {
+        headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+    }
+    draft.span.inject(headers);
+    Some(request)
+}
+
+fn open_attempt(
+    draft: &Draft,
+    facts: &RequestFacts,
+    place: &Place,
+    admission: Admission,
+    intent: u64,
+    started_at: UnixMicros,
+) -> (OpenAttempt, Option<u64>) {
+    let mut reservation = admission.reservation;
+    if let Some(reservation) = &mut reservation {
+        reservation.dispatched();
+    }
+    let attempt = OpenAttempt {
+        intent,
+        backend_id: place.upstream.backend.id.as_str().to_owned(),
+        upstream_model: Arc::clone(&place.upstream_model),
+        price: place.price.clone(),
+        reservation,
+        worst_case: admission.worst_case,
+        dialect: facts.dialect,
+        quirks: quirks(place.upstream.backend.kind),
+        estimated_input_tokens: facts.estimate_input_tokens(),
+        has_residency: has_residency(facts),
+        started_at_us: started_at.get(),
+        started_monotonic_us: draft.gateway().clock.monotonic_us(),
+        status: 0,
+        provider_request_id: String::new(),
+    };
+    (attempt, admission.clamped_to)
+}
+
+fn quirks(kind: ProviderKind) -> Quirks {
+    Quirks {
+        has_reasoning_outside: matches!(kind, ProviderKind::XAi | ProviderKind::Perplexity),
+        has_cost: matches!(kind, ProviderKind::OpenRouter | ProviderKind::Perplexity | ProviderKind::XAi),
+    }
+}
+
+fn budget_reason(ask: &Ask, admission: &Admission) -> String {
+    if admission.reservation.is_some() {
+        format!("{} USD in {} budgets", admission.worst_case, ask.path.len())
+    } else {
+        format!("nothing to reserve, {} budgets", ask.path.len())
+    }
+}
+
+fn audit_unavailable(error: &crate::records::journal::JournalError) -> Refusal {
+    tracing::error!(error = %crate::chain(error), "a request was refused because its record could not be written");
+    let message =
+        "The record of this request cannot be made durable right now, and no request goes unrecorded. Try again later.";
+    Refusal::new("audit", ErrorCode::AuditUnavailable, message).with_retry_after(5)
+}

@@ -1,0 +1,48 @@
+//! May this caller use this model, now.
+//!
+//! Rule: a role with `proxy` on models first, then the team's lists; deny by default.
+
+use super::refusal::Refusal;
+use helix_shared::access::Access;
+use helix_shared::error_code::ErrorCode;
+use helix_shared::rbac::{Action, Decision, ResourceType, Role, Scope, decide};
+use helix_shared::snapshot::Caller;
+use helix_shared::time::UnixMicros;
+
+const STAGE: &str = "rbac";
+
+/// Checks the role; returns the one that allows.
+///
+/// # Errors
+/// `permission_denied`.
+pub fn authorize(caller: &Caller, now: UnixMicros) -> Result<Role, Refusal> {
+    let scope = caller.team_id.clone().map_or(Scope::Instance, Scope::Team);
+    match decide(&caller.grants, Action::Proxy, ResourceType::Model, &scope, now) {
+        Decision::Allowed(role) => Ok(role),
+        Decision::Expired(role) => {
+            let message = format!("Your role {} has expired. Ask your administrator to renew it.", role.as_str());
+            Err(Refusal::new(STAGE, ErrorCode::PermissionDenied, message))
+        }
+        Decision::NotGranted => Err(Refusal::new(
+            STAGE,
+            ErrorCode::PermissionDenied,
+            "No role of yours may use models here. Ask your administrator for the role `member`.",
+        )),
+    }
+}
+
+/// Checks the model against the lists; returns the pattern that allows it, if one does.
+///
+/// # Errors
+/// `model_access_denied`.
+pub fn authorize_model<'a>(caller: &'a Caller, model: &str) -> Result<Option<&'a str>, Refusal> {
+    let team = caller.team_id.as_ref().map_or("your account", |team| team.as_str());
+    let message = match caller.access.check(model) {
+        Access::Allowed(pattern) => return Ok(pattern),
+        Access::DeniedBy(pattern) => {
+            format!("The model is denied for {team} by the pattern `{pattern}`. Ask your administrator.")
+        }
+        Access::NotListed => format!("The model is not on the list of {team}. Ask your administrator to allow it."),
+    };
+    Err(Refusal::new(STAGE, ErrorCode::ModelAccessDenied, message).with_param(Some("model")))
+}

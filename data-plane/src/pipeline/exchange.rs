@@ -1,0 +1,288 @@
+//! One attempt on the wire: head, body, and what happens when the client leaves first.
+//!
+//! Rule: an exchange that is dropped unfinished goes on by itself for a bounded while, because the provider bills what it
+//! generated and only its last words say how much. Then it is cut and estimated.
+
+use super::settle::{Ending, OpenAttempt};
+use crate::records::draft::{CLIENT_CLOSED, Draft};
+use bytes::{Bytes, BytesMut};
+use helix_llm::{EndKind, ResponseFacts, StreamFilter, scan_response};
+use helix_shared::error_code::ErrorCode;
+use http::response::Parts;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper_util::client::legacy::ResponseFuture;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a stream whose client left is read on for its usage.
+const DRAIN_STREAM: Duration = Duration::from_secs(2);
+/// How long a whole answer whose client left is waited for.
+const DRAIN_WHOLE: Duration = Duration::from_secs(60);
+/// The largest whole answer that is kept.
+const MOST_ANSWER_BYTES: usize = 64 << 20;
+/// The largest error body that is passed on.
+const MOST_ERROR_BYTES: usize = 1 << 20;
+/// Status that a request is recorded with whose client left.
+const CLIENT_CLOSED_STATUS: u16 = 499;
+
+/// Limits of an exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Until the head.
+    pub first_byte: Duration,
+    /// Between two chunks.
+    pub idle: Duration,
+    /// End of everything.
+    pub deadline: Instant,
+}
+
+/// Why an exchange broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// No connection: nothing was sent.
+    Unreachable,
+    /// Sent, and the connection ended.
+    Disconnected,
+    /// Sent, and nothing came in time.
+    TimedOut,
+    /// More came than is kept.
+    TooLarge,
+}
+
+impl Broken {
+    /// The stable error code.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::Unreachable => ErrorCode::UpstreamUnreachable,
+            Self::Disconnected => ErrorCode::UpstreamDisconnected,
+            Self::TimedOut => ErrorCode::UpstreamTimeout,
+            Self::TooLarge => ErrorCode::UpstreamError,
+        }
+    }
+}
+
+enum Phase {
+    Head(Box<ResponseFuture>),
+    Body(Incoming),
+    Over,
+}
+
+/// An attempt in flight, with the record that it belongs to.
+pub struct Exchange {
+    parts: Option<(Draft, OpenAttempt)>,
+    phase: Phase,
+    limits: Limits,
+    /// What came of a whole answer so far.
+    whole: BytesMut,
+    /// Reads a stream; `None`: a whole answer.
+    pub filter: Option<StreamFilter>,
+    is_stream_asked: bool,
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange")
+            .field("attempt", &self.parts.as_ref().map(|(_, attempt)| attempt))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// Starts waiting for the head. The intent is in the journal.
+    pub fn new(
+        draft: Draft,
+        attempt: OpenAttempt,
+        response: ResponseFuture,
+        limits: Limits,
+        is_stream_asked: bool,
+    ) -> Self {
+        Self {
+            parts: Some((draft, attempt)),
+            phase: Phase::Head(Box::new(response)),
+            limits,
+            whole: BytesMut::new(),
+            filter: None,
+            is_stream_asked,
+        }
+    }
+
+    /// The record, while the exchange runs.
+    pub fn draft(&mut self) -> Option<&mut Draft> {
+        self.parts.as_mut().map(|(draft, _)| draft)
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The body to poll, once the head came.
+    pub fn body(&mut self) -> Option<&mut Incoming> {
+        match &mut self.phase {
+            Phase::Body(body) => Some(body),
+            Phase::Head(_) | Phase::Over => None,
+        }
+    }
+
+    /// Waits for the head.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn head(&mut self) -> Result<Parts, Broken> {
+        let Phase::Head(response) = &mut self.phase else { return Err(Broken::Disconnected) };
+        let limit = Instant::now() + self.limits.first_byte;
+        let answered = tokio::time::timeout_at(limit.min(self.limits.deadline), response).await;
+        let answer = match answered {
+            Err(_) => Err(Broken::TimedOut),
+            Ok(Err(error)) if error.is_connect() => Err(Broken::Unreachable),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %crate::chain(&error), "the provider's connection broke");
+                Err(Broken::Disconnected)
+            }
+            Ok(Ok(answer)) => Ok(answer),
+        };
+        let (parts, body) = answer.inspect_err(|_| self.phase = Phase::Over)?.into_parts();
+        self.phase = Phase::Body(body);
+        if let Some((_, attempt)) = &mut self.parts {
+            attempt.status = parts.status.as_u16();
+            let id = parts.headers.get("x-request-id").or_else(|| parts.headers.get("request-id"));
+            let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+            attempt.provider_request_id = id.chars().take(200).collect();
+        }
+        Ok(parts)
+    }
+
+    /// Reads the whole body. A body of one piece is not copied.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn collect(&mut self, is_error: bool) -> Result<Bytes, Broken> {
+        let most = if is_error { MOST_ERROR_BYTES } else { MOST_ANSWER_BYTES };
+        let mut only = None;
+        while let Phase::Body(body) = &mut self.phase {
+            let limit = (Instant::now() + self.limits.idle).min(self.limits.deadline);
+            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else { return Err(Broken::TimedOut) };
+            let Some(frame) = frame else { break };
+            let Ok(data) = frame.map_err(|_| Broken::Disconnected)?.into_data() else { continue };
+            if self.whole.len() + data.len() > most {
+                return Err(Broken::TooLarge);
+            }
+            if body.is_end_stream() && self.whole.is_empty() {
+                only = Some(data);
+                break;
+            }
+            self.whole.extend_from_slice(&data);
+        }
+        self.phase = Phase::Over;
+        Ok(only.unwrap_or_else(|| std::mem::take(&mut self.whole).freeze()))
+    }
+
+    /// Takes the record and attempt out; the exchange will not go on by itself.
+    pub fn take(&mut self) -> Option<(Draft, OpenAttempt)> {
+        self.phase = Phase::Over;
+        self.parts.take()
+    }
+
+    /// What is known of the answer so far, and whether its usage is final.
+    fn facts(&self) -> (ResponseFacts, bool) {
+        if let Some(filter) = &self.filter {
+            let facts = filter.facts();
+            return (facts.answer, facts.is_usage_final);
+        }
+        let Some((_, attempt)) = &self.parts else { return (ResponseFacts::default(), false) };
+        let facts = scan_response(attempt.dialect, &self.whole, attempt.quirks);
+        let is_final = facts.usage.is_some();
+        (facts, is_final)
+    }
+
+    /// Goes on after the client left, bounded; then closes the books.
+    async fn drain(mut self) {
+        let limit = if self.is_stream_asked { DRAIN_STREAM } else { DRAIN_WHOLE };
+        let limit = (Instant::now() + limit).min(self.limits.deadline);
+        let read = tokio::time::timeout_at(limit, self.read_on()).await;
+        if read.is_err() {
+            tracing::debug!("an answer nobody waits for was cut");
+        }
+        let (mut facts, mut is_final) = self.facts();
+        let is_unanswered = matches!(self.phase, Phase::Head(_));
+        let Some((mut draft, attempt)) = self.take() else { return };
+        if is_final && attempt.status >= 400 {
+            (facts, is_final) = (ResponseFacts::default(), false);
+        }
+        let ending = match attempt.status {
+            0 if !is_unanswered && matches!(read, Ok(Err(Broken::Unreachable))) => Ending::Unbilled("unreachable"),
+            0 => Ending::Uncertain("client_closed"),
+            400.. => Ending::Unbilled("provider_error"),
+            _ => Ending::Answered { facts: &facts, is_final },
+        };
+        draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
+        let amount = attempt.close(&mut draft, &ending);
+        draft.stage("cost", if is_final { "exact" } else { "estimated" }, format!("{amount} USD, client gone"));
+        draft.failed("model", CLIENT_CLOSED, CLIENT_CLOSED_STATUS);
+        draft.finish();
+    }
+
+    async fn read_on(&mut self) -> Result<(), Broken> {
+        if matches!(self.phase, Phase::Head(_)) {
+            let parts = self.head().await?;
+            let is_events = is_event_stream(&parts.headers);
+            if let Some((_, attempt)) = &self.parts
+                && is_events
+                && attempt.status < 400
+            {
+                self.filter = Some(StreamFilter::new(attempt.dialect, false, attempt.quirks));
+            }
+        }
+        if self.filter.is_none() {
+            let whole = self.collect(false).await?;
+            self.whole = BytesMut::from(whole);
+            return Ok(());
+        }
+        while let Phase::Body(body) = &mut self.phase {
+            let Some(frame) = body.frame().await else { break };
+            let Ok(frame) = frame else { break };
+            if let (Ok(data), Some(filter)) = (frame.into_data(), &mut self.filter) {
+                filter.push(data, &mut |_| {});
+                if filter.end() != helix_llm::StreamEnd::Open {
+                    break;
+                }
+            }
+        }
+        if let Some(filter) = &mut self.filter {
+            // Only the books are closed; nobody gets these bytes.
+            drop(filter.finish(EndKind::Eof, ""));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let Some((draft, attempt)) = self.parts.take() else { return };
+        let gateway = std::sync::Arc::clone(draft.gateway());
+        let unfinished = Self {
+            parts: Some((draft, attempt)),
+            phase: std::mem::replace(&mut self.phase, Phase::Over),
+            limits: self.limits,
+            whole: std::mem::take(&mut self.whole),
+            filter: self.filter.take(),
+            is_stream_asked: self.is_stream_asked,
+        };
+        if tokio::runtime::Handle::try_current().is_ok() {
+            gateway.drains.spawn("drain", unfinished.drain());
+        } else {
+            // No runtime to read on with: the books are closed at the worst case by the parts' own drops.
+            let mut unfinished = unfinished;
+            drop(unfinished.parts.take());
+        }
+    }
+}
+
+/// Whether an answer is a stream of events.
+pub fn is_event_stream(headers: &http::HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+}

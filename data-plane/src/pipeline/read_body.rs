@@ -1,0 +1,73 @@
+//! Reads a request's body, bounded in size and time.
+//!
+//! Rule: a body of one piece is not copied; a larger one is joined once, because it is scanned as a whole.
+
+use super::refusal::Refusal;
+use bytes::{Bytes, BytesMut};
+use helix_shared::error_code::ErrorCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use std::time::Duration;
+
+const STAGE: &str = "request";
+
+/// Reads the whole body.
+///
+/// # Errors
+/// `request_too_large`, `request_timeout`, `invalid_request`.
+pub async fn read_body(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    limit_bytes: u64,
+    limit: Duration,
+) -> Result<Bytes, Refusal> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && encoding != "identity"
+    {
+        let message = "Compressed request bodies are not supported; send the body without Content-Encoding.";
+        return Err(Refusal::new(STAGE, ErrorCode::InvalidRequest, message));
+    }
+    if declared(headers).is_some_and(|length| length > limit_bytes) {
+        return Err(too_large(limit_bytes));
+    }
+    let read = tokio::time::timeout(limit, join(&mut body, limit_bytes)).await;
+    read.unwrap_or_else(|_| {
+        let message = format!("The body did not arrive within {} seconds.", limit.as_secs());
+        Err(Refusal::new(STAGE, ErrorCode::RequestTimeout, message))
+    })
+}
+
+async fn join(body: &mut Incoming, limit_bytes: u64) -> Result<Bytes, Refusal> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let broken = |_| Refusal::new(STAGE, ErrorCode::InvalidRequest, "The body broke off.");
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        let so_far = first.len() + joined.len() + data.len();
+        if u64::try_from(so_far).unwrap_or(u64::MAX) > limit_bytes {
+            return Err(too_large(limit_bytes));
+        }
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+            continue;
+        }
+        if joined.is_empty() {
+            let expected = usize::try_from(body.size_hint().lower().min(limit_bytes)).unwrap_or(0);
+            joined.reserve(so_far + expected);
+            joined.extend_from_slice(&std::mem::take(&mut first));
+        }
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+fn declared(headers: &header::HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large(limit_bytes: u64) -> Refusal {
+    let message = format!("The body is larger than the limit of {} MiB (server.limits.body_mb).", limit_bytes >> 20);
+    Refusal::new(STAGE, ErrorCode::RequestTooLarge, message)
+}

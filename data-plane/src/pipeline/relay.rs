@@ -1,0 +1,133 @@
+//! A provider's stream on its way to the client.
+//!
+//! Rule: bytes pass as they come, and no further chunk is asked for while the client has not taken the one before; memory
+//! is bounded. Exactly one terminal event reaches the client, whatever the provider does.
+
+use super::exchange::{Broken, Exchange};
+use super::inspect::inspect_chunk;
+use super::settle::Ending;
+use bytes::Bytes;
+use helix_llm::{EndKind, StreamEnd};
+use helix_shared::error_code::ErrorCode;
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+use http_body::{Body, Frame};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::time::{Instant, Sleep};
+
+/// The stream of one request.
+#[derive(Debug)]
+pub struct Relay {
+    exchange: Option<Exchange>,
+    ready: VecDeque<Bytes>,
+    timer: Pin<Box<Sleep>>,
+    last_chunk: Instant,
+    request_id: String,
+    wants_trailers: bool,
+    trailers: Option<HeaderMap>,
+    is_first: bool,
+}
+
+impl Relay {
+    /// Relays an exchange whose head came and whose filter is set.
+    pub fn new(exchange: Exchange, request_id: String, wants_trailers: bool) -> Self {
+        let limits = exchange.limits();
+        let now = Instant::now();
+        Self {
+            timer: Box::pin(tokio::time::sleep_until((now + limits.idle).min(limits.deadline))),
+            exchange: Some(exchange),
+            ready: VecDeque::new(),
+            last_chunk: now,
+            request_id,
+            wants_trailers,
+            trailers: None,
+            is_first: true,
+        }
+    }
+
+    /// Gives the next piece.
+    pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                if std::mem::take(&mut self.is_first)
+                    && let Some(draft) = self.exchange.as_mut().and_then(Exchange::draft)
+                {
+                    draft.note_first_byte();
+                }
+                return Poll::Ready(Some(Frame::data(bytes)));
+            }
+            let Some(exchange) = &mut self.exchange else {
+                return Poll::Ready(self.trailers.take().map(Frame::trailers));
+            };
+            let polled = match exchange.body() {
+                Some(body) => Pin::new(body).poll_frame(context),
+                None => Poll::Ready(None),
+            };
+            match polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.last_chunk = Instant::now();
+                    if let (Ok(data), Some(filter)) = (frame.into_data(), &mut exchange.filter) {
+                        filter.push(data, &mut |bytes| self.ready.push_back(inspect_chunk(bytes)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(error = %crate::chain(&error), "the provider's stream broke");
+                    self.end(Some(Broken::Disconnected));
+                }
+                Poll::Ready(None) => self.end(None),
+                Poll::Pending => ready!(self.poll_limits(context)),
+            }
+        }
+    }
+
+    /// Ready when a limit passed: the stream was ended.
+    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let Some(exchange) = &self.exchange else { return Poll::Ready(()) };
+            let limits = exchange.limits();
+            let due = (self.last_chunk + limits.idle).min(limits.deadline);
+            if Instant::now() >= due {
+                self.end(Some(Broken::TimedOut));
+                return Poll::Ready(());
+            }
+            // The timer is only moved when it fires, not with every chunk.
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// Ends the stream and closes the books.
+    fn end(&mut self, broken: Option<Broken>) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        let kind = broken.map_or(EndKind::Eof, |broken| EndKind::Cut(broken.code()));
+        let Some(mut filter) = exchange.filter.take() else { return };
+        let provider_end = filter.end();
+        self.ready.extend(filter.finish(kind, &self.request_id));
+        let facts = filter.facts();
+        let Some((mut draft, attempt)) = exchange.take() else { return };
+        let status = attempt.status;
+        draft.record.served_model =
+            facts.answer.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
+        let ending = Ending::Answered { facts: &facts.answer, is_final: facts.is_usage_final };
+        let amount = attempt.close(&mut draft, &ending);
+        let is_whole = provider_end == StreamEnd::Done || (broken.is_none() && facts.end == StreamEnd::Done);
+        if is_whole || (broken.is_none() && provider_end == StreamEnd::Open && facts.is_usage_final) {
+            draft.allowed(status);
+        } else if provider_end == StreamEnd::Error {
+            draft.failed("model", ErrorCode::UpstreamError.as_str(), status);
+        } else {
+            draft.failed("model", broken.map_or(ErrorCode::UpstreamDisconnected, Broken::code).as_str(), status);
+        }
+        draft.stage("cost", if facts.is_usage_final { "exact" } else { "estimated" }, format!("{amount} USD"));
+        if self.wants_trailers
+            && let Ok(value) = HeaderValue::try_from(amount.to_string())
+        {
+            let mut trailers = HeaderMap::new();
+            trailers.insert(HeaderName::from_static("x-helix-cost-usd"), value);
+            self.trailers = Some(trailers);
+        }
+        draft.finish();
+    }
+}

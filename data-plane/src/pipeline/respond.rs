@@ -1,0 +1,143 @@
+//! The head of an answer: what the provider said, and what the gateway adds.
+//!
+//! Rule: the body is the provider's, byte for byte. Callers that may not see provider names get them left out.
+
+use super::attempts::Ask;
+use super::headers::to_client;
+use super::refusal::{Refusal, identify};
+use crate::body::GatewayBody;
+use crate::config::current::Place;
+use crate::gateway::Gateway;
+use crate::records::draft::Draft;
+use bytes::Bytes;
+use helix_llm::Family;
+use helix_shared::money::NanoUsd;
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use http::response::Parts;
+use http::{Response, StatusCode};
+use std::sync::Arc;
+
+/// What the gateway knows of an answer.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The request.
+    pub ask: &'a Ask,
+    /// Who answered.
+    pub place: &'a Place,
+    /// The cost, when it is known before the body.
+    pub cost: Option<NanoUsd>,
+    /// The cap that the budget forced.
+    pub clamped_to: Option<u64>,
+    /// Whether the cost follows the body.
+    pub wants_trailers: bool,
+}
+
+/// Whether the client reads trailers.
+pub fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|entry| entry.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Answers with a whole body and writes the record.
+pub fn whole(
+    mut draft: Draft,
+    answer: &Answer<'_>,
+    family: Family,
+    parts: &Parts,
+    body: Bytes,
+) -> Response<GatewayBody> {
+    let length = body.len();
+    let mut response = Response::new(GatewayBody::from(body));
+    let attempts = draft.record.attempts.len();
+    let gateway = Arc::clone(draft.gateway());
+    set_headers(&mut response, &gateway, answer, family, parts, draft.request_id(), attempts);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    draft.allowed(parts.status.as_u16());
+    draft.note_first_byte();
+    draft.finish();
+    response
+}
+
+/// Passes a provider's error on as it is, and writes the record.
+pub fn provider_error(
+    mut draft: Draft,
+    ask: &Ask,
+    family: Family,
+    parts: &Parts,
+    body: Bytes,
+    refusal: &Refusal,
+) -> Response<GatewayBody> {
+    let length = body.len();
+    let mut response = Response::new(GatewayBody::from(body));
+    *response.status_mut() = parts.status;
+    let headers = response.headers_mut();
+    to_client(&parts.headers, headers);
+    identify(headers, family, draft.request_id());
+    set(headers, "x-helix-error-source", refusal.code.source().as_str());
+    set(headers, "x-helix-error-code", refusal.code.as_str());
+    // Our own attempts are used up; what the provider says about trying again stands.
+    if !headers.contains_key("x-should-retry") && !is_worth_retrying(parts.status) {
+        set(headers, "x-should-retry", "false");
+    }
+    set(headers, "x-helix-attempts", &draft.record.attempts.len().to_string());
+    if ask.caller.sees_providers {
+        set(headers, "x-helix-provider", &draft.record.backend_id.clone());
+    }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    draft.failed("model", refusal.code.as_str(), parts.status.as_u16());
+    draft.note_first_byte();
+    draft.finish();
+    response
+}
+
+fn is_worth_retrying(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 409 | 429 | 500..)
+}
+
+/// Sets status and headers of an answer.
+pub fn set_headers(
+    response: &mut Response<GatewayBody>,
+    gateway: &Gateway,
+    answer: &Answer<'_>,
+    family: Family,
+    parts: &Parts,
+    request_id: &str,
+    attempts: usize,
+) {
+    *response.status_mut() = parts.status;
+    let headers = response.headers_mut();
+    headers.reserve(parts.headers.len() + 10);
+    to_client(&parts.headers, headers);
+    identify(headers, family, request_id);
+    set(headers, "x-helix-model", &answer.place.upstream_model);
+    if answer.ask.caller.sees_providers {
+        set(headers, "x-helix-provider", answer.place.upstream.backend.id.as_str());
+    }
+    headers.insert(
+        HeaderName::from_static("x-helix-strategy"),
+        HeaderValue::from_static(answer.ask.resolved.strategy.as_str()),
+    );
+    headers.insert(HeaderName::from_static("x-helix-attempts"), HeaderValue::from(attempts));
+    if let Some(cost) = answer.cost {
+        set(headers, "x-helix-cost-usd", &cost.to_string());
+    }
+    let now = gateway.clock.monotonic_us();
+    if let Some(remaining) = answer.ask.path.remaining(now) {
+        set(headers, "x-helix-budget-remaining-usd", &remaining.to_string());
+    }
+    if let Some(warning) = answer.ask.path.warning(&gateway.escrow, now) {
+        set(headers, "x-helix-budget-warning", &warning);
+    }
+    if let Some(tokens) = answer.clamped_to {
+        headers.insert(HeaderName::from_static("x-helix-budget-clamped"), HeaderValue::from(tokens));
+    }
+    if answer.wants_trailers {
+        headers.insert(TRAILER, HeaderValue::from_static("x-helix-cost-usd"));
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}

@@ -1,0 +1,172 @@
+//! What an attempt cost, and closing it.
+//!
+//! Rule: exactly once per attempt, on every way out. The provider's final counts are exact; a cut answer is estimated from
+//! what was seen and never above what was reserved; what nobody can know is booked at the worst case.
+
+use crate::budget::Reservation;
+use crate::records::draft::Draft;
+use helix_llm::{Dialect, Family, Quirks, ResponseFacts, estimate_tokens};
+use helix_proto::convert::record::{basis_to_wire, tokens_to_wire};
+use helix_proto::v1;
+use helix_shared::catalog::{ModelPrice, ServiceTier, Terms, cost};
+use helix_shared::money::NanoUsd;
+use helix_shared::time::UnixMicros;
+use helix_shared::usage::{CostBasis, TokenUsage};
+use std::sync::Arc;
+
+/// An attempt whose intent is written: bytes may have gone upstream.
+#[derive(Debug)]
+pub struct OpenAttempt {
+    /// Number of its intent.
+    pub intent: u64,
+    /// Where.
+    pub backend_id: String,
+    /// Under which name.
+    pub upstream_model: Arc<str>,
+    /// At which price; `None`: unknown.
+    pub price: Option<Arc<ModelPrice>>,
+    /// What is held for it.
+    pub reservation: Option<Reservation>,
+    /// What it costs at most; zero where nothing was reserved.
+    pub worst_case: NanoUsd,
+    /// The dialect spoken.
+    pub dialect: Dialect,
+    /// How the provider counts.
+    pub quirks: Quirks,
+    /// Input tokens, as estimated before.
+    pub estimated_input_tokens: u64,
+    /// Whether processing in one region was asked for.
+    pub has_residency: bool,
+    /// When it began, µs since 1970: the moment whose prices hold.
+    pub started_at_us: i64,
+    /// When it began on the monotonic clock, µs.
+    pub started_monotonic_us: u64,
+    /// Status of the answer; 0: none yet.
+    pub status: u16,
+    /// The provider's own id of the request.
+    pub provider_request_id: String,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Ending<'a> {
+    /// An answer, whole or cut; `is_final`: its usage is the provider's last word.
+    Answered {
+        /// What it said.
+        facts: &'a ResponseFacts,
+        /// Whether the usage is final.
+        is_final: bool,
+    },
+    /// Nothing was billed: it was never sent, or the provider refused.
+    Unbilled(&'static str),
+    /// It was sent and nobody can know what became of it.
+    Uncertain(&'static str),
+}
+
+impl OpenAttempt {
+    /// Closes the attempt: settles the reservation and adds it to the record. Returns the cost.
+    pub fn close(mut self, draft: &mut Draft, ending: &Ending<'_>) -> NanoUsd {
+        let (usage, amount, basis, error) = match ending {
+            Ending::Answered { facts, is_final } => {
+                let (usage, amount, basis) = self.price_answer(facts, *is_final);
+                (usage, amount, basis, if *is_final { "" } else { "incomplete" })
+            }
+            Ending::Unbilled(error) => (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact, *error),
+            Ending::Uncertain(error) => {
+                let usage = TokenUsage { input_tokens: self.estimated_input_tokens, ..TokenUsage::default() };
+                (usage, self.worst_or_input(&usage), CostBasis::Unknown, *error)
+            }
+        };
+        if let Some(reservation) = self.reservation.take() {
+            let overrun = reservation.settle(amount);
+            if overrun > NanoUsd::ZERO {
+                tracing::error!(request.id = draft.request_id(), overrun_nano_usd = overrun.get(), model = %self.upstream_model, "an answer cost more than its bound");
+                draft.gateway().metrics.overrun(u64::try_from(overrun.get()).unwrap_or(0));
+            }
+        }
+        let now = draft.gateway().clock.monotonic_us();
+        let outcome = if error.is_empty() { "ok" } else { error_class(self.status) };
+        draft.gateway().metrics.attempted(&self.backend_id, outcome);
+        draft.record.tokens = Some(tokens_to_wire(&usage));
+        draft.add_attempt(v1::Attempt {
+            intent: self.intent,
+            backend_id: std::mem::take(&mut self.backend_id),
+            upstream_model: self.upstream_model.to_string(),
+            status: u32::from(self.status),
+            error: error.to_owned(),
+            duration_us: u32::try_from(now.saturating_sub(self.started_monotonic_us)).unwrap_or(u32::MAX),
+            tokens: Some(tokens_to_wire(&usage)),
+            cost_nano_usd: amount.get(),
+            basis: basis_to_wire(basis).into(),
+            provider_request_id: std::mem::take(&mut self.provider_request_id),
+        });
+        amount
+    }
+
+    fn price_answer(&self, facts: &ResponseFacts, is_final: bool) -> (TokenUsage, NanoUsd, CostBasis) {
+        if self.dialect == Dialect::AnthropicCountTokens {
+            return (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact);
+        }
+        if let (true, Some(usage)) = (is_final, facts.usage) {
+            if let Some(stated) = facts.provider_cost {
+                return (usage, stated, CostBasis::ProviderReported);
+            }
+            return match self.price(&usage, facts) {
+                Some(amount) => (usage, amount, CostBasis::Exact),
+                None => (usage, self.worst_case, CostBasis::Unknown),
+            };
+        }
+        let usage = self.estimate(facts);
+        let amount = self.price(&usage, facts);
+        let (amount, basis) = match amount {
+            Some(amount) if self.reservation.is_some() => (amount.min(self.worst_case), CostBasis::Estimated),
+            Some(amount) => (amount, CostBasis::Estimated),
+            None => (self.worst_case, CostBasis::Unknown),
+        };
+        (usage, amount, basis)
+    }
+
+    fn price(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {
+        let price = self.price.as_ref()?;
+        let tier = match self.dialect.family() {
+            Family::OpenAi => ServiceTier::from_openai(facts.service_tier.as_deref()),
+            Family::Anthropic => {
+                ServiceTier::from_anthropic(facts.service_tier.as_deref(), facts.is_fast.then_some("fast"))
+            }
+        };
+        let stated_region =
+            facts.inference_geo.as_deref().map(|region| region != "global" && region != "not_available");
+        let has_residency = stated_region.unwrap_or(self.has_residency);
+        let terms = Terms { tier, has_residency, started_at: UnixMicros::new(self.started_at_us) };
+        cost(usage, price, &terms).ok()
+    }
+
+    /// Counts of an answer without final usage: the provider's early counts where they came, text seen otherwise.
+    fn estimate(&self, facts: &ResponseFacts) -> TokenUsage {
+        let seen = estimate_tokens(self.dialect.family(), facts.text);
+        let mut usage = facts.usage.unwrap_or_default();
+        if usage.total_input_tokens() == 0 {
+            usage.input_tokens = self.estimated_input_tokens;
+        }
+        usage.output_tokens = usage.output_tokens.max(seen);
+        usage
+    }
+
+    fn worst_or_input(&self, usage: &TokenUsage) -> NanoUsd {
+        if self.reservation.is_some() {
+            return self.worst_case;
+        }
+        self.price(usage, &ResponseFacts::default()).unwrap_or(NanoUsd::ZERO)
+    }
+}
+
+fn error_class(status: u16) -> &'static str {
+    match status {
+        0 => "no_answer",
+        200..=299 => "incomplete",
+        401 | 403 => "credential",
+        429 => "throttled",
+        400..=499 => "rejected",
+        _ => "provider_error",
+    }
+}

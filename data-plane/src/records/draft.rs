@@ -1,0 +1,226 @@
+//! A request's record while the request runs.
+//!
+//! Rule: exactly one record per request. The draft writes it when it is finished, and when it is dropped without that: a
+//! client that left, a panic. Nothing else writes outcomes.
+
+use super::journal::IntentToken;
+use crate::gateway::{Gateway, Place};
+use crate::metrics::Finished;
+use crate::span::{RequestSpan, SpanFacts};
+use helix_proto::convert::record::{basis_from_wire, basis_to_wire};
+use helix_proto::v1;
+use helix_shared::error_code::ErrorCode;
+use helix_shared::usage::CostBasis;
+use std::sync::Arc;
+
+/// The code of a request whose client left before it had its answer.
+pub const CLIENT_CLOSED: &str = "client_closed_request";
+/// The status that such a request is recorded with.
+const CLIENT_CLOSED_STATUS: u32 = 499;
+
+/// A record in the making.
+#[derive(Debug)]
+pub struct Draft {
+    gateway: Arc<Gateway>,
+    /// The record so far.
+    pub record: v1::UsageRecord,
+    /// The request's trace context.
+    pub span: RequestSpan,
+    /// Kind of the provider that was asked last.
+    pub provider: &'static str,
+    dialect: &'static str,
+    operation: &'static str,
+    _place: Place,
+    started_monotonic_us: u64,
+    stage_started_us: u64,
+    intents: Vec<IntentToken>,
+    is_open: bool,
+}
+
+impl Draft {
+    /// Opens the record of a request.
+    pub fn open(
+        gateway: &Arc<Gateway>,
+        place: Place,
+        dialect: &'static str,
+        operation: &'static str,
+        request_id: String,
+    ) -> Self {
+        let now = gateway.clock.monotonic_us();
+        gateway.metrics.in_flight.inc();
+        let record = v1::UsageRecord {
+            request_id,
+            dialect: dialect.to_owned(),
+            timing: Some(v1::Timing { started_at_us: gateway.clock.now().get(), first_byte_us: 0, total_us: 0 }),
+            tokens: Some(v1::Tokens::default()),
+            basis: v1::CostBasis::Exact.into(),
+            stages: Vec::with_capacity(8),
+            ..v1::UsageRecord::default()
+        };
+        Self {
+            gateway: Arc::clone(gateway),
+            record,
+            span: RequestSpan::default(),
+            provider: "",
+            dialect,
+            operation,
+            _place: place,
+            started_monotonic_us: now,
+            stage_started_us: now,
+            intents: Vec::new(),
+            is_open: true,
+        }
+    }
+
+    /// The shared state.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Id of the request.
+    pub fn request_id(&self) -> &str {
+        &self.record.request_id
+    }
+
+    /// When the request came, µs since 1970.
+    pub fn started_at_us(&self) -> i64 {
+        self.record.timing.as_ref().map_or(0, |timing| timing.started_at_us)
+    }
+
+    /// Writes a line of the pipeline trace; its time is what passed since the line before.
+    pub fn stage(&mut self, name: &str, verdict: &str, reason: impl Into<String>) {
+        let now = self.gateway.clock.monotonic_us();
+        let duration_us = now.saturating_sub(self.stage_started_us);
+        self.stage_started_us = now;
+        self.record.stages.push(v1::Stage {
+            name: name.to_owned(),
+            verdict: verdict.to_owned(),
+            reason: reason.into(),
+            duration_us,
+        });
+    }
+
+    /// Notes that an intent is in the journal; the record will close it.
+    pub fn add_intent(&mut self, token: IntentToken) {
+        self.intents.push(token);
+    }
+
+    /// Adds a try at a backend; its cost counts into the record's.
+    pub fn add_attempt(&mut self, attempt: v1::Attempt) {
+        let basis = basis_from_wire(attempt.basis);
+        if sureness(basis) < sureness(basis_from_wire(self.record.basis)) {
+            self.record.basis = basis_to_wire(basis).into();
+        }
+        self.record.cost_nano_usd = self.record.cost_nano_usd.saturating_add(attempt.cost_nano_usd);
+        self.record.attempts.push(attempt);
+    }
+
+    /// Notes when the first byte went to the client.
+    pub fn note_first_byte(&mut self) {
+        let elapsed = self.gateway.clock.monotonic_us().saturating_sub(self.started_monotonic_us);
+        if let Some(timing) = &mut self.record.timing
+            && timing.first_byte_us == 0
+        {
+            timing.first_byte_us = elapsed.max(1);
+        }
+    }
+
+    /// The request was answered by a backend.
+    pub fn allowed(&mut self, status: u16) {
+        self.decide(v1::decision::Kind::Allowed, "", "", status);
+    }
+
+    /// A stage refused the request.
+    pub fn denied(&mut self, stage: &str, code: ErrorCode, status: u16) {
+        self.decide(v1::decision::Kind::Denied, stage, code.as_str(), status);
+    }
+
+    /// The request was admitted and not answered as asked.
+    pub fn failed(&mut self, stage: &str, code: &str, status: u16) {
+        self.decide(v1::decision::Kind::Failed, stage, code, status);
+    }
+
+    fn decide(&mut self, kind: v1::decision::Kind, stage: &str, code: &str, status: u16) {
+        self.record.http_status = u32::from(status);
+        self.record.decision = Some(v1::Decision { kind: kind.into(), stage: stage.to_owned(), code: code.to_owned() });
+    }
+
+    /// Writes the record.
+    pub fn finish(mut self) {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if !std::mem::replace(&mut self.is_open, false) {
+            return;
+        }
+        if self.record.decision.is_none() {
+            self.failed("model", CLIENT_CLOSED, 0);
+            self.record.http_status = CLIENT_CLOSED_STATUS;
+        }
+        self.stage("audit", "recorded", "");
+        let total_us = self.gateway.clock.monotonic_us().saturating_sub(self.started_monotonic_us);
+        if let Some(timing) = &mut self.record.timing {
+            timing.total_us = total_us;
+        }
+        self.tell_metrics_and_span(total_us);
+        self.gateway.journal.outcome(&self.intents, std::mem::take(&mut self.record));
+        self.gateway.metrics.in_flight.dec();
+    }
+
+    fn tell_metrics_and_span(&mut self, total_us: u64) {
+        let record = &self.record;
+        let (kind, code) = record.decision.as_ref().map_or((0, ""), |decision| (decision.kind, decision.code.as_str()));
+        let outcome = match v1::decision::Kind::try_from(kind).unwrap_or_default() {
+            v1::decision::Kind::Allowed => "allowed",
+            v1::decision::Kind::Denied => "denied",
+            v1::decision::Kind::Failed | v1::decision::Kind::Unspecified => "failed",
+        };
+        let tokens = record.tokens.unwrap_or_default();
+        self.gateway.metrics.finished(&Finished {
+            dialect: self.dialect,
+            outcome,
+            code,
+            tokens: [tokens.input, tokens.cache_read, tokens.output],
+            cost_nano_usd: u64::try_from(record.cost_nano_usd).unwrap_or(0),
+            seconds: std::time::Duration::from_micros(total_us).as_secs_f64(),
+        });
+        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        std::mem::take(&mut self.span).end(&SpanFacts {
+            operation: self.operation,
+            provider: self.provider,
+            requested_model: &record.requested_model,
+            served_model: &record.served_model,
+            input_tokens: count(tokens.input + tokens.cache_read + tokens.cache_write + tokens.cache_write_long),
+            output_tokens: count(tokens.output),
+            http_status: i64::from(record.http_status),
+            error: code,
+            request_id: &record.request_id,
+            cost_nano_usd: record.cost_nano_usd,
+        });
+        tracing::debug!(
+            request.id = record.request_id,
+            outcome,
+            error.code = code,
+            status = record.http_status,
+            cost_nano_usd = record.cost_nano_usd,
+            duration_us = total_us,
+            "request finished"
+        );
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn sureness(basis: CostBasis) -> u8 {
+    match basis {
+        CostBasis::Exact => 3,
+        CostBasis::ProviderReported => 2,
+        CostBasis::Estimated => 1,
+        CostBasis::Unknown => 0,
+    }
+}

@@ -1,0 +1,178 @@
+//! A pooled HTTP client for each backend, with its credential ready as a header.
+//!
+//! Rule: connections outlive configuration changes: a backend whose address and limits stay keeps its pool, also when its
+//! credential changes, so that no stream in flight breaks.
+
+use super::body::Pieces;
+use helix_shared::provider::{AuthScheme, WireFamily};
+use helix_shared::snapshot::view::Backend;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Pieces>;
+
+/// How long an idle connection is kept: less than the 60 s after which common servers close it.
+const IDLE_CONNECTION: Duration = Duration::from_secs(55);
+
+/// A backend with its connections.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    client: HttpClient,
+    scheme: Scheme,
+    authority: Authority,
+    path_prefix: String,
+    credential: Option<(HeaderName, HeaderValue)>,
+    in_flight: AtomicU32,
+}
+
+/// Makes upstreams that share one TLS configuration.
+#[derive(Debug, Clone)]
+pub struct Upstreams {
+    tls: rustls::ClientConfig,
+}
+
+/// One request at a backend; counted until dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Upstream>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Upstreams {
+    /// Uses the roots of the machine beside the bundled ones.
+    pub fn new() -> Self {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut roots = roots;
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::warn!(%error, "a root certificate of this machine cannot be read");
+        }
+        let (_, ignored) = roots.add_parsable_certificates(native.certs);
+        if ignored > 0 {
+            tracing::debug!(ignored, "root certificates of this machine were not usable");
+        }
+        Self { tls: rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth() }
+    }
+
+    /// Returns an upstream for each backend, reusing connections of those that stay where they were.
+    pub fn for_backends(&self, backends: &[Arc<Backend>], before: Option<&Vec<Arc<Upstream>>>) -> Vec<Arc<Upstream>> {
+        backends.iter().map(|backend| self.for_backend(backend, before)).collect()
+    }
+
+    fn for_backend(&self, backend: &Arc<Backend>, before: Option<&Vec<Arc<Upstream>>>) -> Arc<Upstream> {
+        let same_place = |old: &&Arc<Upstream>| {
+            old.backend.id == backend.id
+                && old.backend.base_url == backend.base_url
+                && old.backend.connect_timeout == backend.connect_timeout
+        };
+        let old = before.and_then(|before| before.iter().find(same_place));
+        if let Some(old) = old
+            && old.backend.api_key == backend.api_key
+            && old.backend.kind == backend.kind
+            && old.backend.first_byte_timeout == backend.first_byte_timeout
+            && old.backend.idle_timeout == backend.idle_timeout
+            && old.backend.total_timeout == backend.total_timeout
+            && old.backend.max_in_flight == backend.max_in_flight
+        {
+            return Arc::clone(old);
+        }
+        let client = old.map_or_else(|| self.client(backend), |old| old.client.clone());
+        Arc::new(Upstream::new(Arc::clone(backend), client))
+    }
+
+    fn client(&self, backend: &Backend) -> HttpClient {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(backend.connect_timeout));
+        http.set_happy_eyeballs_timeout(Some(Duration::from_millis(300)));
+        http.set_keepalive(Some(Duration::from_secs(60)));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(1024)
+            .http1_max_buf_size(64 << 10)
+            .build(https)
+    }
+}
+
+impl Default for Upstreams {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Upstream {
+    fn new(backend: Arc<Backend>, client: HttpClient) -> Self {
+        // The compiler checked the URL; what still cannot be parsed leads nowhere instead of somewhere else.
+        let uri: Uri = backend.base_url.parse().unwrap_or_default();
+        let nowhere = Authority::from_static("invalid.invalid");
+        let credential = backend.api_key.as_ref().filter(|key| !key.is_empty()).and_then(|key| {
+            let (name, value) = match backend.kind.auth() {
+                AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
+                AuthScheme::XApiKey => (HeaderName::from_static("x-api-key"), HeaderValue::from_bytes(key.expose())),
+            };
+            let mut value = value.ok()?;
+            value.set_sensitive(true);
+            Some((name, value))
+        });
+        let mut path_prefix = uri.path().trim_end_matches('/').to_owned();
+        // Anthropic's base URL is written with and without its version; paths here carry it.
+        if backend.kind.family() == WireFamily::Anthropic {
+            path_prefix = path_prefix.strip_suffix("/v1").unwrap_or(&path_prefix).to_owned();
+        }
+        Self {
+            client,
+            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTPS),
+            authority: uri.authority().cloned().unwrap_or(nowhere),
+            path_prefix,
+            credential,
+            in_flight: AtomicU32::new(0),
+            backend,
+        }
+    }
+
+    /// Claims a place among the requests in flight; `None`: the backend is at its limit.
+    pub fn enter(self: &Arc<Self>) -> Option<InFlight> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let claimed = InFlight(Arc::clone(self));
+        let is_free = self.backend.max_in_flight.is_none_or(|most| before < most);
+        is_free.then_some(claimed)
+    }
+
+    /// The address of a path (`/chat/completions`) at this backend; `None` when the parts make no URL.
+    pub fn uri(&self, path: &str, query: Option<&str>) -> Option<Uri> {
+        let path = match query {
+            Some(query) => format!("{}{path}?{query}", self.path_prefix),
+            None => format!("{}{path}", self.path_prefix),
+        };
+        let path = PathAndQuery::try_from(path).ok()?;
+        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build().ok()
+    }
+
+    /// Sends a request, adding the credential.
+    pub fn send(&self, mut request: Request<Pieces>) -> hyper_util::client::legacy::ResponseFuture {
+        if let Some((name, value)) = &self.credential {
+            request.headers_mut().insert(name.clone(), value.clone());
+        }
+        self.client.request(request)
+    }
+}
