@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The control plane: what is stateful. The database, the administration, the plane protocol's server side.
+//!
+//! Rule: every change of configuration is a business rule in [`app`], one transaction and one revision; [`publish`] turns
+//! revisions into what nodes are sent; [`plane`] speaks to nodes; `web` to people. It sees no request of a client and no
+//! answer of a provider.
+//!
+//! A command opens an [`App`] directly on the database; a running gateway starts a [`ControlPlane`] around one.
+
+pub mod app;
+mod error;
+pub mod plane;
+pub mod publish;
+pub mod secrets;
+pub mod settings;
+mod start;
+mod tasks;
+mod web;
+
+pub use app::{Actor, App, AppError};
+pub use helix_store::{
+    ApiKey as KeyRow, Db, Dialect, LedgerReport, Node as NodeRow, QuarantinedRow, SchemaStep, StoreError,
+    Team as TeamRow, User as UserRow,
+};
+pub use plane::{ConnectedNode, PlaneServer, ServeError};
+pub use settings::Settings;
+pub use start::{ControlPlane, StartError};

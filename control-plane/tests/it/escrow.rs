@@ -1,0 +1,124 @@
+//! The escrow stream: grants never pass a limit, what a dead incarnation did not spend comes free, soft budgets only tell.
+
+use crate::support::{Fixture, budget, file, introduction, soon};
+use helix_control_plane::settings::{FileConfig, FileScope};
+use helix_proto::v1;
+use helix_proto::v1::budget_escrow_client::BudgetEscrowClient;
+use helix_proto::v1::escrow_report::Step;
+use helix_shared::budget::Mode;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+const USD: i64 = 1_000_000_000;
+
+struct Escrow {
+    to: mpsc::Sender<v1::EscrowReport>,
+    from: Streaming<v1::EscrowUpdate>,
+}
+
+impl Escrow {
+    async fn open(fixture: &Fixture, id: &str) -> Self {
+        let (to, reports) = mpsc::channel(64);
+        to.send(v1::EscrowReport { node: Some(introduction(id)), step: None }).await.unwrap();
+        let mut client = BudgetEscrowClient::new(fixture.channel().await);
+        let from = soon(client.exchange(ReceiverStream::new(reports))).await.unwrap().into_inner();
+        Self { to, from }
+    }
+
+    async fn say(&self, step: Step) {
+        self.to.send(v1::EscrowReport { node: None, step: Some(step) }).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> v1::escrow_update::Step {
+        soon(self.from.message()).await.unwrap().expect("the stream has ended").step.unwrap()
+    }
+
+    async fn acquire(&mut self, ask: u64, wants: &[(&str, i64, i64)]) -> Vec<v1::Grant> {
+        let wants = wants.iter().map(|(budget, need, want)| v1::Want {
+            account: Some(v1::AccountKey { budget_id: (*budget).to_owned(), period_start_us: 0 }),
+            need_total_nano_usd: *need,
+            want_total_nano_usd: *want,
+        });
+        self.say(Step::Acquire(v1::Acquire { ask, wants: wants.collect() })).await;
+        let v1::escrow_update::Step::Granted(granted) = self.hear().await else { panic!("not Granted") };
+        assert_eq!(granted.ask, ask);
+        granted.totals
+    }
+
+    async fn report(&mut self, balances: Vec<v1::Balance>) -> Vec<v1::Grant> {
+        self.say(Step::Balances(v1::Balances { balances })).await;
+        let v1::escrow_update::Step::Acknowledged(acknowledged) = self.hear().await else { panic!("not Acknowledged") };
+        acknowledged.totals
+    }
+}
+
+fn hard(usd: i64) -> FileConfig {
+    FileConfig { budgets: vec![budget(FileScope::Instance, usd, Mode::Hard)], ..file() }
+}
+
+const BUDGET: &str = "instance/monthly";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_of_two_nodes_never_pass_the_limit_and_a_close_frees_the_rest() {
+    let fixture = Fixture::new(hard(1)).await;
+    let mut one = Escrow::open(&fixture, "one").await;
+    let mut two = Escrow::open(&fixture, "two").await;
+    let granted = one.acquire(1, &[(BUDGET, USD * 7 / 10, USD * 7 / 10)]).await;
+    assert_eq!(granted[0].granted_total_nano_usd, USD * 7 / 10);
+    assert_eq!((granted[0].limit_nano_usd, granted[0].available_nano_usd), (USD, USD * 3 / 10));
+    assert!(granted[0].period_ends_in_ms > 0 && granted[0].period_end_us > 0);
+    let granted = two.acquire(1, &[(BUDGET, USD, USD)]).await;
+    assert_eq!((granted[0].granted_total_nano_usd, granted[0].available_nano_usd), (USD * 3 / 10, 0));
+
+    let account = granted[0].account.clone();
+    let spent = v1::Balance { account, spent_total_nano_usd: USD * 2 / 10, returned_total_nano_usd: 0 };
+    two.say(Step::Close(v1::Close { incarnation: "one-1".to_owned(), r#final: vec![spent] })).await;
+    let v1::escrow_update::Step::Closed(closed) = two.hear().await else { panic!("not Closed") };
+    assert_eq!(closed.incarnation, "one-1");
+    let granted = two.acquire(2, &[(BUDGET, USD, USD)]).await;
+    assert_eq!(granted[0].granted_total_nano_usd, USD * 8 / 10);
+    // the closed incarnation is granted nothing more
+    let late = one.acquire(2, &[(BUDGET, USD, USD)]).await;
+    assert_eq!(late[0].granted_total_nano_usd, USD * 7 / 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_asks_at_once_are_granted_the_limit_and_not_more() {
+    let fixture = Fixture::new(hard(1)).await;
+    let mut nodes = Vec::new();
+    for number in 0..20 {
+        let id = format!("n{number}");
+        nodes.push((Escrow::open(&fixture, &id).await, id));
+    }
+    let asks = nodes.iter_mut().map(|(node, _)| node.acquire(1, &[(BUDGET, USD / 8, USD / 2)]));
+    let granted = futures_util::future::join_all(asks).await;
+    let total: i64 = granted.iter().map(|totals| totals[0].granted_total_nano_usd).sum();
+    assert_eq!(total, USD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn returned_escrow_is_granted_again_and_totals_heal_a_lost_grant() {
+    let fixture = Fixture::new(hard(1)).await;
+    let mut one = Escrow::open(&fixture, "one").await;
+    let mut two = Escrow::open(&fixture, "two").await;
+    let account = one.acquire(1, &[(BUDGET, USD, USD)]).await[0].account.clone();
+    let balance = v1::Balance { account, spent_total_nano_usd: USD / 4, returned_total_nano_usd: USD / 4 };
+    let totals = one.report(vec![balance]).await;
+    assert_eq!(totals[0].granted_total_nano_usd, USD);
+    assert_eq!(two.acquire(1, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, USD / 4);
+    // a node that lost the grant and says nothing is told its totals
+    assert_eq!(two.report(Vec::new()).await[0].granted_total_nano_usd, USD / 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_budget_is_told_and_not_granted_and_an_unknown_one_is_left_out() {
+    let fixture = Fixture::new(file()).await;
+    let mut node = Escrow::open(&fixture, "one").await;
+    let soft = "user:jane@corp.example/monthly";
+    let totals = node.acquire(1, &[(soft, USD, USD), ("gone", USD, USD)]).await;
+    assert_eq!(totals.len(), 1);
+    assert_eq!((totals[0].granted_total_nano_usd, totals[0].limit_nano_usd), (0, 10 * USD));
+    assert!(totals[0].period_end_us > 0);
+    assert_eq!(node.report(Vec::new()).await.len(), 1);
+}
