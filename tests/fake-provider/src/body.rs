@@ -31,6 +31,7 @@ pub(crate) struct PlanBody {
     sent: u64,
     clock: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
+    between_writes: Option<Pin<Box<Sleep>>>,
     gate: Option<Waiting>,
 }
 
@@ -48,6 +49,7 @@ impl PlanBody {
             sent: 0,
             clock: Instant::now(),
             sleep: None,
+            between_writes: None,
             gate: None,
         }
     }
@@ -115,8 +117,15 @@ impl Body for PlanBody {
         let this = &mut *self;
         if std::mem::take(&mut this.pause) {
             // The server flushes what it has when a body is not ready: this makes one write of each piece.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            if this.plan.write_delay.is_zero() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            this.between_writes = Some(Box::pin(tokio::time::sleep(this.plan.write_delay)));
+        }
+        if let Some(sleep) = &mut this.between_writes {
+            ready!(sleep.as_mut().poll(cx));
+            this.between_writes = None;
         }
         loop {
             ready!(this.poll_wait(cx));

@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) reported: Option<Tokens>,
     /// Splits the body into writes of so many bytes.
     pub(crate) write_bytes: Option<usize>,
+    /// How long to wait between those writes.
+    pub(crate) write_delay: Duration,
     /// The gate that gated frames wait at.
     pub(crate) gate: Option<String>,
 }
@@ -129,6 +131,7 @@ impl Plan {
             tokens: Tokens::default(),
             reported: None,
             write_bytes: None,
+            write_delay: Duration::ZERO,
             gate: None,
         }
     }
@@ -164,6 +167,7 @@ impl Plan {
             self.cut_at(at, script.cut_rst);
         }
         self.write_bytes = script.chunk_bytes.filter(|bytes| *bytes > 0);
+        self.write_delay = Duration::from_millis(script.write_delay_ms);
         self.gate.clone_from(&script.gate);
         self
     }

@@ -102,6 +102,8 @@ pub struct Script {
     pub chunks: Option<u64>,
     /// Splits the raw body into TCP writes of so many bytes.
     pub chunk_bytes: Option<usize>,
+    /// Milliseconds between those writes, so that the reader cannot get two at once.
+    pub write_delay_ms: u64,
     /// How lines of a stream end.
     pub newline: Newline,
     /// Starts the stream with a byte order mark.

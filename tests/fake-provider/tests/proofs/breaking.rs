@@ -68,6 +68,11 @@ async fn a_stream_split_into_single_bytes_is_the_same_stream() {
     let bytes = send(&fake, chat(&split, &stream())).await.unwrap();
     assert!(bytes.frames.iter().all(|frame| frame.len() == 1), "one byte per HTTP chunk");
     assert_eq!(without_number(&bytes.bytes()), without_number(&whole.bytes()));
+    let mut spaced = script.clone();
+    spaced["chunk_bytes"] = json!(200);
+    spaced["write_delay_ms"] = json!(1);
+    let bytes = send(&fake, chat(&spaced, &stream())).await.unwrap();
+    assert_eq!(without_number(&bytes.bytes()), without_number(&whole.bytes()));
 }
 
 #[tokio::test]
