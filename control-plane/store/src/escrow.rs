@@ -396,6 +396,11 @@ fn select_accounts() -> SelectStatement {
         .to_owned()
 }
 
+/// Every account, in key order.
+pub(crate) fn all_accounts() -> SelectStatement {
+    select_accounts().order_by("budget_id", Order::Asc).order_by("period_start", Order::Asc).to_owned()
+}
+
 fn select_account(key: &AccountKey) -> SelectStatement {
     select_accounts().cond_where(is_account(key)).to_owned()
 }

@@ -57,6 +57,12 @@ impl Tx {
         self.fetch_all(INCARNATIONS, &query).await?.iter().map(read).collect()
     }
 
+    /// Every incarnation, by id.
+    pub(crate) async fn all_incarnations(&mut self) -> Result<Vec<IncarnationRow>> {
+        let query = select().order_by("id", Order::Asc).to_owned();
+        self.fetch_all(INCARNATIONS, &query).await?.iter().map(read).collect()
+    }
+
     /// Notes that an incarnation is alive and which boot of the machine it runs in.
     ///
     /// # Errors

@@ -1,0 +1,270 @@
+//! Records of requests: taken at least once, kept once.
+//!
+//! Rule: a batch is one transaction: rows that are new by (incarnation, seq), and, for those rows only, the sums, the
+//! accounts and the leases they count in. What cannot be kept is parked beside them and never blocks what follows.
+
+use crate::db::{Db, Tx, retrying};
+use crate::dialect::Dialect;
+use crate::error::{Result, StoreError};
+use crate::escrow_return::Charge;
+use crate::rollups::Added;
+use crate::usage_row::{COLUMNS, Checked, RECORDS, check, clip, read_record, select_records};
+use helix_shared::budget::AccountKey;
+use helix_shared::ids::{Incarnation, NodeId};
+use helix_shared::record::Record;
+use helix_shared::time::UnixMicros;
+use sea_query::{Expr, ExprTrait as _, Order, Query};
+use std::collections::{BTreeMap, BTreeSet};
+
+const DEAD_LETTERS: &str = "dead_letters";
+/// Rows a statement inserts at once: 32 columns each, and SQLite takes 32,766 values.
+const CHUNK: usize = 100;
+/// Numbers read at once while looking for the next hole.
+const PAGE: u64 = 256;
+/// The most of a parked record that is kept, in characters.
+const PAYLOAD_CHARS: usize = 16_000;
+
+/// A record that its receiver could not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Its number.
+    pub seq: u64,
+    /// Why it cannot be kept.
+    pub reason: String,
+    /// What came, as text.
+    pub payload: String,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngestOutcome {
+    /// Highest number below which every record is here or parked: the node may forget up to it.
+    pub through_seq: u64,
+    /// Numbers that were parked.
+    pub rejected: Vec<u64>,
+    /// How many records were new.
+    pub inserted: usize,
+}
+
+impl Db {
+    /// Takes a batch of one incarnation. One transaction; taking it again counts nothing twice.
+    ///
+    /// Every `charged` account has its period resolved by the caller. `malformed` are those that it could not read.
+    ///
+    /// # Errors
+    /// What the database says; then nothing of the batch was taken.
+    pub async fn ingest(
+        &self,
+        incarnation: &Incarnation,
+        node: &NodeId,
+        records: &[Record],
+        malformed: &[Malformed],
+        now: UnixMicros,
+    ) -> Result<IngestOutcome> {
+        retrying!(self.ingest_once(incarnation, node, records, malformed, now))
+    }
+
+    async fn ingest_once(
+        &self,
+        incarnation: &Incarnation,
+        node: &NodeId,
+        records: &[Record],
+        malformed: &[Malformed],
+        now: UnixMicros,
+    ) -> Result<IngestOutcome> {
+        let mut parked: BTreeMap<u64, Malformed> = malformed.iter().map(|one| (one.seq, one.clone())).collect();
+        let mut fresh: BTreeMap<i64, Checked<'_>> = BTreeMap::new();
+        for record in records {
+            match check(incarnation, record) {
+                // of two with one number the first one counts
+                Ok(checked) => drop(fresh.entry(checked.seq).or_insert(checked)),
+                Err(reason) => drop(parked.insert(record.seq, park(record, reason))),
+            }
+        }
+        let mut tx = self.begin().await?;
+        let through = tx.lock_incarnation(incarnation, node, now).await?.through_seq;
+        let through_seq = i64::try_from(through).map_err(|error| StoreError::corrupt(RECORDS, error))?;
+        fresh.retain(|seq, _| *seq > through_seq);
+        let known = match fresh.last_key_value() {
+            Some((last, _)) => tx.known_seqs(incarnation, through_seq, *last).await?,
+            None => BTreeSet::new(),
+        };
+        fresh.retain(|seq, _| !known.contains(seq));
+        // number zero is never reached by the count, so it is always told again
+        parked.retain(|seq, _| *seq > through || *seq == 0);
+        tx.insert_fresh(incarnation, &fresh).await?;
+        let rejected: Vec<u64> = parked.keys().copied().collect();
+        tx.park(incarnation, parked.into_values(), now).await?;
+        let present: BTreeSet<i64> = known.into_iter().chain(fresh.keys().copied()).collect();
+        let reached = tx.advance(incarnation, through_seq, present).await?;
+        if reached != through_seq {
+            tx.set_incarnation(incarnation, "through_seq", reached).await?;
+        }
+        tx.commit().await?;
+        let through_seq = u64::try_from(reached).map_err(|error| StoreError::corrupt(RECORDS, error))?;
+        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len() })
+    }
+}
+
+fn park(record: &Record, reason: String) -> Malformed {
+    Malformed { seq: record.seq, reason, payload: format!("{record:?}") }
+}
+
+impl Tx {
+    /// Highest number below which every record of an incarnation is here or parked; 0 when none is.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn through_seq(&mut self, incarnation: &Incarnation) -> Result<u64> {
+        Ok(self.incarnation(incarnation).await?.map_or(0, |known| known.through_seq))
+    }
+
+    /// Gets the newest record of a request; `None` when there is none.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn request_by_id(&mut self, request_id: &str) -> Result<Option<Record>> {
+        let query = select_records()
+            .and_where(Expr::col((RECORDS, "request_id")).eq(clip(request_id)))
+            .order_by((RECORDS, "started_at"), Order::Desc)
+            .limit(1)
+            .to_owned();
+        self.fetch_optional(RECORDS, &query).await?.as_ref().map(read_record).transpose()
+    }
+
+    /// Lists the latest records, the newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn recent_requests(&mut self, limit: u32) -> Result<Vec<Record>> {
+        let query = select_records()
+            .order_by((RECORDS, "started_at"), Order::Desc)
+            .order_by((RECORDS, "incarnation"), Order::Asc)
+            .order_by((RECORDS, "seq"), Order::Desc)
+            .limit(u64::from(limit))
+            .to_owned();
+        self.fetch_all(RECORDS, &query).await?.iter().map(read_record).collect()
+    }
+
+    /// Lists the parked records of an incarnation, by number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn parked(&mut self, incarnation: &Incarnation) -> Result<Vec<Malformed>> {
+        let query = Query::select()
+            .columns(["seq_text", "reason", "payload"])
+            .from(DEAD_LETTERS)
+            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
+            .to_owned();
+        let rows = self.fetch_all(DEAD_LETTERS, &query).await?;
+        let read = |row: &crate::row::Row| {
+            let mut cells = row.cells(DEAD_LETTERS);
+            let seq = cells.take::<String>()?.parse().map_err(|error| cells.corrupt(error))?;
+            Ok(Malformed { seq, reason: cells.take()?, payload: cells.take()? })
+        };
+        let mut parked: Vec<Malformed> = rows.iter().map(read).collect::<Result<_>>()?;
+        parked.sort_by_key(|one| one.seq);
+        Ok(parked)
+    }
+
+    /// Numbers of an incarnation that were parked.
+    pub(crate) async fn parked_seqs(&mut self, incarnation: &Incarnation) -> Result<BTreeSet<i64>> {
+        let query = Query::select()
+            .column("seq")
+            .from(DEAD_LETTERS)
+            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
+            .and_where(Expr::col("seq").is_not_null())
+            .to_owned();
+        self.fetch_all(DEAD_LETTERS, &query).await?.iter().map(|row| row.cells(DEAD_LETTERS).take()).collect()
+    }
+
+    /// Inserts rows that are known to be new and raises everything they count in.
+    async fn insert_fresh(&mut self, incarnation: &Incarnation, fresh: &BTreeMap<i64, Checked<'_>>) -> Result<()> {
+        let is_charged = fresh.values().any(|checked| !checked.charged.is_empty());
+        let leases = if is_charged { self.leases_of(incarnation).await? } else { Vec::new() };
+        let leased: BTreeSet<AccountKey> = leases.into_iter().map(|lease| lease.account).collect();
+        let rows: Vec<&Checked<'_>> = fresh.values().collect();
+        for chunk in rows.chunks(CHUNK) {
+            let mut insert = Query::insert();
+            insert.into_table(RECORDS).columns(COLUMNS);
+            for checked in chunk {
+                insert.values_panic(checked.values(|account| leased.contains(account)));
+            }
+            self.execute(RECORDS, &insert).await?;
+        }
+        let mut added = Added::default();
+        let mut charges: BTreeMap<AccountKey, Charge> = BTreeMap::new();
+        for checked in rows {
+            added.add(checked);
+            for account in &checked.charged {
+                let charge = charges.entry((*account).clone()).or_default();
+                let side = if leased.contains(account) { &mut charge.leased } else { &mut charge.unleased };
+                *side = side.saturating_add(checked.record.cost);
+            }
+        }
+        self.raise_rollups(added).await?;
+        self.settle(incarnation, &charges).await
+    }
+
+    async fn park(
+        &mut self,
+        incarnation: &Incarnation,
+        parked: impl Iterator<Item = Malformed>,
+        now: UnixMicros,
+    ) -> Result<()> {
+        for one in parked {
+            let payload: String = one.payload.replace('\0', "\u{fffd}").chars().take(PAYLOAD_CHARS).collect();
+            let values = vec![
+                Expr::val(incarnation.as_str()),
+                Expr::val(one.seq.to_string()),
+                Expr::val(i64::try_from(one.seq).ok()),
+                Expr::val(clip(&one.reason)),
+                Expr::val(payload),
+                Expr::val(now.get()),
+            ];
+            let columns = ["incarnation", "seq_text", "seq", "reason", "payload", "received_at"];
+            let keep = Dialect::keep_existing(&["incarnation", "seq_text"]);
+            self.insert_if_absent(DEAD_LETTERS, &columns, keep, values).await?;
+        }
+        Ok(())
+    }
+
+    /// Which numbers after `after` and up to `last` have a row.
+    async fn known_seqs(&mut self, incarnation: &Incarnation, after: i64, last: i64) -> Result<BTreeSet<i64>> {
+        let query = Query::select()
+            .column("seq")
+            .from(RECORDS)
+            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
+            .and_where(Expr::col("seq").gt(after))
+            .and_where(Expr::col("seq").lte(last))
+            .to_owned();
+        self.fetch_all(RECORDS, &query).await?.iter().map(|row| row.cells(RECORDS).take()).collect()
+    }
+
+    /// Walks up from `through` to the last number before a hole. `present` is what is known without asking.
+    async fn advance(&mut self, incarnation: &Incarnation, through: i64, mut present: BTreeSet<i64>) -> Result<i64> {
+        let mut reached = through;
+        loop {
+            while reached < i64::MAX && present.contains(&(reached + 1)) {
+                reached += 1;
+            }
+            present.clear();
+            for table in [RECORDS, DEAD_LETTERS] {
+                let query = Query::select()
+                    .column("seq")
+                    .from(table)
+                    .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
+                    .and_where(Expr::col("seq").gt(reached))
+                    .order_by("seq", Order::Asc)
+                    .limit(PAGE)
+                    .to_owned();
+                for row in self.fetch_all(table, &query).await? {
+                    present.insert(row.cells(table).take()?);
+                }
+            }
+            if reached == i64::MAX || !present.contains(&(reached + 1)) {
+                return Ok(reached);
+            }
+        }
+    }
+}

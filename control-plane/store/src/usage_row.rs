@@ -1,0 +1,416 @@
+//! One record as one row, and back.
+//!
+//! Rule: what is filtered or summed is a column, the rest is compact JSON; a record that one of the databases could not
+//! keep, or whose sums could leave their range, is refused before it is written, so a batch never fails for one of its
+//! records. Texts that clients choose are cut at 255 characters, ids never.
+
+use crate::error::Result;
+use crate::row::Row;
+use crate::schema::{KEY_CHARS, SHORT_CHARS};
+use helix_shared::budget::AccountKey;
+use helix_shared::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
+use helix_shared::money::NanoUsd;
+use helix_shared::record::{Actor, Attempt, Decision, Record, Stage};
+use helix_shared::time::UnixMicros;
+use helix_shared::usage::{CostBasis, TokenUsage};
+use sea_query::{Expr, Query, SelectStatement};
+
+pub(crate) const RECORDS: &str = "usage_records";
+
+/// The columns of a record, in the order in which they are written and read.
+pub(crate) const COLUMNS: [&str; 32] = [
+    "incarnation",
+    "seq",
+    "request_id",
+    "config_revision",
+    "api_key_id",
+    "user_id",
+    "team_id",
+    "decision",
+    "decision_stage",
+    "decision_code",
+    "dialect",
+    "requested_model",
+    "served_model",
+    "backend_id",
+    "model",
+    "provider",
+    "strategy",
+    "is_streaming",
+    "http_status",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "other_units",
+    "cost_nano",
+    "basis",
+    "started_at",
+    "first_byte_us",
+    "total_us",
+    "charged",
+    "attempts",
+    "stages",
+];
+
+/// The most units of a kind that one record may have: sums of them stay far from the end of the range.
+const MAX_UNITS: u64 = 1_000_000_000_000;
+/// The most that one record may cost: a million USD.
+const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
+
+/// Attempt as kept: intent, backend, upstream model, status, error, µs, cost, basis, the provider's request id.
+type AttemptRow = (u64, String, String, u16, String, u32, i64, String, String);
+/// Stage as kept: name, verdict, reason, µs.
+type StageRow = (String, String, String, u64);
+/// Charge as kept: budget, period, 1 when a lease covers it.
+pub(crate) type ChargeRow = (String, i64, u8);
+
+/// A record that can be kept.
+#[derive(Debug)]
+pub(crate) struct Checked<'r> {
+    pub(crate) record: &'r Record,
+    pub(crate) seq: i64,
+    /// What sums are kept by.
+    pub(crate) model: String,
+    pub(crate) provider: String,
+    /// Accounts, each once.
+    pub(crate) charged: Vec<&'r AccountKey>,
+}
+
+/// Cuts a text that a client chose to what every database keeps.
+pub(crate) fn clip(text: &str) -> String {
+    let limit = usize::try_from(SHORT_CHARS).unwrap_or(usize::MAX);
+    text.chars().take(limit).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+}
+
+fn key_fits(text: &str) -> bool {
+    text.chars().count() <= usize::try_from(KEY_CHARS).unwrap_or(usize::MAX) && !text.contains('\0')
+}
+
+fn int(what: &str, value: u64) -> Result<i64, String> {
+    i64::try_from(value).map_err(|_| format!("{what} is out of range"))
+}
+
+fn cost_fits(cost: NanoUsd) -> bool {
+    (0..=MAX_COST_NANO).contains(&cost.get())
+}
+
+/// Checks that a record can be kept.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result<Checked<'r>, String> {
+    if record.incarnation != *incarnation {
+        return Err("it is of another incarnation than its batch".to_owned());
+    }
+    let seq = int("seq", record.seq)?;
+    if seq == 0 {
+        return Err("seq is zero".to_owned());
+    }
+    int("config_revision", record.config_revision)?;
+    int("first_byte_us", record.first_byte_us)?;
+    int("total_us", record.total_us)?;
+    if record.started_at.get() < 0 {
+        return Err("started_at is out of range".to_owned());
+    }
+    if !cost_fits(record.cost) || record.attempts.iter().any(|attempt| !cost_fits(attempt.cost)) {
+        return Err("a cost is below zero or above a million USD".to_owned());
+    }
+    if units(&record.usage).into_iter().any(|units| units > MAX_UNITS) {
+        return Err("a number of tokens is out of range".to_owned());
+    }
+    let actor = &record.actor;
+    let actor_ids = [
+        actor.api_key_id.as_ref().map(ApiKeyId::as_str),
+        actor.user_id.as_ref().map(UserId::as_str),
+        actor.team_id.as_ref().map(TeamId::as_str),
+    ];
+    let budget_ids = record.charged.iter().map(|account| account.budget_id.as_str());
+    let ids = actor_ids.into_iter().flatten().chain([record.backend_id.as_str()]).chain(budget_ids);
+    if let Some(id) = ids.into_iter().find(|id| !key_fits(id)) {
+        return Err(format!(
+            "the id that begins with `{}` is too long or contains NUL",
+            id.chars().take(16).collect::<String>()
+        ));
+    }
+    let mut charged: Vec<&AccountKey> = record.charged.iter().collect();
+    charged.sort();
+    charged.dedup();
+    Ok(Checked { record, seq, model: model_of(record), provider: provider_of(record), charged })
+}
+
+fn units(usage: &TokenUsage) -> [u64; 9] {
+    [
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_long_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+        usage.searches,
+    ]
+}
+
+/// The model that sums are kept by: the one that answered; else the one asked for, when it was admitted. A name that was
+/// refused is anybody's invention and would make a sum of its own each time.
+fn model_of(record: &Record) -> String {
+    match (&record.decision, record.served_model.is_empty()) {
+        (_, false) => clip(&record.served_model),
+        (Decision::Denied { .. }, true) => String::new(),
+        (Decision::Allowed | Decision::Failed { .. }, true) => clip(&record.requested_model),
+    }
+}
+
+/// The backend that sums are kept by: the one that answered; else the last one tried.
+fn provider_of(record: &Record) -> String {
+    let tried = || record.attempts.last().map(|attempt| attempt.backend_id.as_str()).filter(|id| key_fits(id));
+    if record.backend_id.is_empty() { tried().unwrap_or_default().to_owned() } else { record.backend_id.clone() }
+}
+
+/// `None` when it is what the row says already.
+fn unless_same(text: String, same: &str) -> Option<String> {
+    (text != same).then_some(text)
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    // tuples of texts and numbers always encode
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+impl Checked<'_> {
+    /// The row. `is_leased` tells which accounts are covered by a lease of this incarnation.
+    pub(crate) fn values(&self, is_leased: impl Fn(&AccountKey) -> bool) -> Vec<Expr> {
+        let record = self.record;
+        let usage = &record.usage;
+        let (stage, code) = match &record.decision {
+            Decision::Allowed => ("", ""),
+            Decision::Denied { stage, code } | Decision::Failed { stage, code } => (stage.as_str(), code.as_str()),
+        };
+        // checked: none of them is out of range
+        let number = |value: u64| Expr::val(i64::try_from(value).unwrap_or(i64::MAX));
+        let text = |id: Option<&str>| Expr::val(id.unwrap_or_default());
+        vec![
+            Expr::val(record.incarnation.as_str()),
+            Expr::val(self.seq),
+            Expr::val(clip(&record.request_id)),
+            number(record.config_revision),
+            text(record.actor.api_key_id.as_ref().map(ApiKeyId::as_str)),
+            text(record.actor.user_id.as_ref().map(UserId::as_str)),
+            text(record.actor.team_id.as_ref().map(TeamId::as_str)),
+            Expr::val(record.decision.as_str()),
+            Expr::val(clip(stage)),
+            Expr::val(clip(code)),
+            Expr::val(clip(&record.dialect)),
+            Expr::val(unless_same(clip(&record.requested_model), &self.model)),
+            Expr::val(unless_same(clip(&record.served_model), &self.model)),
+            Expr::val(unless_same(record.backend_id.clone(), &self.provider)),
+            Expr::val(self.model.as_str()),
+            Expr::val(self.provider.as_str()),
+            Expr::val(clip(&record.strategy)),
+            Expr::val(i64::from(record.is_streaming)),
+            Expr::val(i64::from(record.http_status)),
+            number(usage.input_tokens),
+            number(usage.output_tokens),
+            number(usage.cache_read_tokens),
+            number(usage.cache_write_tokens.saturating_add(usage.cache_write_long_tokens)),
+            Expr::val(other_units(usage)),
+            Expr::val(record.cost.get()),
+            Expr::val(record.basis.as_str()),
+            Expr::val(record.started_at.get()),
+            number(record.first_byte_us),
+            number(record.total_us),
+            Expr::val(charges_json(&self.charged, is_leased)),
+            Expr::val(attempts_json(&record.attempts)),
+            Expr::val(stages_json(&record.stages)),
+        ]
+    }
+}
+
+/// Long cache writes, reasoning, audio in, audio out, searches; empty when there are none.
+fn other_units(usage: &TokenUsage) -> String {
+    let others = [
+        usage.cache_write_long_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+        usage.searches,
+    ];
+    if others.iter().all(|units| *units == 0) { String::new() } else { json(&others) }
+}
+
+fn charges_json(charged: &[&AccountKey], is_leased: impl Fn(&AccountKey) -> bool) -> String {
+    let rows: Vec<ChargeRow> = charged
+        .iter()
+        .map(|key| (key.budget_id.as_str().to_owned(), key.period_start.get(), u8::from(is_leased(key))))
+        .collect();
+    json(&rows)
+}
+
+fn attempts_json(attempts: &[Attempt]) -> String {
+    let rows: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            (
+                attempt.intent,
+                attempt.backend_id.as_str(),
+                &attempt.upstream_model,
+                attempt.status,
+                &attempt.error,
+                attempt.duration_us,
+                attempt.cost.get(),
+                &attempt.basis,
+                &attempt.provider_request_id,
+            )
+        })
+        .collect();
+    json(&rows)
+}
+
+fn stages_json(stages: &[Stage]) -> String {
+    let rows: Vec<_> =
+        stages.iter().map(|stage| (&stage.name, &stage.verdict, &stage.reason, stage.duration_us)).collect();
+    json(&rows)
+}
+
+/// The select list of records, with the node's id at the end.
+pub(crate) fn select_records() -> SelectStatement {
+    let incarnations = crate::incarnations::INCARNATIONS;
+    Query::select()
+        .columns(COLUMNS.map(|column| (RECORDS, column)))
+        .column((incarnations, "node_id"))
+        .from(RECORDS)
+        .inner_join(
+            incarnations,
+            sea_query::ExprTrait::equals(Expr::col((incarnations, "id")), (RECORDS, "incarnation")),
+        )
+        .to_owned()
+}
+
+/// Reads the attempts of a row.
+pub(crate) fn parse_attempts(text: &str) -> Result<Vec<Attempt>, serde_json::Error> {
+    let rows: Vec<AttemptRow> = serde_json::from_str(text)?;
+    Ok(rows
+        .into_iter()
+        .map(|(intent, backend_id, upstream_model, status, error, duration_us, cost, basis, provider_request_id)| {
+            Attempt {
+                intent,
+                backend_id: BackendId::from(backend_id),
+                upstream_model,
+                status,
+                error,
+                duration_us,
+                cost: NanoUsd::new(cost),
+                basis,
+                provider_request_id,
+            }
+        })
+        .collect())
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Reads a record back.
+pub(crate) fn read_record(row: &Row) -> Result<Record> {
+    let mut cells = row.cells(RECORDS);
+    macro_rules! text {
+        () => {
+            cells.take::<String>()?
+        };
+    }
+    macro_rules! number {
+        ($type:ty) => {{
+            let value: i64 = cells.take()?;
+            <$type>::try_from(value).map_err(|error| cells.corrupt(error))?
+        }};
+    }
+    macro_rules! json {
+        ($type:ty) => {{
+            let text: String = cells.take()?;
+            serde_json::from_str::<$type>(&text).map_err(|error| cells.corrupt(error))?
+        }};
+    }
+    let incarnation = Incarnation::from(text!());
+    let seq = number!(u64);
+    let request_id = text!();
+    let config_revision = number!(u64);
+    let actor = Actor {
+        api_key_id: some(text!()).map(ApiKeyId::from),
+        user_id: some(text!()).map(UserId::from),
+        team_id: some(text!()).map(TeamId::from),
+    };
+    let (kind, stage, code) = (text!(), text!(), text!());
+    let decision = match kind.as_str() {
+        "allowed" => Decision::Allowed,
+        "denied" => Decision::Denied { stage, code },
+        "failed" => Decision::Failed { stage, code },
+        _ => return Err(cells.corrupt("the decision is none that is known")),
+    };
+    let dialect = text!();
+    let (requested, served, backend): (Option<String>, Option<String>, Option<String>) =
+        (cells.take()?, cells.take()?, cells.take()?);
+    let (model, provider) = (text!(), text!());
+    let strategy = text!();
+    let is_streaming = number!(i64) != 0;
+    let http_status = number!(u16);
+    let mut usage = TokenUsage {
+        input_tokens: number!(u64),
+        output_tokens: number!(u64),
+        cache_read_tokens: number!(u64),
+        cache_write_tokens: number!(u64),
+        ..TokenUsage::default()
+    };
+    let others = text!();
+    if !others.is_empty() {
+        let [long, reasoning, audio_in, audio_out, searches]: [u64; 5] =
+            serde_json::from_str(&others).map_err(|error| cells.corrupt(error))?;
+        usage.cache_write_tokens = usage.cache_write_tokens.saturating_sub(long);
+        usage.cache_write_long_tokens = long;
+        usage.reasoning_tokens = reasoning;
+        usage.audio_input_tokens = audio_in;
+        usage.audio_output_tokens = audio_out;
+        usage.searches = searches;
+    }
+    let cost = NanoUsd::new(cells.take()?);
+    let basis = CostBasis::parse(&text!()).ok_or_else(|| cells.corrupt("the basis is none that is known"))?;
+    let started_at = UnixMicros::new(cells.take()?);
+    let (first_byte_us, total_us) = (number!(u64), number!(u64));
+    let charged = json!(Vec<ChargeRow>).into_iter().map(|charge| account_of(&charge)).collect();
+    let attempts = parse_attempts(&text!()).map_err(|error| cells.corrupt(error))?;
+    let stages = json!(Vec<StageRow>)
+        .into_iter()
+        .map(|(name, verdict, reason, duration_us)| Stage { name, verdict, reason, duration_us })
+        .collect();
+    Ok(Record {
+        incarnation,
+        seq,
+        node_id: NodeId::from(text!()),
+        request_id,
+        config_revision,
+        actor,
+        decision,
+        dialect,
+        requested_model: requested.unwrap_or_else(|| model.clone()),
+        served_model: served.unwrap_or(model),
+        backend_id: backend.unwrap_or(provider),
+        strategy,
+        is_streaming,
+        http_status,
+        attempts,
+        usage,
+        cost,
+        basis,
+        charged,
+        started_at,
+        first_byte_us,
+        total_us,
+        stages,
+    })
+}
+
+pub(crate) fn account_of((budget_id, period_start, _): &ChargeRow) -> AccountKey {
+    AccountKey { budget_id: BudgetId::from(budget_id.as_str()), period_start: UnixMicros::new(*period_start) }
+}

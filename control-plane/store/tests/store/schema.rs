@@ -1,0 +1,68 @@
+//! Migrations: once, together, alike on all three databases, never backwards.
+
+use crate::support::{NOW, TestDb, on_every_database, pairs};
+use helix_store::{Db, Dialect, StoreError};
+use std::collections::BTreeSet;
+
+on_every_database! {
+    empty:
+
+    async fn migrating_twice_takes_each_step_once(test: &TestDb) {
+        let pending = test.db.schema_steps().await.unwrap();
+        assert!(!pending.is_empty() && pending.iter().all(|step| step.applied_at.is_none()));
+        assert_eq!(test.db.migrate(NOW).await.unwrap(), pending.len());
+        assert_eq!(test.db.migrate(NOW).await.unwrap(), 0);
+        let taken = test.db.schema_steps().await.unwrap();
+        assert!(taken.iter().all(|step| step.applied_at == Some(NOW)));
+    }
+
+    async fn control_planes_that_start_at_once_migrate_once(test: &TestDb) {
+        let starts: Vec<_> = (0..8)
+            .map(|_| {
+                let url = test.url.clone();
+                crate::support::spawn(async move {
+                    let db = Db::connect(&url).await.unwrap();
+                    let taken = db.migrate(NOW).await.unwrap();
+                    db.close().await;
+                    taken
+                })
+            })
+            .collect();
+        let mut taken = 0;
+        for start in starts {
+            taken += start.await.unwrap();
+        }
+        assert_eq!(taken, test.db.schema_steps().await.unwrap().len());
+    }
+
+    async fn the_schema_of_a_newer_release_is_refused(test: &TestDb) {
+        test.db.migrate(NOW).await.unwrap();
+        test.raw("INSERT INTO schema_history (step, name, applied_at) VALUES (999, 'from the future', 1)").await;
+        let refused = test.db.migrate(NOW).await.unwrap_err();
+        assert!(matches!(refused, StoreError::NewerSchema { found: 999, .. }), "{refused}");
+        assert!(refused.to_string().contains("run the newer release"), "{refused}");
+    }
+
+    async fn the_schema_has_the_same_tables_and_columns_as_on_sqlite(test: &TestDb) {
+        test.db.migrate(NOW).await.unwrap();
+        let sqlite = TestDb::fresh(Dialect::Sqlite).await.unwrap();
+        let expected = columns(&sqlite).await;
+        assert!(expected.len() > 100, "{expected:?}");
+        assert_eq!(columns(test).await, expected);
+    }
+}
+
+async fn columns(test: &TestDb) -> BTreeSet<(String, String)> {
+    let sql = match test.db.dialect() {
+        Dialect::Sqlite => {
+            "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'"
+        }
+        Dialect::Postgres => {
+            "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public'"
+        }
+        Dialect::MySql => {
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = DATABASE()"
+        }
+    };
+    pairs(&test.url, sql).await.into_iter().collect()
+}

@@ -1,0 +1,205 @@
+//! The proof of the ledger: silent when the books agree, loud for each kind of error.
+
+use crate::support::{NOW, TestDb, account, ask, incarnation, nano, node, on_every_database, record};
+use helix_shared::record::Record;
+use helix_store::{Balance, Budget, Managed};
+
+/// A ledger with a bit of everything: leases, a closed incarnation, soft spending, several hours.
+async fn fill(test: &TestDb) {
+    let mut tx = test.db.begin().await.unwrap();
+    let budget = Budget {
+        id: "hard".to_owned(),
+        scope: "instance".to_owned(),
+        label: String::new(),
+        limit_nano: nano(10_000),
+        period: "daily".to_owned(),
+        mode: "hard".to_owned(),
+        timezone: "UTC".to_owned(),
+        alert_at: vec![],
+        managed: Managed::Db,
+        updated_at: NOW,
+    };
+    tx.put(&budget).await.unwrap();
+    tx.commit().await.unwrap();
+    for number in [1, 2] {
+        let asks = [ask("hard", 10_000, 1_000, 1_000)];
+        test.db.acquire(&incarnation(number), &node(), &asks, NOW).await.unwrap();
+        let batch: Vec<Record> = (1..=10)
+            .map(|seq| {
+                let mut one = record(number, seq, 10, &["hard", "soft"]);
+                one.started_at = NOW.plus(std::time::Duration::from_secs(seq * 600));
+                one
+            })
+            .collect();
+        let (late, early) = batch.split_at(5);
+        test.db.ingest(&incarnation(number), &node(), early, &[], NOW).await.unwrap();
+        test.db.ingest(&incarnation(number), &node(), late, &[], NOW).await.unwrap();
+    }
+    let finals = [Balance { account: account("hard"), spent_total: nano(100), returned_total: nano(0) }];
+    test.db.close_incarnation(&incarnation(1), &node(), &finals, NOW).await.unwrap();
+}
+
+/// What a planted error makes the proof say, and which record it names.
+struct Planted {
+    sql: &'static str,
+    says: &'static str,
+    seq: Option<i64>,
+}
+
+const PLANTED: &[Planted] = &[
+    Planted {
+        sql: "UPDATE usage_records SET cost_nano = 11 WHERE incarnation = 'incarnation-001' AND seq = 4",
+        says: "its cost is 11 nano-USD, its attempts cost 10",
+        seq: Some(4),
+    },
+    Planted {
+        sql: "DELETE FROM usage_records WHERE incarnation = 'incarnation-002' AND seq IN (6, 7)",
+        says: "no record has the numbers 6 to 7",
+        seq: Some(8),
+    },
+    Planted {
+        sql: "DELETE FROM usage_records WHERE incarnation = 'incarnation-002' AND seq = 10",
+        says: "acknowledged through 10, its records reach 9",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE usage_records SET attempts = 'not JSON' WHERE incarnation = 'incarnation-001' AND seq = 2",
+        says: "its attempts cannot be read",
+        seq: Some(2),
+    },
+    Planted {
+        sql: "UPDATE usage_records SET charged = '[]' WHERE incarnation = 'incarnation-001' AND seq = 2",
+        says: "settled is 200, the records charged to it cost 190",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE usage_records SET attempts = REPLACE(attempts, '[[3,', '[[2,') WHERE incarnation = 'incarnation-001' AND seq = 3",
+        says: "intent 2 is in two attempts",
+        seq: Some(3),
+    },
+    Planted {
+        sql: "UPDATE usage_records SET attempts = REPLACE(attempts, '[[10,', '[[12,') WHERE incarnation = 'incarnation-001' AND seq = 10",
+        says: "is closed, but 2 intents from 10 up have no record",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE rollups_hourly SET cost_nano = cost_nano + 1 WHERE bucket = 1795305600000000",
+        says: "cost_nano is 101, the records say 100",
+        seq: Some(1),
+    },
+    Planted {
+        sql: "UPDATE rollups_daily SET requests = requests - 1",
+        says: "requests is 19, the records say 20",
+        seq: Some(1),
+    },
+    Planted { sql: "DELETE FROM rollups_hourly", says: "records belong to it, but the row is missing", seq: Some(1) },
+    Planted {
+        sql: "UPDATE rollups_daily SET model = 'another'",
+        says: "model `another`, provider `openai`: requests is 20, the records say 0",
+        seq: Some(1),
+    },
+    Planted {
+        sql: "UPDATE usage_records SET user_id = 'somebody-else' WHERE incarnation = 'incarnation-002' AND seq = 9",
+        says: "user `somebody-else`",
+        seq: Some(9),
+    },
+    Planted {
+        sql: "UPDATE accounts SET settled_nano = settled_nano + 1 WHERE budget_id = 'hard'",
+        says: "settled is 201, the records charged to it cost 200",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE accounts SET escrow_nano = escrow_nano - 1 WHERE budget_id = 'hard'",
+        says: "escrow is 1099, its leases hold 1100",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE accounts SET unleased_nano = 5 WHERE budget_id = 'soft'",
+        says: "spent without a lease is 5, the records say 200",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE accounts SET peak_limit_nano = 150 WHERE budget_id = 'hard'",
+        says: "it is hard and settled is 200, the highest limit it had is 150",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE accounts SET peak_limit_nano = 150 WHERE budget_id = 'hard'",
+        says: "escrow is 1100, the highest limit it had is 150",
+        seq: None,
+    },
+    Planted {
+        sql: "DELETE FROM accounts WHERE budget_id = 'soft'",
+        says: "is charged or leased but does not exist",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE leases SET spent_nano = 99 WHERE incarnation = 'incarnation-001'",
+        says: "it is closed with 99 spent, its records cost 100",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE leases SET settled_nano = 99 WHERE incarnation = 'incarnation-002'",
+        says: "settled is 99, its records cost 100",
+        seq: None,
+    },
+    Planted {
+        sql: "DELETE FROM leases WHERE incarnation = 'incarnation-002'",
+        says: "records of incarnation-002 charge 100",
+        seq: None,
+    },
+    Planted {
+        sql: "DELETE FROM incarnations WHERE id = 'incarnation-002'",
+        says: "its incarnation is not known",
+        seq: Some(1),
+    },
+];
+
+on_every_database! {
+    async fn books_that_agree_have_no_problem(test: &TestDb) {
+        let empty = test.db.verify_ledger().await.unwrap();
+        assert!(empty.is_clean() && empty.records == 0);
+        fill(test).await;
+        let report = test.db.verify_ledger().await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert!(report.is_clean() && report.first_bad.is_none());
+        assert_eq!((report.records, report.incarnations, report.accounts, report.leases), (20, 2, 2, 2));
+        assert_eq!((report.rollups, report.open_intents), (3, 0));
+    }
+
+    async fn each_kind_of_planted_error_is_found_and_named(test: &TestDb) {
+        for planted in PLANTED {
+            let another = TestDb::fresh(test.db.dialect()).await.unwrap();
+            fill(&another).await;
+            another.raw(planted.sql).await;
+            let report = another.db.verify_ledger().await.unwrap();
+            let said = report.problems.join("\n");
+            assert!(said.contains(planted.says), "{}\nsaid:\n{said}", planted.sql);
+            assert!(!report.is_clean());
+            if planted.seq.is_some() {
+                assert_eq!(report.first_bad.map(|bad| bad.seq), planted.seq, "{}\nsaid:\n{said}", planted.sql);
+            }
+            another.drop_database().await;
+        }
+    }
+
+    async fn intents_whose_requests_still_run_are_counted_not_blamed(test: &TestDb) {
+        let mut later = record(1, 1, 10, &[]);
+        later.attempts[0].intent = 4;
+        test.db.ingest(&incarnation(1), &node(), &[later], &[], NOW).await.unwrap();
+        let report = test.db.verify_ledger().await.unwrap();
+        assert!(report.is_clean(), "{:?}", report.problems);
+        assert_eq!(report.open_intents, 3);
+    }
+
+    async fn a_hundred_problems_are_told_and_all_are_counted(test: &TestDb) {
+        let batch: Vec<Record> = (1..=150).map(|seq| record(1, seq, 10, &[])).collect();
+        test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
+        test.raw("UPDATE usage_records SET cost_nano = cost_nano + 1").await;
+        let report = test.db.verify_ledger().await.unwrap();
+        assert_eq!(report.problems.len(), 100);
+        // every record, and the sums of the hour and the day
+        assert_eq!(report.problem_count, 152);
+        assert_eq!(report.first_bad.map(|bad| bad.seq), Some(1));
+    }
+}
