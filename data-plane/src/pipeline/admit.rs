@@ -181,9 +181,6 @@ fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<
         let message = format!("Under a hard budget a request's cost must have a bound: {what}.");
         Refusal::new(STAGE, ErrorCode::UnboundedCost, message)
     };
-    if facts.names_other_models {
-        return Err(unbounded("name one model, without `models`"));
-    }
     let Some(input) = facts.input_token_bound().or(place.max_input_tokens) else {
         return Err(unbounded("documents need a model whose context window is known"));
     };

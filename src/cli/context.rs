@@ -1,0 +1,69 @@
+//! What commands start from: the configuration, and the instance behind it.
+//!
+//! Rule: a configuration with an error stops every command, with every error told.
+
+use super::Common;
+use crate::config::{self, Loaded};
+use crate::{mapping, output};
+use anyhow::Context;
+use helix_control_plane::App;
+use helix_shared::time::{Clock, SystemClock};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+/// The process environment. The only place that reads it.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    let readable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(readable).collect()
+}
+
+/// Loads the configuration, printing its warnings.
+///
+/// # Errors
+/// Every finding, when one of them is an error.
+pub(crate) fn load(common: &Common) -> anyhow::Result<Loaded> {
+    load_with(common, &[])
+}
+
+/// Loads the configuration with flags over it.
+///
+/// # Errors
+/// Every finding, when one of them is an error.
+pub(crate) fn load_with(common: &Common, flags: &[(String, String)]) -> anyhow::Result<Loaded> {
+    let path = common.path();
+    match config::load(path.as_deref(), &environment(), flags) {
+        Ok(loaded) => {
+            if !loaded.warnings.0.is_empty() {
+                output::complain(loaded.warnings.to_string().trim_end());
+            }
+            Ok(loaded)
+        }
+        Err(findings) => Err(anyhow::anyhow!("the configuration is not valid; nothing was applied\n\n{findings}")),
+    }
+}
+
+/// Runs a short command with a small runtime.
+///
+/// # Errors
+/// What the command says.
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
+    runtime.block_on(future)
+}
+
+/// Opens the instance that the configuration names, directly on its database.
+///
+/// # Errors
+/// What opening says.
+pub(crate) async fn open(loaded: &Loaded) -> anyhow::Result<App> {
+    Ok(App::open(&mapping::control(loaded), clock()).await?)
+}
+
+/// The machine's clock.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}

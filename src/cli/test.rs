@@ -1,0 +1,137 @@
+//! `test "prompt" -m MODEL`: one governed request through the running gateway, and its trace.
+//!
+//! Rule: the request takes the same way as everybody's, with a key of its own that lives for minutes; nothing is bypassed.
+
+use super::context::{block_on, load, open};
+use super::{Common, trace};
+use crate::http_client::{self, Answer};
+use crate::{mapping, output};
+use anyhow::Context;
+use clap::Args;
+use helix_control_plane::{Actor, App};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the key of the command lives.
+const KEY_LIFETIME: Duration = Duration::from_secs(5 * 60);
+/// How often something that arrives soon is looked for, and how many times.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 100;
+
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    #[command(flatten)]
+    common: Common,
+    /// What to ask.
+    prompt: String,
+    /// The model.
+    #[arg(short, long)]
+    model: String,
+    /// Whom to act as; without it, the first administrator.
+    #[arg(long = "as", value_name = "EMAIL")]
+    email: Option<String>,
+    /// Show what each stage said.
+    #[arg(long)]
+    explain: bool,
+    /// The most tokens of the answer.
+    #[arg(long, default_value_t = 256)]
+    max_tokens: u32,
+}
+
+pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let loaded = load(&args.common)?;
+    let address = mapping::local_url(&loaded);
+    block_on(async {
+        let app = open(&loaded).await?;
+        let email = match &args.email {
+            Some(email) => email.clone(),
+            None => first_user(&app).await?,
+        };
+        let minted = app.mint_short_lived_key(&email, KEY_LIFETIME).await?;
+        let key = minted.secret.expose_str().unwrap_or_default();
+        let asked = ask(args, &address, key).await;
+        // The key has done its work, whatever came of it.
+        app.revoke_key(&Actor::Operator, &minted.row.id).await?;
+        let answer =
+            asked.with_context(|| format!("no gateway answers at {address}; start it with `helixgateway serve`"))?;
+        let code = show(args, &app, &answer).await?;
+        app.close().await;
+        Ok(code)
+    })
+}
+
+async fn first_user(app: &App) -> anyhow::Result<String> {
+    let users = app.list_users(&Actor::Operator).await?;
+    let user = users.into_iter().find(|user| !user.disabled);
+    let user = user.context("there is no user yet; use the setup link, or `helixgateway admin create --email YOU`")?;
+    Ok(user.email)
+}
+
+/// Asks in the OpenAI dialect, and in Anthropic's where the model only speaks that.
+async fn ask(args: &TestArgs, address: &str, key: &str) -> anyhow::Result<Answer> {
+    let message = json!([{ "role": "user", "content": args.prompt }]);
+    let openai = json!({ "model": args.model, "messages": message, "max_completion_tokens": args.max_tokens });
+    let anthropic = json!({ "model": args.model, "messages": message, "max_tokens": args.max_tokens });
+    let mut answer = post(&format!("{address}/v1/chat/completions"), key, &openai).await?;
+    if answer.header("x-helix-error-code") == "unsupported_backend" {
+        answer = post(&format!("{address}/v1/messages"), key, &anthropic).await?;
+    }
+    Ok(answer)
+}
+
+/// Sends, and again while the key has not reached the proxy.
+async fn post(url: &str, key: &str, body: &Value) -> anyhow::Result<Answer> {
+    let mut looks = 0;
+    loop {
+        let answer = http_client::post_json(url, key, body.to_string()).await?;
+        looks += 1;
+        if answer.status != 401 || looks >= LOOKS {
+            return Ok(answer);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn show(args: &TestArgs, app: &App, answer: &Answer) -> anyhow::Result<ExitCode> {
+    let reply: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    let is_ok = (200..300).contains(&answer.status);
+    let said = if is_ok { text_of(&reply) } else { error_of(&reply, answer.status) };
+    let mut text = said.clone();
+    let mut value = json!({ "status": answer.status, "text": said, "requestId": answer.header("x-request-id") });
+    if args.explain {
+        match arrived(app, answer.header("x-request-id")).await? {
+            Some(record) => {
+                text = format!("{said}\n\n{}", trace::text(&record));
+                value["trace"] = trace::value(&record);
+            }
+            None => text.push_str("\n\nThe record of this request has not arrived yet; it is in the proxy's journal."),
+        }
+    }
+    output::answer(args.common.json(), &text, &value);
+    Ok(if is_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn arrived(app: &App, request_id: &str) -> anyhow::Result<Option<helix_shared::record::Record>> {
+    for _ in 0..LOOKS {
+        if let Some(record) = app.request_trace(&Actor::Operator, request_id).await? {
+            return Ok(Some(record));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(None)
+}
+
+fn text_of(reply: &Value) -> String {
+    let openai = reply.pointer("/choices/0/message/content").and_then(Value::as_str);
+    let anthropic = || {
+        let blocks = reply.get("content").and_then(Value::as_array)?;
+        Some(blocks.iter().filter_map(|block| block.get("text").and_then(Value::as_str)).collect::<String>())
+    };
+    openai.map(str::to_owned).or_else(anthropic).unwrap_or_else(|| "(an answer without text)".to_owned())
+}
+
+fn error_of(reply: &Value, status: u16) -> String {
+    let message = reply.pointer("/error/message").and_then(Value::as_str).unwrap_or("an answer that is not JSON");
+    format!("refused ({status}): {message}")
+}
