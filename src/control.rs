@@ -33,6 +33,7 @@ async fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let server = &loaded.settings.server;
     let pages = bind(server.listen, "server.listen").await?;
     let planes = bind(server.plane_listen, "server.plane_listen").await?;
+    let bound = (pages.local_addr()?, planes.local_addr()?);
     let control = ControlPlane::start(mapping::control(loaded), clock()).await?;
     let stop = CancellationToken::new();
     let pages_router = {
@@ -40,7 +41,7 @@ async fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
         async move { router.await.inspect_err(|_| stop.cancel()) }
     };
     let planes_server = control.plane_server().serve_tcp(planes, stop.clone().cancelled_owned());
-    announce(loaded, &control).await?;
+    announce(loaded, &control, bound).await?;
     let follow = async {
         let mut watcher = Watcher::new(loaded, environment(), Vec::new());
         follow_signals(&mut signals, &mut watcher, &control).await;
@@ -53,14 +54,17 @@ async fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn announce(loaded: &Loaded, control: &ControlPlane) -> anyhow::Result<()> {
-    let server = &loaded.settings.server;
+async fn announce(
+    loaded: &Loaded,
+    control: &ControlPlane,
+    (pages, planes): (SocketAddr, SocketAddr),
+) -> anyhow::Result<()> {
     let link = setup_link(loaded, control).await?;
     let text = format!(
         "Helix Gateway {} · control plane\n  pages       http://{}\n  data planes http://{} (join token: {})\n{}",
         mapping::VERSION,
-        mapping::reachable(server.listen),
-        server.plane_listen,
+        mapping::reachable(pages),
+        planes,
         if loaded.settings.plane.join_token.is_some() {
             "configured".to_owned()
         } else {
@@ -69,7 +73,7 @@ async fn announce(loaded: &Loaded, control: &ControlPlane) -> anyhow::Result<()>
         link.as_ref()
             .map_or(String::new(), |link| format!("\n  Nobody administers this instance yet. Open once: {link}")),
     );
-    let value = json!({ "event": "started", "role": "control-plane", "listen": server.listen.to_string(), "planeListen": server.plane_listen.to_string(), "setupLink": link });
+    let value = json!({ "event": "started", "role": "control-plane", "listen": pages.to_string(), "planeListen": planes.to_string(), "setupLink": link });
     output::answer(false, &text, &value);
     Ok(())
 }

@@ -17,6 +17,7 @@ use helix_data_plane::server::Fallback;
 use helix_shared::catalog::Catalog;
 use http_body_util::BodyExt;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::runtime::{Handle, Runtime};
@@ -44,6 +45,7 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
 async fn both(loaded: &Loaded, data_runtime: &Runtime) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let planes = control::bind(loaded.settings.server.plane_listen, "server.plane_listen").await?;
+    let plane_address = planes.local_addr()?;
     let control = Arc::new(ControlPlane::start(mapping::control(loaded), clock()).await?);
     let (channel, pipes) = pipe::in_memory();
     let stop = CancellationToken::new();
@@ -65,7 +67,7 @@ async fn both(loaded: &Loaded, data_runtime: &Runtime) -> anyhow::Result<ExitCod
         anyhow::Ok((plane, traces))
     });
     let (plane, traces) = started.await.context("the data plane did not start")??;
-    announce(loaded, &control, &plane).await?;
+    announce(loaded, &control, &plane, plane_address).await?;
     let mut watcher = Watcher::new(loaded, environment(), Vec::new());
     control::follow_signals(&mut signals, &mut watcher, &control).await;
     tracing::info!("stopping: requests in flight finish first; a second signal ends at once");
@@ -108,7 +110,12 @@ fn pages(control: &ControlPlane, runtime: Handle) -> Fallback {
     })
 }
 
-async fn announce(loaded: &Loaded, control: &ControlPlane, plane: &DataPlane) -> anyhow::Result<()> {
+async fn announce(
+    loaded: &Loaded,
+    control: &ControlPlane,
+    plane: &DataPlane,
+    plane_address: SocketAddr,
+) -> anyhow::Result<()> {
     let settings = &loaded.settings;
     let link = control::setup_link(loaded, control).await?;
     let providers: Vec<&str> = settings.providers.keys().map(String::as_str).collect();
@@ -134,7 +141,7 @@ async fn announce(loaded: &Loaded, control: &ControlPlane, plane: &DataPlane) ->
     }
     let value = json!({
         "event": "started", "role": "serve", "listen": plane.address.to_string(),
-        "opsListen": plane.ops_address.map(|address| address.to_string()), "providers": providers, "models": models,
+        "opsListen": plane.ops_address.map(|address| address.to_string()), "planeListen": plane_address.to_string(), "providers": providers, "models": models,
         "identityProviders": [], "dataPlanes": nodes, "setupLink": link,
     });
     output::answer(false, &text, &value);

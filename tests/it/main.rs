@@ -9,6 +9,7 @@
     reason = "a test ends at the first surprise; clippy knows #[test] functions as tests, but not the helpers they call"
 )]
 
+mod first_request;
 mod support;
 
 mod documents;

@@ -26,6 +26,7 @@ use helix_llm::{Dialect, Family, scan_request};
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::ids::{TeamId, UserId};
+use helix_shared::rbac::Role;
 use helix_shared::snapshot::Caller;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -41,6 +42,7 @@ const DEFAULT_BODY_LIMIT_BYTES: u64 = 32 << 20;
 struct Admitted {
     pinned: Arc<Pinned>,
     caller: Arc<Caller>,
+    role: Role,
 }
 
 /// Handles a request to a model.
@@ -72,7 +74,7 @@ async fn run(
 ) -> Result<(Ask, helix_llm::RequestFacts), Refusal> {
     let (parts, body) = request.into_parts();
     let admitted = admit_caller(gateway, &parts.headers, draft)?;
-    let Admitted { pinned, caller } = admitted;
+    let Admitted { pinned, caller, role } = admitted;
     let settings = pinned.snapshot.settings.as_ref();
     let limit_bytes = settings.map_or(DEFAULT_BODY_LIMIT_BYTES, |settings| settings.body_limit_bytes);
     let body = read_body::read_body(&parts.headers, body, limit_bytes, gateway.body_timeout).await?;
@@ -92,7 +94,8 @@ async fn run(
         return Err(list_models::not_found(&pinned, &caller, &facts.model));
     };
     let pattern = authorize::authorize_model(&caller, &facts.model)?;
-    draft.stage("rbac", "allowed", pattern.map_or_else(|| "no list".to_owned(), |pattern| format!("by `{pattern}`")));
+    let by = pattern.map_or_else(|| "no list".to_owned(), |pattern| format!("model by `{pattern}`"));
+    draft.stage("rbac", "allowed", format!("{} may proxy, {by}", role.as_str()));
     let inspect::Verdict::Passed { policies } = inspect::inspect_input(&facts, &body)?;
     draft.stage("policy", "passed", format!("{policies} policies"));
     let path = admit::Path::of(&pinned, &caller);
@@ -126,8 +129,7 @@ fn admit_caller(gateway: &Arc<Gateway>, headers: &http::HeaderMap, draft: &mut D
     });
     draft.stage("auth", "ok", format!("key {}", caller.key_id));
     let role = authorize::authorize(&caller, now)?;
-    draft.stage("rbac", "allowed", format!("role {} may proxy", role.as_str()));
-    Ok(Admitted { pinned, caller })
+    Ok(Admitted { pinned, caller, role })
 }
 
 /// Answers the listing paths, with the same authentication as requests to models. They cost nothing and reach no
