@@ -49,6 +49,9 @@ pub struct MintedKey {
     pub secret: Secret,
 }
 
+/// The name of keys that the command line makes for one request.
+const SHORT_LIVED: &str = "helixgateway test";
+
 /// The letter in a key's text, and the word in its row.
 const KINDS: [(&str, &str); 3] = [("p", "personal"), ("t", "team"), ("s", "service")];
 
@@ -89,14 +92,28 @@ impl App {
         Ok(minted)
     }
 
-    /// Makes a key of a person that ends by itself, for one governed request from the command line.
+    /// Makes a key of a person that ends by itself, for one governed request from the command line. Such keys that have
+    /// ended are removed: they would only pile up.
     ///
     /// # Errors
     /// [`AppError::NotFound`] for an unknown address.
     pub async fn mint_short_lived_key(&self, email: &str, ttl: Duration) -> Result<MintedKey, AppError> {
-        let owner = KeyOwner::User(email.to_owned());
-        let new = NewKey { owner, name: "helixgateway test".to_owned(), expires_at: Some(self.now().plus(ttl)) };
-        self.create_key(&Actor::Operator, &new).await
+        let now = self.now();
+        let mut tx = self.edit().await?;
+        let (user_id, team_id) = owner(&mut tx, &KeyOwner::User(email.to_owned())).await?;
+        let mut edits = Vec::new();
+        for old in tx.api_keys_of_user(user_id.as_deref().unwrap_or_default()).await? {
+            let has_ended = old.expires_at.is_some_and(|end| end <= now);
+            if old.managed == Managed::Db && old.name == SHORT_LIVED && has_ended {
+                tx.delete::<store::ApiKey>(&old.id).await?;
+                edits.push((ResourceKind::ApiKey, old.id, ChangeOp::Remove));
+            }
+        }
+        let minted = self.mint(&mut tx, "p", SHORT_LIVED.to_owned(), (user_id, team_id), Some(now.plus(ttl))).await?;
+        edits.push((ResourceKind::ApiKey, minted.row.id.clone(), ChangeOp::Upsert));
+        bump(&mut tx, &edits, now).await?;
+        self.commit(tx).await?;
+        Ok(minted)
     }
 
     /// Lists every key, of one owner if given.

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
 
+/// How far back the change log reaches: a node that was away for longer is sent everything.
+const KEPT_REVISIONS: u64 = 100_000;
+
 /// Why an instance cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -68,6 +71,8 @@ impl App {
         if is_new {
             tx.bump(&[(ResourceKind::Settings, SETTINGS_ID, ChangeOp::Upsert)], now).await?;
         }
+        let head = tx.head_revision().await?;
+        tx.prune_config_log(head.saturating_sub(KEPT_REVISIONS)).await?;
         tx.commit().await?;
         Ok(Self { db, vault, clock, wake: Arc::new(Notify::new()), instance_id: instance.value.into() })
     }

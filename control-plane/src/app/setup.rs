@@ -17,6 +17,8 @@ use std::time::Duration;
 
 const SETUP: &str = "setup";
 const SIGN_IN: &str = "sign_in";
+/// How long an ended link is remembered: 30 days.
+const KEPT_US: i64 = 30 * 24 * 3_600 * 1_000_000;
 
 /// A link as it was made. The only place its token ever is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +134,8 @@ impl App {
         let token = random_token()?;
         let expires_at = now.plus(ttl);
         let mut tx = self.db.begin().await?;
+        // ended ones stay for a while, so that their holders are told that they ended
+        tx.prune_setup_tokens(UnixMicros::new(now.get().saturating_sub(KEPT_US))).await?;
         tx.insert(&SetupToken {
             hash: self.link_hash(&token),
             purpose: purpose.to_owned(),

@@ -141,6 +141,7 @@ impl Exchange<'_> {
     async fn acquire(&mut self, acquires: Vec<v1::Acquire>) -> Result<(), Status> {
         let published = self.service.feed.current();
         let now = self.service.clock.now();
+        let mut over: Option<Vec<GrantRow>> = None;
         let mut asks: BTreeMap<AccountKey, Ask> = BTreeMap::new();
         let mut asked: Vec<(u64, Vec<AccountKey>)> = Vec::new();
         for acquire in acquires {
@@ -153,7 +154,18 @@ impl Exchange<'_> {
                     self.soft.insert(limit.id.clone());
                     continue;
                 }
-                let (need_total, want_total) = totals(&want);
+                let (mut need_total, mut want_total) = totals(&want);
+                if let Some(old) = period_over(&want, &account) {
+                    // the totals count from what was granted in the period that is over; in this one they count from zero
+                    if over.is_none() {
+                        let held = self.held(&self.node.incarnation).await;
+                        over = Some(held.map_err(|error| unavailable(&error))?);
+                    }
+                    let of_old = over.iter().flatten().find(|row| row.account == old);
+                    let granted = of_old.map_or(NanoUsd::ZERO, |row| row.granted_total);
+                    need_total = need_total.saturating_sub(granted).max(NanoUsd::ZERO);
+                    want_total = want_total.saturating_sub(granted).max(need_total);
+                }
                 let ask = Ask { account, period_end: window.end, limit: limit.limit, need_total, want_total };
                 let merged = asks.entry(ask.account.clone()).or_insert_with(|| ask.clone());
                 merged.need_total = merged.need_total.max(ask.need_total);
@@ -295,6 +307,12 @@ fn window(limit: &Limit, now: UnixMicros) -> Option<Window> {
 fn totals(want: &v1::Want) -> (NanoUsd, NanoUsd) {
     let need = want.need_total_nano_usd.max(0);
     (NanoUsd::new(need), NanoUsd::new(want.want_total_nano_usd.max(need)))
+}
+
+/// The account that a want is still counted in, when its period is over.
+fn period_over(want: &v1::Want, present: &AccountKey) -> Option<AccountKey> {
+    let named = account_from_wire(want.account.as_ref()?);
+    (named.period_start.get() != 0 && named != *present).then_some(named)
 }
 
 /// Leaves out what names no account; numbers below zero are none.

@@ -128,6 +128,9 @@ impl Subscription<'_> {
                 if let Some(revision) = self.fanout.refused(&refused.push_id) {
                     self.answer_due = None;
                     self.service.nodes.refused(&self.node, revision, &refused.reason);
+                } else if refused.push_id.is_empty() && !self.fanout.is_waiting() {
+                    // a heartbeat: the node does not hold what we think it does
+                    self.fanout.distrust();
                 }
             }
             Some(v1::watch_request::Kind::Subscribe(_)) => {

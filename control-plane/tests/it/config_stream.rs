@@ -54,10 +54,10 @@ async fn a_refused_difference_is_followed_by_everything_and_that_one_waits_for_t
     add_key(fixture.control.app(), "second").await;
     let delta = node.push().await;
     assert_eq!(delta.mode, Mode::Delta);
-    node.refuse(&delta).await;
+    node.refuse(&delta.id).await;
     let whole = node.push().await;
     assert_eq!((whole.mode, whole.revision), (Mode::Replace, delta.revision));
-    node.refuse(&whole).await;
+    node.refuse(&whole.id).await;
     add_key(fixture.control.app(), "third").await;
     let next = node.push().await;
     assert_eq!(next.mode, Mode::Replace);
@@ -117,6 +117,10 @@ async fn a_node_that_is_current_is_greeted_and_one_with_another_state_is_sent_ev
     let greeting = current.message().await;
     let Some(v1::config_push::Step::Commit(commit)) = greeting.step else { panic!("{greeting:?}") };
     assert_eq!((commit.revision, commit.digest), (revision, set.digest().to_bytes().to_vec()));
+
+    // a node that finds the heartbeat wrong holds something else than what was agreed
+    current.refuse(&greeting.push_id).await;
+    assert_eq!(current.push().await.mode, Mode::Replace);
 
     let mut other = set.clone();
     let key = other.iter().next().unwrap().0.clone();
@@ -186,4 +190,19 @@ async fn twenty_thousand_keys_come_in_chunks_of_at_most_a_mebibyte() {
     let push = node.push().await;
     assert_eq!((push.mode, push.upserts.len(), push.removals.len()), (Mode::Delta, 0, 1));
     node.apply(&push).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_leaves_the_configuration_stream_open() {
+    let fixture = Fixture::new(file()).await;
+    let mut node = fixture.node("n1").await;
+    let push = node.push().await;
+    fixture.control.app().close().await;
+    node.apply(&push).await;
+    let current = fixture.control.feed().current();
+    let mut late = fixture.node("n2").await;
+    let push = late.push().await;
+    assert_eq!((push.mode, push.revision), (Mode::Replace, current.revision()));
+    late.apply(&push).await;
+    assert!(!soon(fixture.control.feed().refresh()).await);
 }

@@ -1,24 +1,28 @@
 //! The escrow stream: grants never pass a limit, what a dead incarnation did not spend comes free, soft budgets only tell.
 
-use crate::support::{Fixture, budget, file, introduction, soon};
+use crate::support::{Fixture, HandClock, budget, file, introduction, settings, soon};
 use helix_control_plane::settings::{FileConfig, FileScope};
+use helix_control_plane::{ControlPlane, Settings};
 use helix_proto::v1;
 use helix_proto::v1::budget_escrow_client::BudgetEscrowClient;
 use helix_proto::v1::escrow_report::Step;
 use helix_shared::budget::Mode;
+use helix_shared::time::Clock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-const USD: i64 = 1_000_000_000;
+pub(crate) const USD: i64 = 1_000_000_000;
 
-struct Escrow {
+pub(crate) struct Escrow {
     to: mpsc::Sender<v1::EscrowReport>,
     from: Streaming<v1::EscrowUpdate>,
 }
 
 impl Escrow {
-    async fn open(fixture: &Fixture, id: &str) -> Self {
+    pub(crate) async fn open(fixture: &Fixture, id: &str) -> Self {
         let (to, reports) = mpsc::channel(64);
         to.send(v1::EscrowReport { node: Some(introduction(id)), step: None }).await.unwrap();
         let mut client = BudgetEscrowClient::new(fixture.channel().await);
@@ -34,13 +38,17 @@ impl Escrow {
         soon(self.from.message()).await.unwrap().expect("the stream has ended").step.unwrap()
     }
 
-    async fn acquire(&mut self, ask: u64, wants: &[(&str, i64, i64)]) -> Vec<v1::Grant> {
+    pub(crate) async fn acquire(&mut self, ask: u64, wants: &[(&str, i64, i64)]) -> Vec<v1::Grant> {
         let wants = wants.iter().map(|(budget, need, want)| v1::Want {
             account: Some(v1::AccountKey { budget_id: (*budget).to_owned(), period_start_us: 0 }),
             need_total_nano_usd: *need,
             want_total_nano_usd: *want,
         });
-        self.say(Step::Acquire(v1::Acquire { ask, wants: wants.collect() })).await;
+        self.acquire_of(ask, wants.collect()).await
+    }
+
+    async fn acquire_of(&mut self, ask: u64, wants: Vec<v1::Want>) -> Vec<v1::Grant> {
+        self.say(Step::Acquire(v1::Acquire { ask, wants })).await;
         let v1::escrow_update::Step::Granted(granted) = self.hear().await else { panic!("not Granted") };
         assert_eq!(granted.ask, ask);
         granted.totals
@@ -53,11 +61,11 @@ impl Escrow {
     }
 }
 
-fn hard(usd: i64) -> FileConfig {
+pub(crate) fn hard(usd: i64) -> FileConfig {
     FileConfig { budgets: vec![budget(FileScope::Instance, usd, Mode::Hard)], ..file() }
 }
 
-const BUDGET: &str = "instance/monthly";
+pub(crate) const BUDGET: &str = "instance/monthly";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_of_two_nodes_never_pass_the_limit_and_a_close_frees_the_rest() {
@@ -121,4 +129,27 @@ async fn a_soft_budget_is_told_and_not_granted_and_an_unknown_one_is_left_out() 
     assert_eq!((totals[0].granted_total_nano_usd, totals[0].limit_nano_usd), (0, 10 * USD));
     assert!(totals[0].period_end_us > 0);
     assert_eq!(node.report(Vec::new()).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ask_that_still_counts_in_a_period_that_is_over_is_granted_its_shortfall_in_the_present_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // 2026-11-30T23:59:59Z
+    let clock = Arc::new(HandClock(AtomicI64::new(1_796_083_199_000_000)));
+    let settings = Settings { file: hard(1), ..settings(folder.path()) };
+    let control = ControlPlane::start(settings, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
+    let fixture = Fixture::around(folder, control);
+    let mut node = Escrow::open(&fixture, "one").await;
+    let november = node.acquire(1, &[(BUDGET, USD * 6 / 10, USD * 6 / 10)]).await.remove(0);
+    assert_eq!(november.period_ends_in_ms, 1_000);
+    clock.0.fetch_add(1_000_000, Ordering::SeqCst);
+    let want = v1::Want {
+        account: november.account.clone(),
+        need_total_nano_usd: USD * 7 / 10,
+        want_total_nano_usd: USD * 7 / 10,
+    };
+    let december = node.acquire_of(2, vec![want]).await.remove(0);
+    assert_ne!(december.account, november.account);
+    assert_eq!(december.account.unwrap().period_start_us, november.period_end_us);
+    assert_eq!(december.granted_total_nano_usd, USD / 10);
 }

@@ -11,6 +11,7 @@
 )]
 
 mod config_stream;
+mod databases;
 mod escrow;
 mod file_sync;
 mod join;

@@ -18,7 +18,7 @@ const STARTED: i64 = 1_795_435_200_000_000;
 const MONTH: i64 = 1_793_491_200_000_000;
 const SOFT: &str = "user:jane@corp.example/monthly";
 
-fn record(seq: u64) -> v1::UsageRecord {
+pub(crate) fn record(seq: u64) -> v1::UsageRecord {
     let account = |id: &str, period_start_us| v1::AccountKey { budget_id: id.to_owned(), period_start_us };
     v1::UsageRecord {
         seq,
@@ -47,13 +47,13 @@ fn record(seq: u64) -> v1::UsageRecord {
     }
 }
 
-struct Reporter {
+pub(crate) struct Reporter {
     to: mpsc::Sender<v1::UsageBatch>,
     from: Streaming<v1::UsageAck>,
 }
 
 impl Reporter {
-    async fn open(fixture: &Fixture) -> Self {
+    pub(crate) async fn open(fixture: &Fixture) -> Self {
         let (to, batches) = mpsc::channel(16);
         let mut client = UsageIngestClient::new(fixture.channel().await);
         let first = v1::UsageBatch { node: Some(introduction("n1")), ..v1::UsageBatch::default() };
@@ -63,12 +63,12 @@ impl Reporter {
         Self { to, from }
     }
 
-    async fn send(&self, records: Vec<v1::UsageRecord>) {
+    pub(crate) async fn send(&self, records: Vec<v1::UsageRecord>) {
         let batch = v1::UsageBatch { node: None, incarnation: "n1-1".to_owned(), records };
         self.to.send(batch).await.unwrap();
     }
 
-    async fn ack(&mut self) -> v1::UsageAck {
+    pub(crate) async fn ack(&mut self) -> v1::UsageAck {
         soon(self.from.message()).await.unwrap().expect("the stream has ended")
     }
 }
@@ -113,4 +113,14 @@ async fn a_record_that_cannot_be_read_is_parked_and_blocks_nothing() {
     let ack = reporter.ack().await;
     assert_eq!((ack.through_seq, ack.rejected_seqs), (3, vec![2]));
     assert_eq!(settled(&fixture).await, NanoUsd::new(2_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_while_the_database_is_away() {
+    let fixture = Fixture::new(file()).await;
+    let mut reporter = Reporter::open(&fixture).await;
+    fixture.control.app().close().await;
+    reporter.send(vec![record(1)]).await;
+    let status = soon(reporter.from.message()).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
 }

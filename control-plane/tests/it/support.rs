@@ -15,13 +15,14 @@ use helix_shared::money::NanoUsd;
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
 use helix_shared::snapshot::{Digest, ResourceSet};
-use helix_shared::time::SystemClock;
+use helix_shared::time::{Clock, SystemClock, UnixMicros};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
@@ -113,6 +114,20 @@ pub(crate) async fn start(settings: Settings) -> Result<ControlPlane, StartError
     ControlPlane::start(settings, Arc::new(SystemClock::new())).await
 }
 
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub(crate) struct HandClock(pub(crate) AtomicI64);
+
+impl Clock for HandClock {
+    fn now(&self) -> UnixMicros {
+        UnixMicros::new(self.0.load(Ordering::SeqCst))
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.now().get()).unwrap()
+    }
+}
+
 impl Fixture {
     pub(crate) async fn new(file: FileConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -120,7 +135,16 @@ impl Fixture {
     }
 
     pub(crate) async fn in_folder(folder: TempDir, file: FileConfig) -> Self {
-        let control = start(Settings { file, ..settings(folder.path()) }).await.unwrap();
+        let settings = Settings { file, ..settings(folder.path()) };
+        Self::with(folder, settings).await
+    }
+
+    pub(crate) async fn with(folder: TempDir, settings: Settings) -> Self {
+        let control = start(settings).await.unwrap();
+        Self::around(folder, control)
+    }
+
+    pub(crate) fn around(folder: TempDir, control: ControlPlane) -> Self {
         let (pipes, incoming) = mpsc::channel(16);
         let server = control.plane_server().clone();
         detach(async move {
@@ -269,8 +293,8 @@ impl Node {
         self.say(v1::watch_request::Kind::Applied(applied)).await;
     }
 
-    pub(crate) async fn refuse(&mut self, push: &Push) {
-        let (push_id, still_serving) = (push.id.clone(), self.revision);
+    pub(crate) async fn refuse(&mut self, push_id: &str) {
+        let (push_id, still_serving) = (push_id.to_owned(), self.revision);
         let reason = "for the test".to_owned();
         self.say(v1::watch_request::Kind::Refused(v1::Refused { push_id, still_serving, reason })).await;
     }
