@@ -69,10 +69,12 @@ impl ControlPlane {
         let join_token = load_or_make_join_token(settings.join_token.as_ref(), &settings.data_dir)?;
         let synced = app.sync_file(&settings.file).await?;
         tracing::info!(
+            version = settings.version,
+            plane_listen = ?settings.plane_listen,
             revision = synced.revision,
             upserted = synced.upserted,
             removed = synced.removed,
-            "the configuration file is in force"
+            "the control plane starts; the configuration file is in force"
         );
         if let Some(address) = settings.http_listen
             && !address.ip().is_loopback()
