@@ -43,6 +43,7 @@ pub struct Metrics {
     tokens: Family<KindLabels, Counter>,
     cost_nano_usd: Counter,
     overrun_nano_usd: Counter,
+    unrecorded_refusals: Counter,
     duration_seconds: Histogram,
     /// Requests being handled.
     pub in_flight: Gauge,
@@ -83,6 +84,7 @@ impl Metrics {
             tokens: Family::default(),
             cost_nano_usd: Counter::default(),
             overrun_nano_usd: Counter::default(),
+            unrecorded_refusals: Counter::default(),
             duration_seconds: Histogram::new(buckets),
             in_flight: Gauge::default(),
             config_revision: Gauge::default(),
@@ -104,6 +106,11 @@ impl Metrics {
             "overrun_nano_usd",
             "Cost above what was reserved in 1e-9 USD; must stay zero",
             self.overrun_nano_usd.clone(),
+        );
+        registry.register(
+            "unrecorded_refusals",
+            "Refusals while the journal had no room for their record",
+            self.unrecorded_refusals.clone(),
         );
         registry.register(
             "request_duration_seconds",
@@ -144,6 +151,11 @@ impl Metrics {
     /// Counts cost above the reservation.
     pub fn overrun(&self, nano_usd: u64) {
         self.overrun_nano_usd.inc_by(nano_usd);
+    }
+
+    /// Counts a refusal that could not be recorded.
+    pub fn unrecorded(&self) {
+        self.unrecorded_refusals.inc();
     }
 
     /// Renders the exposition text.

@@ -165,13 +165,14 @@ async fn attempt(mut draft: Draft, ask: &Ask, facts: &RequestFacts, place: &Plac
         Ok(token) => token,
         Err(error) => return failed(draft, audit_unavailable(&error), true),
     };
-    if let Err(error) = gateway.journal.durable(&token).await {
-        draft.add_intent(token);
-        return failed(draft, audit_unavailable(&error), true);
-    }
     draft.record.charged = intent.charged;
+    let durable = gateway.journal.durable(&token).await;
     let open = open_attempt(&draft, facts, place, admission, token.intent, started_at);
     draft.add_intent(token);
+    if let Err(error) = durable {
+        open.0.close(&mut draft, &Ending::Unbilled("not_sent"));
+        return failed(draft, audit_unavailable(&error), true);
+    }
     let limits = Limits {
         first_byte: backend.first_byte_timeout,
         idle: backend.idle_timeout,

@@ -78,6 +78,8 @@ pub struct Exchange {
     /// Reads a stream; `None`: a whole answer.
     pub filter: Option<StreamFilter>,
     is_stream_asked: bool,
+    /// Whether it goes on by itself already.
+    is_alone: bool,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -104,6 +106,7 @@ impl Exchange {
             whole: BytesMut::new(),
             filter: None,
             is_stream_asked,
+            is_alone: false,
         }
     }
 
@@ -214,6 +217,8 @@ impl Exchange {
             0 if !is_unanswered && matches!(read, Ok(Err(Broken::Unreachable))) => Ending::Unbilled("unreachable"),
             0 => Ending::Uncertain("client_closed"),
             400.. => Ending::Unbilled("provider_error"),
+            // A whole answer that did not arrive whole says nothing about itself.
+            _ if self.filter.is_none() && !is_final => Ending::Uncertain("client_closed"),
             _ => Ending::Answered { facts: &facts, is_final },
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
@@ -259,23 +264,25 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let Some((draft, attempt)) = self.parts.take() else { return };
+        let Some((mut draft, attempt)) = self.parts.take() else { return };
+        if self.is_alone || tokio::runtime::Handle::try_current().is_err() {
+            // Cut while it went on by itself, or nothing left to go on with: booked at the worst case.
+            attempt.close(&mut draft, &Ending::Uncertain("cut"));
+            draft.failed("model", CLIENT_CLOSED, CLIENT_CLOSED_STATUS);
+            draft.finish();
+            return;
+        }
         let gateway = std::sync::Arc::clone(draft.gateway());
-        let unfinished = Self {
+        let alone = Self {
             parts: Some((draft, attempt)),
             phase: std::mem::replace(&mut self.phase, Phase::Over),
             limits: self.limits,
             whole: std::mem::take(&mut self.whole),
             filter: self.filter.take(),
             is_stream_asked: self.is_stream_asked,
+            is_alone: true,
         };
-        if tokio::runtime::Handle::try_current().is_ok() {
-            gateway.drains.spawn("drain", unfinished.drain());
-        } else {
-            // No runtime to read on with: the books are closed at the worst case by the parts' own drops.
-            let mut unfinished = unfinished;
-            drop(unfinished.parts.take());
-        }
+        gateway.drains.spawn("drain", alone.drain());
     }
 }
 

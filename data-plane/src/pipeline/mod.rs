@@ -20,7 +20,7 @@ pub mod settle;
 use crate::body::GatewayBody;
 use crate::config::Pinned;
 use crate::gateway::Gateway;
-use crate::records::draft::Draft;
+use crate::records::draft::{Draft, record_or_count};
 use attempts::Ask;
 use helix_llm::{Dialect, Family, scan_request};
 use helix_proto::v1;
@@ -197,7 +197,7 @@ fn shed(
         timing: Some(v1::Timing { started_at_us: gateway.clock.now().get(), first_byte_us: 0, total_us: 0 }),
         ..v1::UsageRecord::default()
     };
-    gateway.journal.outcome(&[], record);
+    record_or_count(gateway, &[], record);
     response
 }
 

@@ -164,7 +164,7 @@ impl Draft {
             timing.total_us = total_us;
         }
         self.tell_metrics_and_span(total_us);
-        self.gateway.journal.outcome(&self.intents, std::mem::take(&mut self.record));
+        record_or_count(&self.gateway, &self.intents, std::mem::take(&mut self.record));
         self.gateway.metrics.in_flight.dec();
     }
 
@@ -213,6 +213,13 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Writes a record; a refusal that finds no room is counted, since it cannot be told.
+pub fn record_or_count(gateway: &Gateway, intents: &[IntentToken], record: v1::UsageRecord) {
+    if gateway.journal.outcome(intents, record).is_err() {
+        gateway.metrics.unrecorded();
     }
 }
 

@@ -246,17 +246,26 @@ impl Journal {
         }
     }
 
-    /// Writes a request's record, numbering it and closing its intents. Never refuses: what the disk does not take is
-    /// shipped from memory, and new requests are refused from then on.
-    pub fn outcome(&self, tokens: &[IntentToken], mut record: v1::UsageRecord) {
+    /// Writes a request's record, numbering it and closing its intents. An admitted request always has room; what the
+    /// disk does not take is shipped from memory, and new requests are refused from then on.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`], only for a request without an intent: a refusal while there is no room. It has no number and
+    /// no record.
+    pub fn outcome(&self, tokens: &[IntentToken], mut record: v1::UsageRecord) -> Result<(), JournalError> {
         let at = self.clock.now();
         let mut writer = self.lock();
+        // Room that is kept for admitted requests is not for refusals.
+        let need = if tokens.is_empty() { OUTCOME_ROOM * (writer.open_intents + 1) } else { OUTCOME_ROOM };
+        let room = self.make_room(&mut writer, need);
+        if tokens.is_empty() && matches!(room, Err(JournalError::Full { .. })) {
+            return room;
+        }
         record.seq = writer.next_seq;
         writer.next_seq += 1;
-        let written = self.make_room(&mut writer, OUTCOME_ROOM).and_then(|()| {
-            let seq = record.seq;
-            self.append(&mut writer, Kind::Outcome, seq, at, |buffer| record.encode_raw(buffer))
-        });
+        let seq = record.seq;
+        let written =
+            room.and_then(|()| self.append(&mut writer, Kind::Outcome, seq, at, |buffer| record.encode_raw(buffer)));
         for token in tokens {
             writer.open_intents = writer.open_intents.saturating_sub(1);
             if let Some(state) = writer.segments.get_mut(&token.segment) {
@@ -265,13 +274,14 @@ impl Journal {
         }
         let segment = writer.segment;
         if let Some(state) = writer.segments.get_mut(&segment) {
-            state.last_seq = record.seq;
+            state.last_seq = seq;
         }
         if let Err(error) = written {
-            tracing::error!(%error, seq = record.seq, "a record could not be written; it is kept in memory and requests are refused");
+            tracing::error!(error = %crate::chain(&error), seq, "a record could not be written; it is kept in memory and requests are refused");
             writer.has_failed = true;
             writer.unwritten.push(record);
         }
+        Ok(())
     }
 
     /// Whether new requests may be admitted at all.
@@ -308,17 +318,27 @@ impl Journal {
 
     /// The control plane has everything up to `through_seq`: segments wholly below are deleted.
     pub fn acknowledge(&self, through_seq: u64) {
-        let mut writer = self.lock();
-        writer.acknowledged = writer.acknowledged.max(through_seq);
-        let (current, acknowledged) = (writer.segment, writer.acknowledged);
-        let done: Vec<u64> = writer
-            .segments
-            .iter()
-            .filter(|(number, state)| **number != current && state.open_intents == 0 && state.last_seq <= acknowledged)
-            .map(|(number, _)| *number)
-            .collect();
+        let done = {
+            let mut writer = self.lock();
+            writer.acknowledged = writer.acknowledged.max(through_seq);
+            let (current, acknowledged) = (writer.segment, writer.acknowledged);
+            writer.unwritten.retain(|record| record.seq > acknowledged);
+            let is_done = |number: u64, state: &Segment| {
+                number != current && state.open_intents == 0 && state.last_seq <= acknowledged
+            };
+            let done: Vec<u64> = writer
+                .segments
+                .iter()
+                .filter(|(number, state)| is_done(**number, state))
+                .map(|(number, _)| *number)
+                .collect();
+            for number in &done {
+                writer.segments.remove(number);
+            }
+            done
+        };
+        // Deleting takes the file system a while: not under the lock that requests need.
         for number in done {
-            writer.segments.remove(&number);
             if let Err(error) = std::fs::remove_file(segment_path(&self.folder, number)) {
                 tracing::warn!(%error, segment = number, "a shipped journal segment could not be deleted");
             }

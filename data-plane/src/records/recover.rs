@@ -172,10 +172,12 @@ fn reopen(
     };
     let is_whole = !scan.is_damaged && (head.identity.boot_id == boot_id || head.identity.is_strict);
     let start = Start { next_seq: scan.next_seq, next_intent: scan.next_intent, segments: scan.segments };
+    // What a dead process left is told, however full the journal is.
+    let settings = JournalSettings { max_bytes: u64::MAX, ..settings };
     let journal = Journal::start(folder.to_owned(), lock, head.identity, settings, Arc::clone(clock), start)?;
     let closed_intents = scan.open.len();
     for intent in scan.open.into_values() {
-        journal.outcome(&[], worst_case_record(intent, clock.now().get()));
+        journal.outcome(&[], worst_case_record(intent, clock.now().get()))?;
     }
     // Closing intents by hand does not go through tokens: every segment is free to go once it is acknowledged.
     journal.sync();

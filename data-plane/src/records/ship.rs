@@ -154,9 +154,12 @@ impl Shipper {
         let unreadable =
             |error: std::io::Error| tonic::Status::internal(format!("the journal cannot be read: {error}"));
         let mut records = self.reader.next_batch(journal.position(), above, BATCH_RECORDS).map_err(unreadable)?;
-        if records.is_empty() {
-            records = journal.unwritten();
-            records.retain(|record| record.seq > above);
+        // What the disk refused stands between what it took.
+        let last = if records.len() < BATCH_RECORDS { u64::MAX } else { records.last().map_or(0, |record| record.seq) };
+        let unwritten = journal.unwritten();
+        if !unwritten.is_empty() {
+            records.extend(unwritten.into_iter().filter(|record| record.seq > above && record.seq <= last));
+            records.sort_by_key(|record| record.seq);
         }
         Ok(records)
     }
