@@ -136,6 +136,7 @@ impl StoreError {
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::BeginFailed => Self::Unavailable(error),
+            sqlx::Error::Database(inner) if is_server_trouble(&**inner) => Self::Unavailable(error),
             _ => Self::Query(error),
         }
     }
@@ -172,4 +173,20 @@ impl StoreError {
     pub(crate) fn begin(_: Dialect, error: sqlx::Error) -> Self {
         Self::from_sqlx("transaction", error)
     }
+}
+
+/// What passes by itself or by an operator's hand, and is no fault of the statement: connections used up, a server that
+/// shuts down or starts, a disk that is full.
+fn is_server_trouble(error: &dyn sqlx::error::DatabaseError) -> bool {
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        // too many connections, shutting down, disk full, read-only, table full
+        return matches!(error.number(), 1040 | 1203 | 1053 | 1021 | 1290 | 1114);
+    }
+    let Some(code) = error.code() else { return false };
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // read-only, I/O error, full, cannot open
+        return matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(8 | 10 | 13 | 14));
+    }
+    // connection, resources, operator, system; a standby that does not write
+    ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) || code == "25006"
 }

@@ -3,9 +3,9 @@
 //! Rule: totals only grow, the larger one holds; an account's escrow falls by exactly what the leases' `returned` rise. A
 //! node can give back at most what it was granted and did not spend.
 
+use crate::accounts::{ACCOUNTS, LEASES, Lease, broken, is_account};
 use crate::db::{Db, Tx, retrying};
 use crate::error::Result;
-use crate::escrow::{ACCOUNTS, LEASES, Lease, broken, is_account};
 use crate::incarnations::SEEN_EVERY;
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{Incarnation, NodeId};

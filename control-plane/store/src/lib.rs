@@ -6,13 +6,14 @@
 //! escrow and records have one method an operation on [`Db`], each of which is exactly one transaction and tries again
 //! when it loses a race. Nothing here decides who may do what.
 
+pub use accounts::{Account, GrantRow, Lease};
 pub use api_keys::{ApiKey, from_hex, to_hex};
 pub use budgets::Budget;
 pub use config_log::{Change, ChangeOp};
 pub use db::{Db, Tx};
 pub use dialect::Dialect;
 pub use error::{Result, StoreError};
-pub use escrow::{Account, Ask, GrantRow, Lease};
+pub use escrow::Ask;
 pub use escrow_return::Balance;
 pub use incarnations::IncarnationRow;
 pub use migrate::SchemaStep;
@@ -30,6 +31,7 @@ pub use usage::{IngestOutcome, Malformed};
 pub use users::{Membership, User};
 pub use verify_report::{BadRecord, LedgerReport};
 
+mod accounts;
 mod api_keys;
 mod budgets;
 mod config_log;
@@ -55,6 +57,7 @@ mod setup_tokens;
 mod table;
 mod teams;
 mod usage;
+mod usage_read;
 mod usage_row;
 mod users;
 mod verify;

@@ -101,10 +101,11 @@ impl Db {
         let failed = |error| StoreError::from_sqlx("schema_history", error);
         // taken out of the pool: dropped in mid-air, it takes the lock with it
         let mut holder = write.acquire().await.map_err(failed)?.detach();
-        let got: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('helix:', MD5(DATABASE())), 60)")
-            .fetch_one(&mut holder)
-            .await
-            .map_err(failed)?;
+        let got: Option<i64> =
+            sqlx::query_scalar("SELECT GET_LOCK(CONCAT('helix:', LEFT(SHA2(DATABASE(), 256), 40)), 60)")
+                .fetch_one(&mut holder)
+                .await
+                .map_err(failed)?;
         if got != Some(1) {
             return Err(StoreError::Unavailable(sqlx::Error::Protocol(
                 "another control plane has been migrating this database for a minute".to_owned(),

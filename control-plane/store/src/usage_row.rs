@@ -1,19 +1,16 @@
-//! One record as one row, and back.
+//! One record as one row.
 //!
 //! Rule: what is filtered or summed is a column, the rest is compact JSON; a record that one of the databases could not
 //! keep, or whose sums could leave their range, is refused before it is written, so a batch never fails for one of its
 //! records. Texts that clients choose are cut at 255 characters, ids never.
 
-use crate::error::Result;
-use crate::row::Row;
 use crate::schema::{KEY_CHARS, SHORT_CHARS};
 use helix_shared::budget::AccountKey;
-use helix_shared::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
+use helix_shared::ids::{ApiKeyId, Incarnation, TeamId, UserId};
 use helix_shared::money::NanoUsd;
-use helix_shared::record::{Actor, Attempt, Decision, Record, Stage};
-use helix_shared::time::UnixMicros;
-use helix_shared::usage::{CostBasis, TokenUsage};
-use sea_query::{Expr, Query, SelectStatement};
+use helix_shared::record::{Attempt, Decision, Record, Stage};
+use helix_shared::usage::TokenUsage;
+use sea_query::Expr;
 
 pub(crate) const RECORDS: &str = "usage_records";
 
@@ -59,9 +56,9 @@ const MAX_UNITS: u64 = 1_000_000_000_000;
 const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
 
 /// Attempt as kept: intent, backend, upstream model, status, error, µs, cost, basis, the provider's request id.
-type AttemptRow = (u64, String, String, u16, String, u32, i64, String, String);
+pub(crate) type AttemptRow = (u64, String, String, u16, String, u32, i64, String, String);
 /// Stage as kept: name, verdict, reason, µs.
-type StageRow = (String, String, String, u64);
+pub(crate) type StageRow = (String, String, String, u64);
 /// Charge as kept: budget, period, 1 when a lease covers it.
 pub(crate) type ChargeRow = (String, i64, u8);
 
@@ -272,145 +269,4 @@ fn stages_json(stages: &[Stage]) -> String {
     let rows: Vec<_> =
         stages.iter().map(|stage| (&stage.name, &stage.verdict, &stage.reason, stage.duration_us)).collect();
     json(&rows)
-}
-
-/// The select list of records, with the node's id at the end.
-pub(crate) fn select_records() -> SelectStatement {
-    let incarnations = crate::incarnations::INCARNATIONS;
-    Query::select()
-        .columns(COLUMNS.map(|column| (RECORDS, column)))
-        .column((incarnations, "node_id"))
-        .from(RECORDS)
-        .inner_join(
-            incarnations,
-            sea_query::ExprTrait::equals(Expr::col((incarnations, "id")), (RECORDS, "incarnation")),
-        )
-        .to_owned()
-}
-
-/// Reads the attempts of a row.
-pub(crate) fn parse_attempts(text: &str) -> Result<Vec<Attempt>, serde_json::Error> {
-    let rows: Vec<AttemptRow> = serde_json::from_str(text)?;
-    Ok(rows
-        .into_iter()
-        .map(|(intent, backend_id, upstream_model, status, error, duration_us, cost, basis, provider_request_id)| {
-            Attempt {
-                intent,
-                backend_id: BackendId::from(backend_id),
-                upstream_model,
-                status,
-                error,
-                duration_us,
-                cost: NanoUsd::new(cost),
-                basis,
-                provider_request_id,
-            }
-        })
-        .collect())
-}
-
-fn some(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-/// Reads a record back.
-pub(crate) fn read_record(row: &Row) -> Result<Record> {
-    let mut cells = row.cells(RECORDS);
-    macro_rules! text {
-        () => {
-            cells.take::<String>()?
-        };
-    }
-    macro_rules! number {
-        ($type:ty) => {{
-            let value: i64 = cells.take()?;
-            <$type>::try_from(value).map_err(|error| cells.corrupt(error))?
-        }};
-    }
-    macro_rules! json {
-        ($type:ty) => {{
-            let text: String = cells.take()?;
-            serde_json::from_str::<$type>(&text).map_err(|error| cells.corrupt(error))?
-        }};
-    }
-    let incarnation = Incarnation::from(text!());
-    let seq = number!(u64);
-    let request_id = text!();
-    let config_revision = number!(u64);
-    let actor = Actor {
-        api_key_id: some(text!()).map(ApiKeyId::from),
-        user_id: some(text!()).map(UserId::from),
-        team_id: some(text!()).map(TeamId::from),
-    };
-    let (kind, stage, code) = (text!(), text!(), text!());
-    let decision = match kind.as_str() {
-        "allowed" => Decision::Allowed,
-        "denied" => Decision::Denied { stage, code },
-        "failed" => Decision::Failed { stage, code },
-        _ => return Err(cells.corrupt("the decision is none that is known")),
-    };
-    let dialect = text!();
-    let (requested, served, backend): (Option<String>, Option<String>, Option<String>) =
-        (cells.take()?, cells.take()?, cells.take()?);
-    let (model, provider) = (text!(), text!());
-    let strategy = text!();
-    let is_streaming = number!(i64) != 0;
-    let http_status = number!(u16);
-    let mut usage = TokenUsage {
-        input_tokens: number!(u64),
-        output_tokens: number!(u64),
-        cache_read_tokens: number!(u64),
-        cache_write_tokens: number!(u64),
-        ..TokenUsage::default()
-    };
-    let others = text!();
-    if !others.is_empty() {
-        let [long, reasoning, audio_in, audio_out, searches]: [u64; 5] =
-            serde_json::from_str(&others).map_err(|error| cells.corrupt(error))?;
-        usage.cache_write_tokens = usage.cache_write_tokens.saturating_sub(long);
-        usage.cache_write_long_tokens = long;
-        usage.reasoning_tokens = reasoning;
-        usage.audio_input_tokens = audio_in;
-        usage.audio_output_tokens = audio_out;
-        usage.searches = searches;
-    }
-    let cost = NanoUsd::new(cells.take()?);
-    let basis = CostBasis::parse(&text!()).ok_or_else(|| cells.corrupt("the basis is none that is known"))?;
-    let started_at = UnixMicros::new(cells.take()?);
-    let (first_byte_us, total_us) = (number!(u64), number!(u64));
-    let charged = json!(Vec<ChargeRow>).into_iter().map(|charge| account_of(&charge)).collect();
-    let attempts = parse_attempts(&text!()).map_err(|error| cells.corrupt(error))?;
-    let stages = json!(Vec<StageRow>)
-        .into_iter()
-        .map(|(name, verdict, reason, duration_us)| Stage { name, verdict, reason, duration_us })
-        .collect();
-    Ok(Record {
-        incarnation,
-        seq,
-        node_id: NodeId::from(text!()),
-        request_id,
-        config_revision,
-        actor,
-        decision,
-        dialect,
-        requested_model: requested.unwrap_or_else(|| model.clone()),
-        served_model: served.unwrap_or(model),
-        backend_id: backend.unwrap_or(provider),
-        strategy,
-        is_streaming,
-        http_status,
-        attempts,
-        usage,
-        cost,
-        basis,
-        charged,
-        started_at,
-        first_byte_us,
-        total_us,
-        stages,
-    })
-}
-
-pub(crate) fn account_of((budget_id, period_start, _): &ChargeRow) -> AccountKey {
-    AccountKey { budget_id: BudgetId::from(budget_id.as_str()), period_start: UnixMicros::new(*period_start) }
 }

@@ -4,12 +4,13 @@
 //! repaired. Records are read in pages, one incarnation after the other, in one snapshot of the database; what stays in
 //! memory is one entry an account.
 
+use crate::accounts::{ACCOUNTS, Account, Lease, all_accounts, read_account};
 use crate::budgets::Budget;
 use crate::db::{Db, Tx};
 use crate::error::Result;
-use crate::escrow::{ACCOUNTS, Account, Lease, all_accounts};
 use crate::incarnations::{INCARNATIONS, IncarnationRow};
-use crate::usage_row::{ChargeRow, RECORDS, account_of, parse_attempts};
+use crate::usage_read::{account_of, parse_attempts};
+use crate::usage_row::{ChargeRow, RECORDS};
 use crate::verify_report::{BadRecord, LedgerReport};
 use helix_shared::budget::{AccountKey, Mode};
 use helix_shared::ids::Incarnation;
@@ -110,7 +111,7 @@ impl Books {
             let (incarnation, request_id) = (walk.incarnation.clone(), entry.request_id.clone());
             self.report.bad(BadRecord { incarnation, seq: entry.seq, request_id, problem });
         };
-        while walk.parked.contains(&walk.next_seq) {
+        while walk.next_seq < entry.seq && walk.parked.contains(&walk.next_seq) {
             walk.next_seq += 1;
         }
         if entry.seq != walk.next_seq {
@@ -310,6 +311,6 @@ impl Tx {
     }
 
     async fn every_account(&mut self) -> Result<Vec<Account>> {
-        self.fetch_all(ACCOUNTS, &all_accounts()).await?.iter().map(crate::escrow::read_account).collect()
+        self.fetch_all(ACCOUNTS, &all_accounts()).await?.iter().map(read_account).collect()
     }
 }

@@ -105,6 +105,15 @@ on_every_database! {
         assert_eq!(tx.account(&account("b")).await.unwrap().unwrap().settled, nano(5));
     }
 
+    async fn a_number_may_be_parked_and_kept(test: &TestDb) {
+        let mut stray = record(1, 2, 5, &[]);
+        stray.incarnation = incarnation(99);
+        let batch = [record(1, 1, 5, &[]), stray, record(1, 2, 5, &[]), record(1, 3, 5, &[])];
+        let outcome = test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
+        assert_eq!((outcome.through_seq, outcome.inserted, outcome.rejected), (3, 3, vec![2]));
+        assert_eq!(test.db.verify_ledger().await.unwrap().problems, Vec::<String>::new());
+    }
+
     async fn an_account_named_twice_is_charged_once(test: &TestDb) {
         let batch = [record(1, 1, 5, &["b", "b"])];
         test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();

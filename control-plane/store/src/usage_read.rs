@@ -1,0 +1,143 @@
+//! One record read back from its row.
+//!
+//! Rule: what `usage_row` wrote, whole; a row that cannot be read is an error that names the column.
+
+use crate::error::Result;
+use crate::incarnations::INCARNATIONS;
+use crate::row::{Cells, Row};
+use crate::usage_row::{AttemptRow, COLUMNS, ChargeRow, RECORDS, StageRow};
+use helix_shared::budget::AccountKey;
+use helix_shared::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
+use helix_shared::money::NanoUsd;
+use helix_shared::record::{Actor, Attempt, Decision, Record, Stage};
+use helix_shared::time::UnixMicros;
+use helix_shared::usage::{CostBasis, TokenUsage};
+use sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
+
+/// The select list of records, with the node's id at the end.
+pub(crate) fn select_records() -> SelectStatement {
+    Query::select()
+        .columns(COLUMNS.map(|column| (RECORDS, column)))
+        .column((INCARNATIONS, "node_id"))
+        .from(RECORDS)
+        .inner_join(INCARNATIONS, Expr::col((INCARNATIONS, "id")).equals((RECORDS, "incarnation")))
+        .to_owned()
+}
+
+/// Reads the attempts of a row.
+pub(crate) fn parse_attempts(text: &str) -> Result<Vec<Attempt>, serde_json::Error> {
+    let rows: Vec<AttemptRow> = serde_json::from_str(text)?;
+    let attempt = |row: AttemptRow| {
+        let (intent, backend_id, upstream_model, status, error, duration_us, cost, basis, provider_request_id) = row;
+        let (backend_id, cost) = (BackendId::from(backend_id), NanoUsd::new(cost));
+        Attempt { intent, backend_id, upstream_model, status, error, duration_us, cost, basis, provider_request_id }
+    };
+    Ok(rows.into_iter().map(attempt).collect())
+}
+
+/// The account that a charge names.
+pub(crate) fn account_of((budget_id, period_start, _): &ChargeRow) -> AccountKey {
+    AccountKey { budget_id: BudgetId::from(budget_id.as_str()), period_start: UnixMicros::new(*period_start) }
+}
+
+fn unsigned<T: TryFrom<i64, Error: std::fmt::Display>>(cells: &mut Cells<'_>) -> Result<T> {
+    let value: i64 = cells.take()?;
+    T::try_from(value).map_err(|error| cells.corrupt(error))
+}
+
+fn json<T: serde::de::DeserializeOwned>(cells: &mut Cells<'_>) -> Result<T> {
+    let text: String = cells.take()?;
+    serde_json::from_str(&text).map_err(|error| cells.corrupt(error))
+}
+
+fn some(cells: &mut Cells<'_>) -> Result<Option<String>> {
+    let text: String = cells.take()?;
+    Ok((!text.is_empty()).then_some(text))
+}
+
+fn decision(cells: &mut Cells<'_>) -> Result<Decision> {
+    let (kind, stage, code) = (cells.take::<String>()?, cells.take()?, cells.take()?);
+    match kind.as_str() {
+        "allowed" => Ok(Decision::Allowed),
+        "denied" => Ok(Decision::Denied { stage, code }),
+        "failed" => Ok(Decision::Failed { stage, code }),
+        _ => Err(cells.corrupt("the decision is none that is known")),
+    }
+}
+
+fn usage(cells: &mut Cells<'_>) -> Result<TokenUsage> {
+    let mut usage = TokenUsage {
+        input_tokens: unsigned(cells)?,
+        output_tokens: unsigned(cells)?,
+        cache_read_tokens: unsigned(cells)?,
+        cache_write_tokens: unsigned(cells)?,
+        ..TokenUsage::default()
+    };
+    let Some(others) = some(cells)? else { return Ok(usage) };
+    let others: [u64; 5] = serde_json::from_str(&others).map_err(|error| cells.corrupt(error))?;
+    let [long, reasoning, audio_in, audio_out, searches] = others;
+    usage.cache_write_tokens = usage.cache_write_tokens.saturating_sub(long);
+    usage.cache_write_long_tokens = long;
+    usage.reasoning_tokens = reasoning;
+    usage.audio_input_tokens = audio_in;
+    usage.audio_output_tokens = audio_out;
+    usage.searches = searches;
+    Ok(usage)
+}
+
+/// Reads a record back, column by column in the order of [`COLUMNS`].
+pub(crate) fn read_record(row: &Row) -> Result<Record> {
+    let cells = &mut row.cells(RECORDS);
+    let incarnation = Incarnation::from(cells.take::<String>()?);
+    let seq = unsigned(cells)?;
+    let request_id = cells.take()?;
+    let config_revision = unsigned(cells)?;
+    let actor = Actor {
+        api_key_id: some(cells)?.map(ApiKeyId::from),
+        user_id: some(cells)?.map(UserId::from),
+        team_id: some(cells)?.map(TeamId::from),
+    };
+    let decision = decision(cells)?;
+    let dialect = cells.take()?;
+    let (requested, served, backend) =
+        (cells.take::<Option<String>>()?, cells.take::<Option<String>>()?, cells.take::<Option<String>>()?);
+    let (model, provider) = (cells.take::<String>()?, cells.take::<String>()?);
+    let strategy = cells.take()?;
+    let is_streaming = cells.take::<i64>()? != 0;
+    let http_status = unsigned(cells)?;
+    let usage = usage(cells)?;
+    let cost = NanoUsd::new(cells.take()?);
+    let basis = cells.take::<String>()?;
+    let basis = CostBasis::parse(&basis).ok_or_else(|| cells.corrupt("the basis is none that is known"))?;
+    let started_at = UnixMicros::new(cells.take()?);
+    let (first_byte_us, total_us) = (unsigned(cells)?, unsigned(cells)?);
+    let charged = json::<Vec<ChargeRow>>(cells)?.iter().map(account_of).collect();
+    let attempts = parse_attempts(&cells.take::<String>()?).map_err(|error| cells.corrupt(error))?;
+    let stage = |(name, verdict, reason, duration_us): StageRow| Stage { name, verdict, reason, duration_us };
+    let stages = json::<Vec<StageRow>>(cells)?.into_iter().map(stage).collect();
+    Ok(Record {
+        incarnation,
+        seq,
+        node_id: NodeId::from(cells.take::<String>()?),
+        request_id,
+        config_revision,
+        actor,
+        decision,
+        dialect,
+        requested_model: requested.unwrap_or_else(|| model.clone()),
+        served_model: served.unwrap_or(model),
+        backend_id: backend.unwrap_or(provider),
+        strategy,
+        is_streaming,
+        http_status,
+        attempts,
+        usage,
+        cost,
+        basis,
+        charged,
+        started_at,
+        first_byte_us,
+        total_us,
+        stages,
+    })
+}
