@@ -10,7 +10,9 @@
 )]
 
 mod first_request;
+mod fleet;
 mod support;
 
 mod documents;
+mod proxy_openai;
 mod workspace_rules;

@@ -195,12 +195,22 @@ impl Subscription<'_> {
         begin: v1::Begin,
         chunks: impl IntoIterator<Item = v1::Chunk>,
     ) -> Result<(), Status> {
+        let (mode, base) = (begin.mode().as_str_name(), begin.base_revision);
         self.send(push_id.clone(), v1::config_push::Step::Begin(begin)).await?;
         for chunk in chunks {
             self.send(push_id.clone(), v1::config_push::Step::Chunk(chunk)).await?;
         }
         let commit = self.commit(published.revision(), published.digest());
         self.send(push_id, v1::config_push::Step::Commit(commit)).await?;
+        tracing::debug!(
+            node.id = %self.node.node_id,
+            revision = published.revision(),
+            mode,
+            base,
+            "revision {} pushed to node {}",
+            published.revision(),
+            self.node.node_id
+        );
         self.answer_due = Some(Instant::now() + PATIENCE);
         Ok(())
     }
