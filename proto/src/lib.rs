@@ -3,6 +3,7 @@
 //! Rule: the .proto files are the specification; this crate adds conversions and nothing else.
 
 pub mod convert;
+pub mod raw;
 
 /// The generated messages and services of `helix.plane.v1`.
 #[allow(missing_docs, unreachable_pub, reason = "generated; the .proto files carry the documentation")]

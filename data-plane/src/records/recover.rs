@@ -9,6 +9,7 @@ use super::journal::{
     Identity, Journal, JournalError, Position, Segment, SegmentHead, Start, lock_folder, segment_path,
 };
 use crate::settings::JournalSettings;
+use bytes::Bytes;
 use helix_proto::v1;
 use helix_shared::time::Clock;
 use prost::Message;
@@ -28,6 +29,15 @@ pub struct Reader {
     offset: u64,
     file: Option<File>,
     buffer: Vec<u8>,
+}
+
+/// A record as it stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipment {
+    /// Its number.
+    pub seq: u64,
+    /// The encoded `UsageRecord`.
+    pub bytes: Bytes,
 }
 
 /// A journal of a process that died, opened to be shipped.
@@ -51,7 +61,7 @@ impl Reader {
     ///
     /// # Errors
     /// When a segment cannot be opened or read.
-    pub fn next_batch(&mut self, end: Position, above_seq: u64, most: usize) -> std::io::Result<Vec<v1::UsageRecord>> {
+    pub fn next_batch(&mut self, end: Position, above_seq: u64, most: usize) -> std::io::Result<Vec<Shipment>> {
         let mut records = Vec::new();
         while records.len() < most {
             if self.segment > end.segment || (self.segment == end.segment && self.offset >= end.offset) {
@@ -76,7 +86,7 @@ impl Reader {
         limit: u64,
         above_seq: u64,
         most: usize,
-        records: &mut Vec<v1::UsageRecord>,
+        records: &mut Vec<Shipment>,
     ) -> std::io::Result<u64> {
         if self.file.is_none() {
             match File::open(segment_path(&self.folder, self.segment)) {
@@ -95,10 +105,7 @@ impl Reader {
         while records.len() < most {
             let Read::Entry(entry, length) = entry::read(bytes) else { break };
             if entry.kind == Kind::Outcome && entry.number > above_seq {
-                match v1::UsageRecord::decode(entry.payload) {
-                    Ok(record) => records.push(record),
-                    Err(error) => tracing::error!(%error, seq = entry.number, "a journal entry cannot be decoded"),
-                }
+                records.push(Shipment { seq: entry.number, bytes: Bytes::copy_from_slice(entry.payload) });
             }
             bytes = bytes.get(length..).unwrap_or_default();
             step += u64::try_from(length).unwrap_or(0);

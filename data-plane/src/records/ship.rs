@@ -4,12 +4,12 @@
 //! the receiver counts nothing twice.
 
 use super::journal::Journal;
-use super::recover::{OldJournal, Reader};
+use super::recover::{OldJournal, Reader, Shipment};
 use crate::budget::escrowing::Escrow;
 use crate::link::Link;
 use futures_util::StreamExt;
-use helix_proto::v1;
-use helix_proto::v1::usage_ingest_client::UsageIngestClient;
+use helix_proto::raw::{RawUsageBatch, report};
+use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -92,8 +92,7 @@ impl Shipper {
     async fn run(&mut self, journal: &Journal, link: &Link, until: Until<'_>) -> Result<(), tonic::Status> {
         // A new stream starts at what is not acknowledged, whatever was sent before.
         self.reader = Reader::new(journal.folder(), journal.first_segment());
-        let (batches, receiver) = mpsc::channel::<v1::UsageBatch>(1);
-        let mut client = UsageIngestClient::with_interceptor(link.channel(), link.credentials());
+        let (batches, receiver) = mpsc::channel::<RawUsageBatch>(1);
         let incarnation = journal.identity().incarnation.clone();
         let mut acks = None;
         let mut receiver = Some(receiver);
@@ -120,13 +119,15 @@ impl Shipper {
                 continue;
             }
             sent = records.last().map_or(sent, |record| record.seq);
-            let batch = v1::UsageBatch { node: Some(link.node()), incarnation: incarnation.clone(), records };
+            let records = records.into_iter().map(|record| record.bytes).collect();
+            let batch = RawUsageBatch { node: Some(link.node()), incarnation: incarnation.clone(), records };
             if batches.send(batch).await.is_err() {
                 return Err(tonic::Status::unavailable("the record stream is closed"));
             }
             if let Some(receiver) = receiver.take() {
                 let outbound = tokio_stream::wrappers::ReceiverStream::new(receiver);
-                acks = Some(client.report(outbound).await?.into_inner());
+                let channel = tonic::service::interceptor::InterceptedService::new(link.channel(), link.credentials());
+                acks = Some(report(channel, outbound).await?);
             }
             let Some(acks) = &mut acks else { return Err(tonic::Status::internal("no answer stream")) };
             while self.acknowledged < sent {
@@ -150,7 +151,7 @@ impl Shipper {
         }
     }
 
-    fn next_records(&mut self, journal: &Journal, above: u64) -> Result<Vec<v1::UsageRecord>, tonic::Status> {
+    fn next_records(&mut self, journal: &Journal, above: u64) -> Result<Vec<Shipment>, tonic::Status> {
         let unreadable =
             |error: std::io::Error| tonic::Status::internal(format!("the journal cannot be read: {error}"));
         let mut records = self.reader.next_batch(journal.position(), above, BATCH_RECORDS).map_err(unreadable)?;
@@ -158,7 +159,8 @@ impl Shipper {
         let last = if records.len() < BATCH_RECORDS { u64::MAX } else { records.last().map_or(0, |record| record.seq) };
         let unwritten = journal.unwritten();
         if !unwritten.is_empty() {
-            records.extend(unwritten.into_iter().filter(|record| record.seq > above && record.seq <= last));
+            let between = unwritten.into_iter().filter(|record| record.seq > above && record.seq <= last);
+            records.extend(between.map(|record| Shipment { seq: record.seq, bytes: record.encode_to_vec().into() }));
             records.sort_by_key(|record| record.seq);
         }
         Ok(records)

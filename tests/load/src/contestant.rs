@@ -24,8 +24,10 @@ pub(crate) enum Contestant {
     Nginx,
     /// The bare hyper pass-through of this program.
     Hyper,
-    /// The gateway, whole pipeline and journal on.
+    /// The gateway's data plane, whole pipeline and journal on; its control plane runs on the other core.
     Gateway,
+    /// Both planes in one process.
+    Serve,
 }
 
 impl Contestant {
@@ -36,6 +38,7 @@ impl Contestant {
             Self::Nginx => "nginx",
             Self::Hyper => "bare hyper",
             Self::Gateway => "helixgateway",
+            Self::Serve => "serve",
         }
     }
 }
@@ -43,6 +46,7 @@ impl Contestant {
 /// What starting any contestant takes.
 pub(crate) struct Ground {
     pub(crate) core: usize,
+    pub(crate) load_core: usize,
     pub(crate) upstream: SocketAddr,
     pub(crate) folder: PathBuf,
     pub(crate) nginx: PathBuf,
@@ -57,6 +61,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) process: Option<Process>,
     pub(crate) start_ms: f64,
+    /// What the contestant needs beside it; not measured.
+    pub(crate) _companion: Option<Process>,
 }
 
 /// Returns an address on loopback whose port was free a moment ago.
@@ -68,12 +74,16 @@ impl Ground {
     /// Starts a contestant and waits for its first successful answer.
     pub(crate) fn start(&self, contestant: Contestant) -> Result<Running> {
         if contestant == Contestant::Direct {
-            return Ok(Running { address: self.upstream, process: None, start_ms: 0.0 });
+            return Ok(Running { address: self.upstream, process: None, start_ms: 0.0, _companion: None });
         }
         let address = free_address()?;
         let folder = self.folder.join(contestant.name().replace(' ', "-"));
         std::fs::create_dir_all(&folder)?;
         let log = folder.join("output.log");
+        let companion = match contestant {
+            Contestant::Gateway => Some(self.control_plane(address, &folder)?),
+            Contestant::Direct | Contestant::Nginx | Contestant::Hyper | Contestant::Serve => None,
+        };
         let (program, arguments) = self.command(contestant, address, &folder)?;
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let begin = Instant::now();
@@ -81,13 +91,17 @@ impl Ground {
         self.wait_until_served(&mut process, address, begin)
             .with_context(|| format!("{} did not answer; its output:\n{}", contestant.name(), tail(&log)))?;
         let start_ms = begin.elapsed().as_secs_f64() * 1_000.0;
-        Ok(Running { address, process: Some(process), start_ms })
+        Ok(Running { address, process: Some(process), start_ms, _companion: companion })
     }
 
     fn command(&self, contestant: Contestant, address: SocketAddr, folder: &Path) -> Result<(PathBuf, Vec<String>)> {
         match contestant {
             Contestant::Gateway => {
-                let program = self.gateway.clone().context("the gateway's binary was not given")?;
+                let config = folder.join("data.yaml").display().to_string();
+                Ok((self.binary()?, vec!["data-plane".into(), "--config".into(), config]))
+            }
+            Contestant::Serve => {
+                let program = self.binary()?;
                 let config = gateway::write_config(self, address, folder)?;
                 Ok((program, vec!["serve".into(), "--config".into(), config.display().to_string()]))
             }
@@ -103,6 +117,27 @@ impl Ground {
                 Ok((program, vec!["passthrough".into(), "--listen".into(), listen, "--upstream".into(), upstream]))
             }
         }
+    }
+
+    fn binary(&self) -> Result<PathBuf> {
+        self.gateway.clone().context("the gateway's binary was not given")
+    }
+
+    /// Starts the control plane on the core of the load and waits until it knows its address.
+    fn control_plane(&self, address: SocketAddr, folder: &Path) -> Result<Process> {
+        let plane = free_address()?;
+        gateway::write_fleet_config(self, address, plane, folder)?;
+        let log = folder.join("control.log");
+        let config = folder.join("gateway.yaml").display().to_string();
+        let arguments = ["control-plane", "--config", &config].map(OsStr::new);
+        let mut process = Process::start(self.load_core, &self.binary()?, &arguments, folder, &log)?;
+        let begin = Instant::now();
+        while std::net::TcpStream::connect(plane).is_err() || !std::fs::read_to_string(&log)?.contains("\"started\"") {
+            process.check_alive().with_context(|| tail(&log))?;
+            ensure!(begin.elapsed() < START_PATIENCE, "the control plane did not start:\n{}", tail(&log));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(process)
     }
 
     fn wait_until_served(&self, process: &mut Process, address: SocketAddr, begin: Instant) -> Result<()> {

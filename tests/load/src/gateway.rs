@@ -21,16 +21,39 @@ pub(crate) fn write_config(ground: &Ground, listen: SocketAddr, folder: &Path) -
     Ok(path)
 }
 
-fn config(ground: &Ground, listen: SocketAddr, ops: SocketAddr, folder: &Path) -> Result<String> {
+/// Writes `gateway.yaml` for the control plane and `data.yaml` for the data plane that listens on `listen`.
+pub(crate) fn write_fleet_config(ground: &Ground, listen: SocketAddr, plane: SocketAddr, folder: &Path) -> Result<()> {
+    const TOKEN: &str = "join-token-of-the-benchmark";
+    let text = config(ground, free_address()?, plane, folder)?;
+    std::fs::write(folder.join("gateway.yaml"), text + &format!("plane: {{ join_token: {TOKEN} }}\n"))?;
+    let data = folder.join("proxy");
+    std::fs::create_dir_all(&data)?;
+    let limit = limits(ground);
+    let text = format!(
+        r#"version: 1
+server: {{ listen: "{listen}", ops_listen: "{ops}"{limit} }}
+data_dir: "{data}"
+control_plane: {{ url: "http://{plane}", join_token: {TOKEN} }}
+"#,
+        ops = free_address()?,
+        data = data.display(),
+    );
+    std::fs::write(folder.join("data.yaml"), text).context("write data.yaml")
+}
+
+fn limits(ground: &Ground) -> String {
+    ground.max_in_flight.map_or_else(String::new, |limit| format!(", limits: {{ max_in_flight: {limit} }}"))
+}
+
+fn config(ground: &Ground, listen: SocketAddr, plane: SocketAddr, folder: &Path) -> Result<String> {
     let upstream = ground.upstream;
     let data = folder.join("data");
     std::fs::create_dir_all(&data)?;
     let database = data.join("helix.db");
-    let limit =
-        ground.max_in_flight.map_or_else(String::new, |limit| format!(", limits: {{ max_in_flight: {limit} }}"));
+    let (ops, limit) = (free_address()?, limits(ground));
     let mut text = format!(
         r#"version: 1
-server: {{ listen: "{listen}", ops_listen: "{ops}"{limit} }}
+server: {{ listen: "{listen}", ops_listen: "{ops}", plane_listen: "{plane}"{limit} }}
 data_dir: "{data}"
 storage: {{ url: "sqlite://{database}" }}
 providers:

@@ -129,6 +129,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         flags.gateway.as_ref().map(|path| path.canonicalize().with_context(|| format!("find {}", path.display())));
     let ground = Ground {
         core: flags.core,
+        load_core: flags.load_core,
         upstream,
         folder,
         nginx: flags.nginx.clone(),
@@ -169,7 +170,7 @@ impl Bench {
     fn contestants(&self) -> Vec<Contestant> {
         let mut all = vec![Contestant::Direct, Contestant::Nginx, Contestant::Hyper];
         if self.ground.gateway.is_some() {
-            all.push(Contestant::Gateway);
+            all.extend([Contestant::Gateway, Contestant::Serve]);
         }
         all
     }

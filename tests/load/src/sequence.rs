@@ -48,6 +48,9 @@ pub(crate) struct ConfigFlags {
     /// How many keys.
     #[arg(long, default_value_t = 100)]
     keys: usize,
+    /// Also write `data.yaml`, for a data plane on `listen` whose control plane listens for data planes here.
+    #[arg(long)]
+    pub(crate) plane: Option<SocketAddr>,
 }
 
 /// Waits for the server, then sends the requests.
@@ -82,6 +85,7 @@ fn first_success(flags: &Flags, requests: &Requests) -> Result<BlockingClient> {
 pub(crate) fn config(flags: &ConfigFlags) -> Result<()> {
     let ground = Ground {
         core: 0,
+        load_core: 1,
         upstream: flags.upstream,
         folder: flags.folder.clone(),
         nginx: PathBuf::new(),
@@ -89,6 +93,10 @@ pub(crate) fn config(flags: &ConfigFlags) -> Result<()> {
         keys: keys(flags.keys),
         max_in_flight: None,
     };
+    if let Some(plane) = flags.plane {
+        gateway::write_fleet_config(&ground, flags.listen, plane, &flags.folder)?;
+        return crate::say(&flags.folder.join("data.yaml").display().to_string());
+    }
     let path = gateway::write_config(&ground, flags.listen, &flags.folder)?;
     crate::say(&path.display().to_string())
 }

@@ -21,7 +21,9 @@ fn intent(reserved: i64) -> v1::Intent {
 }
 
 fn all_records(journal: &Journal) -> Vec<v1::UsageRecord> {
-    Reader::new(journal.folder(), journal.first_segment()).next_batch(journal.position(), 0, usize::MAX).unwrap()
+    let shipments =
+        Reader::new(journal.folder(), journal.first_segment()).next_batch(journal.position(), 0, usize::MAX);
+    shipments.unwrap().iter().map(|it| v1::UsageRecord::decode(it.bytes.clone()).unwrap()).collect()
 }
 
 fn create(root: &Path) -> Journal {
