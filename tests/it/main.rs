@@ -9,8 +9,13 @@
     reason = "a test ends at the first surprise; clippy knows #[test] functions as tests, but not the helpers they call"
 )]
 
+mod config_push;
+mod databases_end_to_end;
 mod first_request;
 mod fleet;
+mod observability;
+mod reload;
+mod startup_errors;
 mod support;
 
 mod documents;

@@ -3,11 +3,14 @@
 
 pub(crate) mod books;
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod databases;
 pub(crate) mod fleet;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod patience;
 pub(crate) mod raw;
+pub(crate) mod resources;
 pub(crate) mod rust_source;
+pub(crate) mod scripted_control;
 pub(crate) mod world;

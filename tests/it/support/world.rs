@@ -1,0 +1,102 @@
+//! A gateway in front of the scripted provider, and its records.
+//!
+//! Rule: nothing is looked at from inside: clients speak HTTP, and records are read where operators read them, in the
+//! database.
+
+use super::books::Books;
+use super::client::{Answer, Client};
+use super::gateway::{ANY_PORT, Gateway, KEY};
+use super::patience::until;
+use helix_fake_provider::{FakeProvider, Running};
+use helix_shared::record::Record;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A provider, a gateway in front of it, and a client.
+pub(crate) struct World {
+    pub(crate) gateway: Gateway,
+    pub(crate) provider: Running,
+    pub(crate) client: Client,
+    pub(crate) folder: TempDir,
+}
+
+impl World {
+    /// Starts a gateway with a file that `yaml` makes of the provider's URL.
+    pub(crate) fn start(yaml: impl FnOnce(&str) -> String) -> Self {
+        Self::limited("", yaml)
+    }
+
+    /// The same with entries for `server.limits`, such as `max_in_flight: 2`.
+    pub(crate) fn limited(limits: &str, yaml: impl FnOnce(&str) -> String) -> Self {
+        let provider = FakeProvider::start("127.0.0.1:0".parse().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = ANY_PORT.trim_end().strip_suffix('}').unwrap();
+        let head = format!("version: 1\n{server}, limits: {{ {limits} }} }}\n");
+        std::fs::write(folder.path().join("gateway.yaml"), head + &yaml(&provider.url())).unwrap();
+        let gateway = Gateway::start(folder.path(), "serve");
+        Self { gateway, provider, client: Client::new(), folder }
+    }
+
+    /// The URL of a path at the gateway.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.gateway.url())
+    }
+
+    /// Posts a body with the usual key.
+    pub(crate) async fn ask(&self, path: &str, body: &Value) -> Answer {
+        self.client.ask(&self.url(path), KEY, body).await
+    }
+
+    /// The record of a request, once it has arrived.
+    pub(crate) async fn record(&self, request_id: &str) -> Record {
+        self.records(&[request_id.to_owned()]).await.remove(0)
+    }
+
+    /// The records of requests, in their order, once all have arrived.
+    pub(crate) async fn records(&self, request_ids: &[String]) -> Vec<Record> {
+        let books = Books::open(self.folder.path()).await;
+        let mut records = Vec::new();
+        for id in request_ids {
+            records.push(until(&format!("the record of {id}"), async || books.record(id).await).await);
+        }
+        books.close().await;
+        records
+    }
+
+    /// Stops the gateway in order and proves that its books agree on so many records.
+    pub(crate) fn verify(mut self, records: usize) {
+        assert!(self.gateway.stop(), "an orderly end");
+        let report = self.gateway.verify();
+        let facts = (report["ok"].as_bool(), report["records"].as_u64(), report["openIntents"].as_u64());
+        assert_eq!(facts, (Some(true), u64::try_from(records).ok(), Some(0)), "{report}");
+    }
+}
+
+/// The amount that an attempt was admitted with, as its trace says it, in 1e-9 USD.
+pub(crate) fn reserved_nano_usd(record: &Record) -> i64 {
+    let stage = record.stages.iter().find(|stage| stage.name == "budget" && stage.verdict == "reserved").unwrap();
+    let amount = stage.reason.split(' ').next().unwrap();
+    let (whole, nano) = amount.split_once('.').unwrap();
+    format!("{whole}{nano:0<9}").parse().unwrap()
+}
+
+/// A prompt that scripts its own answer.
+pub(crate) fn prompt(script: &Value) -> Value {
+    json!([{ "role": "user", "content": format!("Say hello. [[fake:{script}]]") }])
+}
+
+/// A chat completion request.
+pub(crate) fn chat(script: &Value) -> Value {
+    json!({ "model": "gpt-5-mini", "max_completion_tokens": 64, "messages": prompt(script) })
+}
+
+/// A messages request.
+pub(crate) fn messages(script: &Value) -> Value {
+    json!({ "model": "claude-haiku-4-5", "max_tokens": 64, "messages": prompt(script) })
+}
+
+/// The same request as a stream.
+pub(crate) fn streamed(mut request: Value) -> Value {
+    request["stream"] = Value::Bool(true);
+    request
+}
