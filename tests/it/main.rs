@@ -19,5 +19,6 @@ mod startup_errors;
 mod support;
 
 mod documents;
+mod proxy_anthropic;
 mod proxy_openai;
 mod workspace_rules;
