@@ -15,10 +15,14 @@ mod first_request;
 mod fleet;
 mod observability;
 mod reload;
+mod secrecy;
 mod startup_errors;
 mod support;
 
+mod budgets;
+mod crash;
 mod documents;
 mod proxy_anthropic;
 mod proxy_openai;
+mod soft_budgets;
 mod workspace_rules;
