@@ -4,20 +4,17 @@
 //! gRPC path as in a fleet.
 
 use crate::cli::Common;
-use crate::cli::context::{clock, environment, load};
+use crate::cli::context::{clock, environment, load_with_warnings};
 use crate::config::Loaded;
 use crate::config::watch::Watcher;
 use crate::shutdown::Signals;
-use crate::{control, data, mapping, output, pipe, telemetry};
+use crate::{announce, control, data, mapping, pipe, telemetry};
 use anyhow::Context;
 use helix_control_plane::ControlPlane;
 use helix_data_plane::DataPlane;
 use helix_data_plane::body::{BodyError, OtherBody};
 use helix_data_plane::server::Fallback;
-use helix_shared::catalog::Catalog;
 use http_body_util::BodyExt;
-use serde_json::json;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::runtime::{Handle, Runtime};
@@ -30,7 +27,7 @@ const CONTROL_THREADS: usize = 2;
 
 /// Runs until a signal.
 pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_with_warnings(common, &[])?;
     telemetry::start_logging(&loaded.settings)?;
     let control_runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -63,11 +60,11 @@ async fn both(loaded: &Loaded, data_runtime: &Runtime) -> anyhow::Result<ExitCod
     let started = data_runtime.spawn(async move {
         let traces = telemetry::Traces::start(&telemetry_settings)?;
         let plane = DataPlane::start(settings, channel, clock(), Some(fallback), traces.spans()).await?;
-        plane.ready().await;
+        plane.confirmed().await;
         anyhow::Ok((plane, traces))
     });
     let (plane, traces) = started.await.context("the data plane did not start")??;
-    announce(loaded, &control, &plane, plane_address).await?;
+    announce::serve(loaded, &control, &plane, plane_address).await?;
     let mut watcher = Watcher::new(loaded, environment(), Vec::new());
     control::follow_signals(&mut signals, &mut watcher, &control).await;
     tracing::info!("stopping: requests in flight finish first; a second signal ends at once");
@@ -108,44 +105,6 @@ fn pages(control: &ControlPlane, runtime: Handle) -> Fallback {
             response.map(|body| -> OtherBody { Box::pin(body.map_err(|error| -> BodyError { Box::new(error) })) })
         })
     })
-}
-
-async fn announce(
-    loaded: &Loaded,
-    control: &ControlPlane,
-    plane: &DataPlane,
-    plane_address: SocketAddr,
-) -> anyhow::Result<()> {
-    let settings = &loaded.settings;
-    let link = control::setup_link(loaded, control).await?;
-    let providers: Vec<&str> = settings.providers.keys().map(String::as_str).collect();
-    let kinds = settings.providers.values().map(|provider| provider.kind.as_str());
-    let models: usize =
-        kinds.map(|kind| Catalog::bundled().models(kind).count()).sum::<usize>() + settings.models.len();
-    let nodes = control.plane_server().connected_nodes().len();
-    let list = if providers.is_empty() {
-        "none: set OPENAI_API_KEY or ANTHROPIC_API_KEY, or add providers to gateway.yaml".to_owned()
-    } else {
-        providers.join(", ")
-    };
-    let mut text = format!(
-        "Helix Gateway {}\n  listening   http://{}   OpenAI clients: http://{}/v1   Anthropic clients: http://{}\n  operators   http://{}/metrics\n  providers   {list}\n  models      {models} known\n  identity    API keys\n  data planes {nodes} connected\n",
-        mapping::VERSION,
-        plane.address,
-        mapping::reachable(plane.address),
-        mapping::reachable(plane.address),
-        plane.ops_address.unwrap_or(settings.server.ops_listen),
-    );
-    if let Some(link) = &link {
-        text.push_str(&format!("\n  Nobody administers this instance yet. Open once, within a day:\n  {link}\n"));
-    }
-    let value = json!({
-        "event": "started", "role": "serve", "listen": plane.address.to_string(),
-        "opsListen": plane.ops_address.map(|address| address.to_string()), "planeListen": plane_address.to_string(), "providers": providers, "models": models,
-        "identityProviders": [], "dataPlanes": nodes, "setupLink": link,
-    });
-    output::answer(false, &text, &value);
-    Ok(())
 }
 
 /// Starts a server of this process; awaited before it ends.

@@ -139,11 +139,16 @@ impl DataPlane {
         &self.gateway
     }
 
-    /// Waits until a configuration is in force.
-    pub async fn ready(&self) {
-        let mut revision = self.gateway.current.follow();
-        if self.gateway.current.load().is_none() && revision.changed().await.is_err() {
-            tracing::debug!("the data plane ended before it was ready");
+    /// Waits until a configuration is in force that the control plane sent or confirmed: what was changed before the start
+    /// holds from here on, and what comes from disk is no longer all there is.
+    pub async fn confirmed(&self) {
+        let current = &self.gateway.current;
+        let mut news = current.follow();
+        while current.load().is_none() || current.is_stale() {
+            if news.changed().await.is_err() {
+                tracing::debug!("the data plane ended before it had a configuration");
+                return;
+            }
         }
     }
 

@@ -147,9 +147,10 @@ impl Current {
     /// The control plane confirmed what is in force.
     pub fn confirm(&self) {
         self.is_stale.store(false, Ordering::Relaxed);
+        self.revision.send_modify(|_| {});
     }
 
-    /// Follows the revision in force; 0 before the first.
+    /// Follows the revision in force, 0 before the first; a confirmation is news too.
     pub fn follow(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
