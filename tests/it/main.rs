@@ -25,4 +25,5 @@ mod documents;
 mod proxy_anthropic;
 mod proxy_openai;
 mod soft_budgets;
+mod streaming;
 mod workspace_rules;
