@@ -2,6 +2,7 @@
 //!
 //! Rule: labels are bounded (dialect, outcome, code, backend): never a user, a key or free text.
 
+use helix_llm::Dialect;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -33,14 +34,20 @@ struct KindLabels {
     kind: &'static str,
 }
 
+const OUTCOMES: [&str; 3] = ["allowed", "denied", "failed"];
+const TOKEN_KINDS: [&str; 3] = ["input", "cached_input", "output"];
+
 /// The data plane's metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
+    /// The handles of `requests`, so that a request hashes no label.
+    requests_by: Vec<(RequestLabels, Counter)>,
     refusals: Family<CodeLabels, Counter>,
     attempts: Family<BackendLabels, Counter>,
     tokens: Family<KindLabels, Counter>,
+    tokens_by: [Counter; 3],
     cost_nano_usd: Counter,
     overrun_nano_usd: Counter,
     unrecorded_refusals: Counter,
@@ -76,12 +83,25 @@ impl Metrics {
     /// Registers everything.
     pub fn new() -> Self {
         let buckets = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+        let requests = Family::<RequestLabels, Counter>::default();
+        let tokens = Family::<KindLabels, Counter>::default();
+        let handle = |labels: RequestLabels| {
+            let counter = requests.get_or_create(&labels).clone();
+            (labels, counter)
+        };
+        let requests_by = Dialect::ALL
+            .into_iter()
+            .flat_map(|dialect| OUTCOMES.map(|outcome| RequestLabels { dialect: dialect.as_str(), outcome }))
+            .map(handle)
+            .collect();
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("helix_data")),
-            requests: Family::default(),
+            requests_by,
+            tokens_by: TOKEN_KINDS.map(|kind| tokens.get_or_create(&KindLabels { kind }).clone()),
+            requests,
             refusals: Family::default(),
             attempts: Family::default(),
-            tokens: Family::default(),
+            tokens,
             cost_nano_usd: Counter::default(),
             overrun_nano_usd: Counter::default(),
             unrecorded_refusals: Counter::default(),
@@ -130,14 +150,15 @@ impl Metrics {
     /// Counts a finished request.
     pub fn finished(&self, request: &Finished<'_>) {
         let labels = RequestLabels { dialect: request.dialect, outcome: request.outcome };
-        self.requests.get_or_create(&labels).inc();
+        match self.requests_by.iter().find(|(known, _)| *known == labels) {
+            Some((_, counter)) => counter.inc(),
+            None => self.requests.get_or_create(&labels).inc(),
+        };
         if !request.code.is_empty() {
             self.refusals.get_or_create(&CodeLabels { code: request.code.to_owned() }).inc();
         }
-        for (kind, count) in ["input", "cached_input", "output"].into_iter().zip(request.tokens) {
-            if count > 0 {
-                self.tokens.get_or_create(&KindLabels { kind }).inc_by(count);
-            }
+        for (counter, count) in self.tokens_by.iter().zip(request.tokens) {
+            counter.inc_by(count);
         }
         self.cost_nano_usd.inc_by(request.cost_nano_usd);
         self.duration_seconds.observe(request.seconds);

@@ -117,7 +117,8 @@ async fn route(
     };
     let family = family(&endpoint, path, request.headers());
     match endpoint {
-        Endpoint::Proxy(dialect) => pipeline::handle(gateway, dialect, request).await,
+        // Boxed: the connection moves what it serves about, and this is the large one.
+        Endpoint::Proxy(dialect) => Box::pin(pipeline::handle(gateway, dialect, request)).await,
         Endpoint::Models => pipeline::list(gateway, family, &request, None),
         Endpoint::Model(model) => pipeline::list(gateway, family, &request, Some(&model)),
         Endpoint::Hello => Response::new(GatewayBody::from(Bytes::new())),

@@ -45,6 +45,8 @@ pub struct Ask {
     pub query: Option<String>,
     /// Body as it came.
     pub body: Bytes,
+    /// What a scan of the body found.
+    pub facts: RequestFacts,
 }
 
 /// What an attempt led to.
@@ -52,7 +54,7 @@ enum Tried {
     /// An answer for the client.
     Answered(Box<Response<GatewayBody>>),
     /// A failure; another backend may do better.
-    Failed(Box<(Draft, Failure)>),
+    Failed(Box<Draft>, Box<Failure>),
 }
 
 struct Failure {
@@ -63,7 +65,8 @@ struct Failure {
 }
 
 /// Tries the places in order.
-pub async fn run(mut draft: Draft, ask: Ask, facts: RequestFacts) -> Response<GatewayBody> {
+pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> {
+    let facts = &ask.facts;
     let family = facts.dialect.family();
     draft.record.strategy = ask.resolved.strategy.as_str().to_owned();
     let speakers: Vec<&Place> = ask.resolved.places.iter().filter(|place| speaks(place, family)).collect();
@@ -73,10 +76,9 @@ pub async fn run(mut draft: Draft, ask: Ask, facts: RequestFacts) -> Response<Ga
     let mut failure = None;
     for (tried, place) in speakers.iter().enumerate() {
         let is_last = tried + 1 == speakers.len();
-        match attempt(draft, &ask, &facts, place, is_last).await {
+        match attempt(draft, &ask, facts, place, is_last).await {
             Tried::Answered(response) => return *response,
-            Tried::Failed(failed) => {
-                let (back, failed) = *failed;
+            Tried::Failed(back, failed) => {
                 draft = back;
                 let is_final = failed.is_final;
                 failure = Some(failed);
@@ -86,7 +88,7 @@ pub async fn run(mut draft: Draft, ask: Ask, facts: RequestFacts) -> Response<Ga
             }
         }
     }
-    match failure {
+    match failure.map(|failure| *failure) {
         Some(Failure { verbatim: Some((parts, body)), refusal, .. }) => {
             respond::provider_error(draft, &ask, family, &parts, body, &refusal)
         }
@@ -119,9 +121,9 @@ fn no_place(ask: &Ask, family: Family) -> Refusal {
     Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
 }
 
-async fn attempt(mut draft: Draft, ask: &Ask, facts: &RequestFacts, place: &Place, is_last: bool) -> Tried {
+async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: &Place, is_last: bool) -> Tried {
     let failed =
-        |draft, refusal, is_final| Tried::Failed(Box::new((draft, Failure { refusal, verbatim: None, is_final })));
+        |draft, refusal, is_final| Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final }));
     let gateway = Arc::clone(draft.gateway());
     let backend = &place.upstream.backend;
     let Some(_in_flight) = place.upstream.enter() else {
@@ -180,13 +182,13 @@ async fn attempt(mut draft: Draft, ask: &Ask, facts: &RequestFacts, place: &Plac
     };
     let clamped_to = open.1;
     let response = place.upstream.send(request);
-    let exchange = Exchange::new(draft, open.0, response, limits, facts.is_stream);
+    let exchange = Box::new(Exchange::new(draft, open.0, response, limits, facts.is_stream));
     answer(exchange, ask, facts, place, clamped_to, is_last).await
 }
 
 /// Waits for the answer and passes it on.
 async fn answer(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     ask: &Ask,
     facts: &RequestFacts,
     place: &Place,
@@ -195,7 +197,7 @@ async fn answer(
 ) -> Tried {
     let parts = match exchange.head().await {
         Ok(parts) => parts,
-        Err(broken) => return broke(exchange, broken, facts.dialect.family()),
+        Err(broken) => return broke(&mut exchange, broken, facts.dialect.family()),
     };
     let status = parts.status.as_u16();
     if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
@@ -203,7 +205,7 @@ async fn answer(
     }
     let body = match exchange.collect(!parts.status.is_success()).await {
         Ok(body) => body,
-        Err(broken) => return broke(exchange, broken, facts.dialect.family()),
+        Err(broken) => return broke(&mut exchange, broken, facts.dialect.family()),
     };
     let Some((mut draft, open)) = exchange.take() else { return lost(facts.dialect.family()) };
     if !parts.status.is_success() {
@@ -212,7 +214,7 @@ async fn answer(
         draft.stage("model", "error", format!("status {status}"));
         let may_fail_over = matches!(status, 401 | 403 | 408 | 409 | 429 | 500..);
         let (refusal, verbatim) = provider_refusal(status, parts, body);
-        return Tried::Failed(Box::new((draft, Failure { refusal, verbatim, is_final: is_last || !may_fail_over })));
+        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final: is_last || !may_fail_over }));
     }
     let answer_facts = scan_response(facts.dialect, &body, open.quirks);
     draft.stage("model", "answered", format!("{} at {}", open.upstream_model, open.backend_id));
@@ -225,7 +227,7 @@ async fn answer(
 }
 
 fn stream(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     ask: &Ask,
     facts: &RequestFacts,
     place: &Place,
@@ -234,7 +236,7 @@ fn stream(
 ) -> Tried {
     let hide_usage = !facts.asks_usage;
     let quirks = quirks(place.upstream.backend.kind);
-    exchange.filter = Some(StreamFilter::new(facts.dialect, hide_usage, quirks));
+    exchange.filter = Some(Box::new(StreamFilter::new(facts.dialect, hide_usage, quirks)));
     let Some(draft) = exchange.draft() else { return lost(facts.dialect.family()) };
     draft.stage("model", "streaming", format!("{} at {}", place.upstream_model, place.upstream.backend.id));
     let request_id = draft.request_id().to_owned();
@@ -248,7 +250,7 @@ fn stream(
     Tried::Answered(Box::new(response))
 }
 
-fn broke(mut exchange: Exchange, broken: Broken, family: Family) -> Tried {
+fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     let (ending, message) = match broken {
         Broken::Unreachable => (Ending::Unbilled("unreachable"), "The provider could not be reached."),
@@ -259,7 +261,7 @@ fn broke(mut exchange: Exchange, broken: Broken, family: Family) -> Tried {
     open.close(&mut draft, &ending);
     draft.stage("model", "error", broken.code().as_str());
     let refusal = Refusal::new("model", broken.code(), message);
-    Tried::Failed(Box::new((draft, Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge })))
+    Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge }))
 }
 
 /// The record was closed elsewhere: a broken invariant, answered as such.
@@ -281,7 +283,7 @@ fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<
     (refusal, Some((parts, body)))
 }
 
-fn fail(mut draft: Draft, family: Family, refusal: &Refusal) -> Response<GatewayBody> {
+fn fail(mut draft: Box<Draft>, family: Family, refusal: &Refusal) -> Response<GatewayBody> {
     draft.failed(refusal.stage, refusal.code.as_str(), refusal.status(family));
     draft.note_first_byte();
     let response = refusal.respond(family, draft.request_id());
@@ -331,12 +333,12 @@ fn open_attempt(
     admission: Admission,
     intent: u64,
     started_at: UnixMicros,
-) -> (OpenAttempt, Option<u64>) {
+) -> (Box<OpenAttempt>, Option<u64>) {
     let mut reservation = admission.reservation;
     if let Some(reservation) = &mut reservation {
         reservation.dispatched();
     }
-    let attempt = OpenAttempt {
+    let attempt = Box::new(OpenAttempt {
         intent,
         backend_id: place.upstream.backend.id.as_str().to_owned(),
         upstream_model: Arc::clone(&place.upstream_model),
@@ -351,7 +353,7 @@ fn open_attempt(
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
         status: 0,
         provider_request_id: String::new(),
-    };
+    });
     (attempt, admission.clamped_to)
 }
 

@@ -70,13 +70,13 @@ enum Phase {
 
 /// An attempt in flight, with the record that it belongs to.
 pub struct Exchange {
-    parts: Option<(Draft, OpenAttempt)>,
+    parts: Option<(Box<Draft>, Box<OpenAttempt>)>,
     phase: Phase,
     limits: Limits,
     /// What came of a whole answer so far.
     whole: BytesMut,
     /// Reads a stream; `None`: a whole answer.
-    pub filter: Option<StreamFilter>,
+    pub filter: Option<Box<StreamFilter>>,
     is_stream_asked: bool,
     /// Whether it goes on by itself already.
     is_alone: bool,
@@ -93,8 +93,8 @@ impl std::fmt::Debug for Exchange {
 impl Exchange {
     /// Starts waiting for the head. The intent is in the journal.
     pub fn new(
-        draft: Draft,
-        attempt: OpenAttempt,
+        draft: Box<Draft>,
+        attempt: Box<OpenAttempt>,
         response: ResponseFuture,
         limits: Limits,
         is_stream_asked: bool,
@@ -112,7 +112,7 @@ impl Exchange {
 
     /// The record, while the exchange runs.
     pub fn draft(&mut self) -> Option<&mut Draft> {
-        self.parts.as_mut().map(|(draft, _)| draft)
+        self.parts.as_mut().map(|(draft, _)| &mut **draft)
     }
 
     /// The limits.
@@ -182,7 +182,7 @@ impl Exchange {
     }
 
     /// Takes the record and attempt out; the exchange will not go on by itself.
-    pub fn take(&mut self) -> Option<(Draft, OpenAttempt)> {
+    pub fn take(&mut self) -> Option<(Box<Draft>, Box<OpenAttempt>)> {
         self.phase = Phase::Over;
         self.parts.take()
     }
@@ -236,7 +236,7 @@ impl Exchange {
                 && is_events
                 && attempt.status < 400
             {
-                self.filter = Some(StreamFilter::new(attempt.dialect, false, attempt.quirks));
+                self.filter = Some(Box::new(StreamFilter::new(attempt.dialect, false, attempt.quirks)));
             }
         }
         if self.filter.is_none() {

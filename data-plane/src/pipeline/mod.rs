@@ -60,7 +60,7 @@ pub async fn handle(gateway: &Arc<Gateway>, dialect: Dialect, request: Request<I
     let mut draft = Draft::open(gateway, place, dialect.as_str(), operation(dialect), request_id);
     draft.span = gateway.spans.begin(request.headers());
     match run(gateway, dialect, request, &mut draft).await {
-        Ok((ask, body_facts)) => attempts::run(draft, ask, body_facts).await,
+        Ok(ask) => Box::pin(attempts::run(draft, ask)).await,
         Err(refusal) => refuse(draft, family, &refusal),
     }
 }
@@ -71,7 +71,7 @@ async fn run(
     dialect: Dialect,
     request: Request<Incoming>,
     draft: &mut Draft,
-) -> Result<(Ask, helix_llm::RequestFacts), Refusal> {
+) -> Result<Box<Ask>, Refusal> {
     let (parts, body) = request.into_parts();
     let admitted = admit_caller(gateway, &parts.headers, draft)?;
     let Admitted { pinned, caller, role } = admitted;
@@ -99,18 +99,8 @@ async fn run(
     let inspect::Verdict::Passed { policies } = inspect::inspect_input(&facts, &body)?;
     draft.stage("policy", "passed", format!("{policies} policies"));
     let path = admit::Path::of(&pinned, &caller);
-    Ok((
-        Ask {
-            pinned,
-            caller,
-            resolved,
-            path,
-            headers: parts.headers,
-            query: parts.uri.query().map(str::to_owned),
-            body,
-        },
-        facts,
-    ))
+    let query = parts.uri.query().map(str::to_owned);
+    Ok(Box::new(Ask { pinned, caller, resolved, path, headers: parts.headers, query, body, facts }))
 }
 
 /// Authenticates and checks the role, noting both in the trace.
@@ -166,7 +156,7 @@ pub fn list(
     }
 }
 
-fn refuse(mut draft: Draft, family: Family, refusal: &Refusal) -> Response<GatewayBody> {
+fn refuse(mut draft: Box<Draft>, family: Family, refusal: &Refusal) -> Response<GatewayBody> {
     draft.stage(refusal.stage, "refused", refusal.code.as_str());
     draft.denied(refusal.stage, refusal.code, refusal.status(family));
     draft.note_first_byte();

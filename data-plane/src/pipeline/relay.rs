@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 /// The stream of one request.
 #[derive(Debug)]
 pub struct Relay {
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     ready: VecDeque<Bytes>,
     timer: Pin<Box<Sleep>>,
     last_chunk: Instant,
@@ -32,7 +32,7 @@ pub struct Relay {
 
 impl Relay {
     /// Relays an exchange whose head came and whose filter is set.
-    pub fn new(exchange: Exchange, request_id: String, wants_trailers: bool) -> Self {
+    pub fn new(exchange: Box<Exchange>, request_id: String, wants_trailers: bool) -> Self {
         let limits = exchange.limits();
         let now = Instant::now();
         Self {
@@ -52,7 +52,7 @@ impl Relay {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
                 if std::mem::take(&mut self.is_first)
-                    && let Some(draft) = self.exchange.as_mut().and_then(Exchange::draft)
+                    && let Some(draft) = self.exchange.as_mut().and_then(|exchange| exchange.draft())
                 {
                     draft.note_first_byte();
                 }

@@ -40,7 +40,7 @@ pub fn accepts_trailers(headers: &HeaderMap) -> bool {
 
 /// Answers with a whole body and writes the record.
 pub fn whole(
-    mut draft: Draft,
+    mut draft: Box<Draft>,
     answer: &Answer<'_>,
     family: Family,
     parts: &Parts,
@@ -60,7 +60,7 @@ pub fn whole(
 
 /// Passes a provider's error on as it is, and writes the record.
 pub fn provider_error(
-    mut draft: Draft,
+    mut draft: Box<Draft>,
     ask: &Ask,
     family: Family,
     parts: &Parts,

@@ -45,7 +45,7 @@ impl Draft {
         dialect: &'static str,
         operation: &'static str,
         request_id: String,
-    ) -> Self {
+    ) -> Box<Self> {
         let now = gateway.clock.monotonic_us();
         gateway.metrics.in_flight.inc();
         let record = v1::UsageRecord {
@@ -57,7 +57,7 @@ impl Draft {
             stages: Vec::with_capacity(8),
             ..v1::UsageRecord::default()
         };
-        Self {
+        Box::new(Self {
             gateway: Arc::clone(gateway),
             record,
             span: RequestSpan::default(),
@@ -69,7 +69,7 @@ impl Draft {
             stage_started_us: now,
             intents: Vec::new(),
             is_open: true,
-        }
+        })
     }
 
     /// The shared state.
@@ -146,7 +146,7 @@ impl Draft {
     }
 
     /// Writes the record.
-    pub fn finish(mut self) {
+    pub fn finish(mut self: Box<Self>) {
         self.close();
     }
 
