@@ -177,6 +177,7 @@ async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arriv
     }
     metered.further(2).await;
     let late_key = fleet.create_key("made while away");
+    let away = before + 1..metered.count();
 
     fleet.control.run();
     for plane in [&one, &two] {
@@ -193,7 +194,7 @@ async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arriv
     }
     let outcomes = metered.stop().await;
     answers += outcomes.len();
-    assert_eq!(outcomes[before].status, 200, "escrow in hand is spent first");
+    assert!(outcomes[away].iter().any(|it| it.status == 200), "escrow in hand is spent first");
     let is_expected = |it: &&Outcome| it.status == 200 || (it.status, it.code.as_str()) == (503, "budget_unavailable");
     assert!(outcomes.iter().all(|it| is_expected(&it)), "{:?}", outcomes.iter().find(|it| !is_expected(it)));
 

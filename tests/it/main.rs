@@ -24,6 +24,7 @@ mod crash;
 mod documents;
 mod proxy_anthropic;
 mod proxy_openai;
+mod refusals;
 mod soft_budgets;
 mod streaming;
 mod workspace_rules;

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The folder cannot be made.
-    #[error("the data folder {path} cannot be made; create it, or set another one that this user may write to")]
+    #[error("the data folder {path} cannot be made; create it, or set another data_dir that this user may write to")]
     MakeFolder {
         /// The folder.
         path: PathBuf,
@@ -21,7 +21,9 @@ pub enum FileError {
         source: io::Error,
     },
     /// The file cannot be read.
-    #[error("the secret file {path} cannot be read by this user")]
+    #[error(
+        "the secret file {path} cannot be read; give the user that runs the gateway access to it, or set another data_dir"
+    )]
     Read {
         /// The file.
         path: PathBuf,
