@@ -108,10 +108,11 @@ async fn route(
         return match fallback {
             Some(fallback) => fallback(request).await.map(GatewayBody::Other),
             None => refuse(
+                gateway,
                 Family::OpenAi,
                 ErrorCode::UnknownPath,
                 "There is nothing at this path. The API lives under /v1.",
-                &request,
+                request,
             ),
         };
     };
@@ -123,25 +124,35 @@ async fn route(
         Endpoint::Model(model) => pipeline::list(gateway, family, &request, Some(&model)),
         Endpoint::Hello => Response::new(GatewayBody::from(Bytes::new())),
         Endpoint::WebSocket => {
-            refuse(family, ErrorCode::UpgradeRequired, "WebSocket mode is not available; use POST.", &request)
+            refuse(gateway, family, ErrorCode::UpgradeRequired, "WebSocket mode is not available; use POST.", request)
         }
         Endpoint::NotServed => refuse(
+            gateway,
             family,
             ErrorCode::UnknownPath,
             "This API is known, but this version does not serve it yet.",
-            &request,
+            request,
         ),
-        Endpoint::Unknown => refuse(family, ErrorCode::UnknownPath, "There is no such API path.", &request),
+        Endpoint::Unknown => refuse(gateway, family, ErrorCode::UnknownPath, "There is no such API path.", request),
         Endpoint::WrongMethod(right) => {
-            let mut response = refuse(family, ErrorCode::MethodNotAllowed, &format!("Use {right} here."), &request);
+            let mut response =
+                refuse(gateway, family, ErrorCode::MethodNotAllowed, &format!("Use {right} here."), request);
             response.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static(right));
             response
         }
     }
 }
 
-fn refuse(family: Family, code: ErrorCode, message: &str, request: &Request<Incoming>) -> Response<GatewayBody> {
+fn refuse(
+    gateway: &Gateway,
+    family: Family,
+    code: ErrorCode,
+    message: &str,
+    request: Request<Incoming>,
+) -> Response<GatewayBody> {
     let id = pipeline::headers::inbound_request_id(request.headers());
     let id = id.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
-    Refusal::new("request", code, message).respond(family, &id)
+    let response = Refusal::new("request", code, message).respond(family, &id);
+    pipeline::unread::throw_away_of(&gateway.drains, request);
+    response
 }

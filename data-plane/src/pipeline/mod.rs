@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod relay;
 pub mod respond;
 pub mod settle;
+pub mod unread;
 
 use crate::body::GatewayBody;
 use crate::config::Pinned;
@@ -55,13 +56,24 @@ pub async fn handle(gateway: &Arc<Gateway>, dialect: Dialect, request: Request<I
     let Some(place) = gateway.enter() else {
         let message = "The gateway is at its limit of requests in flight; try again in a moment.";
         let refusal = Refusal::new("request", ErrorCode::Overloaded, message).with_retry_after(1);
+        unread::throw_away_of(&gateway.drains, request);
         return shed(gateway, dialect, family, request_id, &refusal);
     };
     let mut draft = Draft::open(gateway, place, dialect.as_str(), operation(dialect), request_id);
     draft.span = gateway.spans.begin(request.headers());
-    match run(gateway, dialect, request, &mut draft).await {
-        Ok(ask) => Box::pin(attempts::run(draft, ask)).await,
-        Err(refusal) => refuse(draft, family, &refusal),
+    let (parts, mut body) = request.into_parts();
+    let is_body_coming = unread::is_coming(&parts.headers);
+    match run(gateway, dialect, parts, &mut body, &mut draft).await {
+        Ok(ask) => {
+            drop(body);
+            Box::pin(attempts::run(draft, ask)).await
+        }
+        Err(refusal) => {
+            if is_body_coming {
+                unread::throw_away(&gateway.drains, body);
+            }
+            refuse(draft, family, &refusal)
+        }
     }
 }
 
@@ -69,10 +81,10 @@ pub async fn handle(gateway: &Arc<Gateway>, dialect: Dialect, request: Request<I
 async fn run(
     gateway: &Arc<Gateway>,
     dialect: Dialect,
-    request: Request<Incoming>,
+    parts: http::request::Parts,
+    body: &mut Incoming,
     draft: &mut Draft,
 ) -> Result<Box<Ask>, Refusal> {
-    let (parts, body) = request.into_parts();
     let admitted = admit_caller(gateway, &parts.headers, draft)?;
     let Admitted { pinned, caller, role } = admitted;
     let settings = pinned.snapshot.settings.as_ref();

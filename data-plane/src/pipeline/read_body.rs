@@ -19,7 +19,7 @@ const STAGE: &str = "request";
 /// `request_too_large`, `request_timeout`, `invalid_request`.
 pub async fn read_body(
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: &mut Incoming,
     limit_bytes: u64,
     limit: Duration,
 ) -> Result<Bytes, Refusal> {
@@ -32,7 +32,7 @@ pub async fn read_body(
     if declared(headers).is_some_and(|length| length > limit_bytes) {
         return Err(too_large(limit_bytes));
     }
-    let read = tokio::time::timeout(limit, join(&mut body, limit_bytes)).await;
+    let read = tokio::time::timeout(limit, join(body, limit_bytes)).await;
     read.unwrap_or_else(|_| {
         let message = format!("The body did not arrive within {} seconds.", limit.as_secs());
         Err(Refusal::new(STAGE, ErrorCode::RequestTimeout, message))
