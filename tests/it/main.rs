@@ -20,6 +20,7 @@ mod startup_errors;
 mod support;
 
 mod budgets;
+mod cli;
 mod crash;
 mod documents;
 mod proxy_anthropic;

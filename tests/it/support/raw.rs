@@ -100,6 +100,20 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Received> {
 
 /// Writes bytes to a server (`http://host:port`) while reading, and returns what came until the server closed.
 pub(crate) async fn exchange(url: &str, parts: Vec<Bytes>) -> String {
+    talk(url, parts, |_| false).await
+}
+
+/// The same until an answer with a `Content-Length` is whole, whatever is still being written then.
+pub(crate) async fn first_answer(url: &str, parts: Vec<Bytes>) -> String {
+    talk(url, parts, |answer| {
+        let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        length.is_some_and(|length| body.len() >= length.parse().unwrap())
+    })
+    .await
+}
+
+async fn talk(url: &str, parts: Vec<Bytes>, is_whole: impl Fn(&str) -> bool) -> String {
     let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let writing = tokio::spawn(async move {
@@ -112,8 +126,10 @@ pub(crate) async fn exchange(url: &str, parts: Vec<Bytes>) -> String {
         writer
     });
     let mut answer = Vec::new();
-    drop(reader.read_to_end(&mut answer).await);
-    drop(writing.await);
+    while !is_whole(&String::from_utf8_lossy(&answer)) && reader.read_buf(&mut answer).await.is_ok_and(|read| read > 0)
+    {
+    }
+    writing.abort();
     String::from_utf8_lossy(&answer).into_owned()
 }
 

@@ -11,6 +11,7 @@ use helix_fake_provider::{FakeProvider, Running};
 use helix_shared::record::Record;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// A provider, a gateway in front of it, and a client.
 pub(crate) struct World {
@@ -18,6 +19,7 @@ pub(crate) struct World {
     pub(crate) provider: Running,
     pub(crate) client: Client,
     pub(crate) folder: TempDir,
+    books: OnceCell<Books>,
 }
 
 impl World {
@@ -34,7 +36,7 @@ impl World {
         let head = format!("version: 1\n{server}, limits: {{ {limits} }} }}\n");
         std::fs::write(folder.path().join("gateway.yaml"), head + &yaml(&provider.url())).unwrap();
         let gateway = Gateway::start(folder.path(), "serve");
-        Self { gateway, provider, client: Client::new(), folder }
+        Self { gateway, provider, client: Client::new(), folder, books: OnceCell::new() }
     }
 
     /// The URL of a path at the gateway.
@@ -54,12 +56,11 @@ impl World {
 
     /// The records of requests, in their order, once all have arrived.
     pub(crate) async fn records(&self, request_ids: &[String]) -> Vec<Record> {
-        let books = Books::open(self.folder.path()).await;
+        let books = self.books.get_or_init(async || Books::open(self.folder.path()).await).await;
         let mut records = Vec::new();
         for id in request_ids {
             records.push(until(&format!("the record of {id}"), async || books.record(id).await).await);
         }
-        books.close().await;
         records
     }
 
