@@ -8,9 +8,15 @@
     clippy::print_stderr,
     reason = "a test ends at the first surprise; clippy knows #[test] functions as tests, but not the helpers they call"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::string_slice,
+    reason = "a test's tasks end with its runtime, and the texts it cuts are its own"
+)]
 
 mod config_push;
 mod databases_end_to_end;
+mod failover;
 mod first_request;
 mod fleet;
 mod observability;
