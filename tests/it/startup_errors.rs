@@ -1,8 +1,10 @@
 //! What keeps a gateway from starting: exit code 1 and a message that says what to do, never a panic.
 
+use crate::support::databases::{Database, Engine};
 use crate::support::gateway::{ANY_PORT, command};
 use std::net::TcpListener;
 use std::path::Path;
+use url::Url;
 
 /// Runs a role that must not start; returns what it complained.
 fn complaint(folder: &Path, arguments: &[&str], yaml: &str) -> String {
@@ -49,6 +51,21 @@ fn a_database_that_does_not_answer_is_named_without_its_password() {
     let missing = format!("{ANY_PORT}storage: {{ url: \"sqlite:///proc/nowhere/helix.db\" }}\n");
     check(&missing, &["/proc/nowhere/helix.db"]);
     check(&format!("{ANY_PORT}storage: {{ url: \"oracle://db\" }}\n"), &["storage.url", "sqlite"]);
+}
+
+#[test]
+fn a_server_that_refuses_is_named_with_its_reason() {
+    for engine in Engine::here().into_iter().filter(|engine| *engine != Engine::Sqlite) {
+        let database = Database::fresh(engine);
+        let (mut unknown, mut stranger) = (Url::parse(database.url()).unwrap(), Url::parse(database.url()).unwrap());
+        unknown.set_path("/helix_nobody_made_this");
+        stranger.set_username("helix_stranger").unwrap();
+        stranger.set_password(Some("canary-pw")).unwrap();
+        for (url, named) in [(unknown, "helix_nobody_made_this"), (stranger, "helix_stranger")] {
+            let text = check(&format!("{ANY_PORT}storage: {{ url: \"{url}\" }}\n"), &[named, "storage.url"]);
+            assert!(!text.contains("canary-pw"), "{text}");
+        }
+    }
 }
 
 #[test]
