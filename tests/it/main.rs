@@ -33,5 +33,6 @@ mod proxy_anthropic;
 mod proxy_openai;
 mod refusals;
 mod soft_budgets;
+mod sdk_clients;
 mod streaming;
 mod workspace_rules;

@@ -3,6 +3,7 @@
 
 pub(crate) mod books;
 pub(crate) mod client;
+pub(crate) mod clients;
 pub(crate) mod collector;
 pub(crate) mod databases;
 pub(crate) mod fleet;

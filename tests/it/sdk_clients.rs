@@ -1,0 +1,77 @@
+//! The official SDKs of OpenAI and Anthropic, in Python and Node, unmodified, pointed at the gateway by their usual variable.
+//!
+//! Rule: the clients are the real ones; where they cannot be installed the test says so loudly, and fails where
+//! `HELIX_TEST_REQUIRE_CLIENTS=1` (as under `./test`).
+
+use crate::first_request;
+use crate::support::clients::{Part, set_up, tests_folder};
+use crate::support::gateway::KEY;
+use crate::support::world::World;
+use serde_json::Value;
+use tokio::process::Command;
+
+const BROKE_KEY: &str = "hx_p_broke0123456789abcdefghijklmnopqrstu";
+
+/// The usual file with a user whose budget affords nothing, and a model that is denied.
+fn yaml(provider: &str) -> String {
+    let key = format!("keys:\n  - {{ name: broke, user: joe@corp.example, secret: \"{BROKE_KEY}\" }}\n");
+    let user = "users:\n  - { email: joe@corp.example, name: Joe, teams: [engineering] }\n";
+    let budget =
+        "budgets:\n  - { scope: \"user:joe@corp.example\", limit_usd: \"0.000001\", period: monthly, mode: hard }\n";
+    let yaml = first_request::yaml(provider);
+    yaml.replace("keys:\n", &key).replace("users:\n", user).replace("budgets:\n", budget)
+}
+
+/// Runs every scenario of a language through the gateway, and proves that what they cost is what the provider billed.
+async fn run(part: Part) {
+    let Some(_) = set_up(part) else { return };
+    let world = World::start(yaml);
+    let output = Command::new(tests_folder().join("clients/run"))
+        .env("LANGUAGES", part.name())
+        .args([
+            world.gateway.url().as_str(),
+            KEY,
+            "--missing-model",
+            "no-such-model",
+            "--denied-model",
+            "gpt-5-preview",
+        ])
+        .args(["--bad-key", "hx_p_unknown", "--broke-key", BROKE_KEY])
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let scenarios: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failed: Vec<_> = scenarios.iter().filter(|scenario| scenario["ok"] != true).collect();
+    assert!(failed.is_empty(), "{failed:#?}\n{stderr}");
+    assert!(output.status.success(), "{stderr}");
+    assert!(scenarios.len() >= 20, "{stdout}");
+    let detail = |name: &str| {
+        let name = format!("{}.{name}", part.name());
+        let found = scenarios.iter().find(|scenario| scenario["name"] == name.as_str());
+        found.unwrap_or_else(|| panic!("no {name}: {stdout}"))["detail"].as_str().unwrap().to_owned()
+    };
+    for dialect in ["openai", "anthropic"] {
+        let message = detail(&format!("{dialect}.budget"));
+        assert!(message.contains("joe@corp.example") && message.contains("0.000001"), "{message}");
+    }
+    let entries = world.provider.bill.settled().await;
+    let ids: Vec<_> = entries.iter().map(|entry| entry.request_id.clone().unwrap()).collect();
+    for (record, entry) in world.records(&ids).await.iter().zip(&entries) {
+        let billed = i64::try_from(entry.cost_nano_usd).unwrap();
+        assert_eq!((record.cost.get(), record.basis.as_str()), (billed, "exact"), "{entry:?}");
+    }
+    // Refusals have records, too: two budgets, a key, a missing and a denied model, in two dialects.
+    world.verify(entries.len() + 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdks_work_unmodified() {
+    run(Part::Python).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_sdks_work_unmodified() {
+    run(Part::Node).await;
+}
