@@ -31,6 +31,7 @@ mod crash;
 mod documents;
 mod proxy_anthropic;
 mod proxy_openai;
+mod real_model;
 mod refusals;
 mod soft_budgets;
 mod sdk_clients;

@@ -6,7 +6,9 @@ use crate::first_request;
 use crate::support::gateway::KEY;
 use crate::support::raw::RawUpstream;
 use crate::support::world::{World, messages, streamed};
+use bytes::Bytes;
 use helix_fake_provider::sha256_hex;
+use http::Method;
 use serde_json::json;
 
 const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
@@ -219,5 +221,24 @@ async fn the_list_of_models_holds_what_the_team_may_use_and_nothing_else() {
     assert_eq!((&one["type"], &one["id"]), (&json!("model"), &json!("claude-haiku-4-5")));
     let missing = world.client.get(&world.url("/v1/models/no-such-model"), &headers).await;
     assert_eq!((missing.status, &missing.json()["error"]["type"]), (404, &json!("not_found_error")));
+    world.verify(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_paths_and_methods_are_answered_in_the_dialect() {
+    let world = World::start(first_request::yaml);
+    for (method, path, status, kind, allow) in [
+        (Method::GET, "/v1/messages", 405, "invalid_request_error", "POST"),
+        (Method::PUT, "/anthropic/v1/messages/count_tokens", 405, "invalid_request_error", "POST"),
+        (Method::POST, "/v1/messages/batches", 404, "not_found_error", ""),
+        (Method::GET, "/anthropic/v1/nothing", 404, "not_found_error", ""),
+        (Method::GET, "/v1/nothing", 404, "not_found_error", ""),
+    ] {
+        let answer = world.client.send(method, &world.url(path), &[("x-api-key", KEY), VERSION], Bytes::new()).await;
+        let error = answer.json();
+        assert_eq!((answer.status, answer.header("allow")), (status, allow), "{path}");
+        assert_eq!((&error["type"], &error["error"]["type"]), (&json!("error"), &json!(kind)), "{path}");
+        assert_eq!(error["request_id"], answer.header("request-id"));
+    }
     world.verify(0);
 }

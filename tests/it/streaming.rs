@@ -237,16 +237,9 @@ async fn a_line_of_64_megabytes_passes_in_bounded_memory() {
         let billed = i64::try_from(entry.cost_nano_usd).unwrap();
         assert_eq!((record.cost.get(), record.basis.as_str()), (billed, "exact"));
     }
-    let peak = peak_kib(world.gateway.pid());
+    let peak = world.peak_kib();
     assert!(peak < 150 << 10, "the gateway took {peak} KiB");
     world.verify(3);
-}
-
-/// The most resident memory that a process ever had.
-fn peak_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,8 @@ async fn a_body_of_100_megabytes_is_refused_before_it_was_read() {
         }
     }
     assert!(world.provider.bill.entries().is_empty(), "nothing went to the provider");
+    let peak = world.peak_kib();
+    assert!(peak < 200 << 10, "the gateway took {peak} KiB");
     world.verify(6);
 }
 

@@ -64,6 +64,13 @@ impl World {
         records
     }
 
+    /// The most resident memory that the gateway ever had.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.gateway.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Stops the gateway in order and proves that its books agree on so many records.
     pub(crate) fn verify(mut self, records: usize) {
         assert!(self.gateway.stop(), "an orderly end");
