@@ -36,7 +36,7 @@ pub(super) struct File {
 impl File {
     /// True for tests, the fake provider and the benchmark: they are not shipped.
     pub(super) fn is_of_tests(&self) -> bool {
-        self.path.starts_with("tests")
+        self.path.components().any(|part| part.as_os_str() == "tests")
     }
 }
 
