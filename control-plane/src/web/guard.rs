@@ -19,6 +19,7 @@ pub(super) async fn same_origin(State(web): State<Web>, request: Request, next: 
         title: "Not from here".to_owned(),
         message: "This form was sent by another site, so it was not used.".to_owned(),
         advice: "Open the page on this gateway and send the form there.".to_owned(),
+        command: String::new(),
     };
     respond::page(StatusCode::FORBIDDEN, notice.to_html())
 }

@@ -17,20 +17,26 @@ pub(super) fn page(status: StatusCode, html: Result<String, RenderError>) -> Res
     }
 }
 
-pub(super) fn notice(status: StatusCode, title: &str, message: &str, advice: &str) -> Response {
-    let notice = NoticePage { title: title.to_owned(), message: message.to_owned(), advice: advice.to_owned() };
+/// A page that says one thing. The advice may end in a command, which stands on a line of its own.
+pub(super) fn notice(status: StatusCode, title: &str, message: &str, (advice, command): (&str, &str)) -> Response {
+    let notice = NoticePage {
+        title: title.to_owned(),
+        message: message.to_owned(),
+        advice: advice.to_owned(),
+        command: command.to_owned(),
+    };
     page(status, notice.to_html())
 }
 
 pub(super) async fn not_found() -> Response {
-    notice(StatusCode::NOT_FOUND, "Not found", "There is nothing at this address.", "")
+    notice(StatusCode::NOT_FOUND, "Not found", "There is nothing at this address.", ("", ""))
 }
 
 /// An operation that failed through no fault of who asked.
 pub(super) fn failed(error: &AppError) -> Response {
     tracing::error!(error = %crate::error::chain(error), "a page could not be served");
     let advice = "Try again in a moment. If it stays like this, the log says why.";
-    notice(StatusCode::SERVICE_UNAVAILABLE, "Not available", "The gateway could not reach its database.", advice)
+    notice(StatusCode::SERVICE_UNAVAILABLE, "Not available", "The gateway could not reach its database.", (advice, ""))
 }
 
 pub(super) async fn harden(mut response: Response) -> Response {

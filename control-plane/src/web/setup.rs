@@ -11,6 +11,9 @@ use axum::response::Response;
 use helix_ui::{FirstKeyPage, SetupPage};
 use http::StatusCode;
 
+/// The command that makes a link.
+const MAKE_A_LINK: &str = "helixgateway admin create --email you@example.com";
+
 /// The link's query.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct Link {
@@ -72,7 +75,7 @@ async fn without_link(web: &Web) -> Response {
             StatusCode::FORBIDDEN,
             "This gateway has no administrator yet",
             "Whoever started it finds a one-time setup link on its terminal.",
-            "Open that link, or make another one with: helixgateway admin create --email you@example.com",
+            ("Open that link, or make another one:", MAKE_A_LINK),
         ),
         Err(error) => respond::failed(&error),
     }
@@ -80,11 +83,11 @@ async fn without_link(web: &Web) -> Response {
 
 fn unknown() -> Response {
     let message = "This gateway did not make this setup link.";
-    respond::notice(StatusCode::FORBIDDEN, "Not a valid link", message, "Check that it was copied whole.")
+    respond::notice(StatusCode::FORBIDDEN, "Not a valid link", message, ("Check that it was copied whole.", ""))
 }
 
 fn spent() -> Response {
     let message = "This setup link was used already, or its time is over.";
-    let advice = "An administrator makes another one with: helixgateway admin create --email you@example.com";
-    respond::notice(StatusCode::GONE, "The link is spent", message, advice)
+    let advice = "Whoever runs the gateway makes another one:";
+    respond::notice(StatusCode::GONE, "The link is spent", message, (advice, MAKE_A_LINK))
 }

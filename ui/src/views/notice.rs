@@ -15,6 +15,8 @@ pub struct NoticePage {
     pub message: String,
     /// What to do next; empty: nothing.
     pub advice: String,
+    /// The command that does it; empty: none.
+    pub command: String,
 }
 
 impl NoticePage {
