@@ -109,7 +109,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ledger(command) => ledger::run(&command),
         Command::Db(command) => db::run(&command),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "helixgateway", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "helixgateway", &mut script);
+            crate::output::line(String::from_utf8_lossy(&script).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         Command::Version { json } => {

@@ -1,14 +1,13 @@
 //! `control-plane`: the stateful plane alone.
 
 use crate::cli::Common;
-use crate::cli::context::{clock, environment, load};
+use crate::cli::context::{clock, environment, load_with_warnings};
 use crate::config::Loaded;
 use crate::config::watch::Watcher;
 use crate::shutdown::{Request, Signals};
-use crate::{mapping, output, telemetry};
+use crate::{announce, mapping, output, telemetry};
 use anyhow::Context;
 use helix_control_plane::ControlPlane;
-use serde_json::json;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,12 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long the setup link lives.
-const LINK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Runs until a signal.
 pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_with_warnings(common, &[])?;
     telemetry::start_logging(&loaded.settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("control").build()?;
     runtime.block_on(serve(&loaded))
@@ -33,55 +30,30 @@ async fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let server = &loaded.settings.server;
     let pages = bind(server.listen, "server.listen").await?;
     let planes = bind(server.plane_listen, "server.plane_listen").await?;
-    let bound = (pages.local_addr()?, planes.local_addr()?);
+    let ops = bind(server.ops_listen, "server.ops_listen").await?;
+    let bound = (pages.local_addr()?, planes.local_addr()?, ops.local_addr()?);
     let control = ControlPlane::start(mapping::control(loaded), clock()).await?;
     let stop = CancellationToken::new();
-    let pages_router = {
-        let (stop, router) = (stop.clone(), control.serve_http(pages, stop.clone().cancelled_owned()));
-        async move { router.await.inspect_err(|_| stop.cancel()) }
-    };
-    let planes_server = control.plane_server().serve_tcp(planes, stop.clone().cancelled_owned());
-    announce(loaded, &control, bound).await?;
+    let ended = || stop.clone().cancelled_owned();
+    // Whichever listener fails takes the others with it.
+    let pages_server = async { control.serve_http(pages, ended()).await.inspect_err(|_| stop.cancel()) };
+    let ops_server = async { control.serve_ops(ops, ended()).await.inspect_err(|_| stop.cancel()) };
+    let planes_server =
+        async { control.plane_server().serve_tcp(planes, ended()).await.inspect_err(|_| stop.cancel()) };
+    announce::control_plane(loaded, &control, bound).await?;
     let follow = async {
         let mut watcher = Watcher::new(loaded, environment(), Vec::new());
-        follow_signals(&mut signals, &mut watcher, &control).await;
-        stop.cancel();
+        tokio::select! {
+            () = follow_signals(&mut signals, &mut watcher, &control) => stop.cancel(),
+            () = stop.cancelled() => {}
+        }
     };
-    let (pages, planes, ()) = tokio::join!(pages_router, planes_server, follow);
+    let (pages, ops, planes, ()) = tokio::join!(pages_server, ops_server, planes_server, follow);
     pages?;
+    ops?;
     planes?;
     control.shutdown().await;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn announce(
-    loaded: &Loaded,
-    control: &ControlPlane,
-    (pages, planes): (SocketAddr, SocketAddr),
-) -> anyhow::Result<()> {
-    let link = setup_link(loaded, control).await?;
-    let text = format!(
-        "Helix Gateway {} · control plane\n  pages       http://{}\n  data planes http://{} (join token: {})\n{}",
-        mapping::VERSION,
-        mapping::reachable(pages),
-        planes,
-        if loaded.settings.plane.join_token.is_some() {
-            "configured".to_owned()
-        } else {
-            loaded.settings.data_dir.join("join-token").display().to_string()
-        },
-        link.as_ref()
-            .map_or(String::new(), |link| format!("\n  Nobody administers this instance yet. Open once: {link}")),
-    );
-    let value = json!({ "event": "started", "role": "control-plane", "listen": pages.to_string(), "planeListen": planes.to_string(), "setupLink": link });
-    output::answer(false, &text, &value);
-    Ok(())
-}
-
-/// The one-time link of an instance that nobody administers.
-pub(crate) async fn setup_link(loaded: &Loaded, control: &ControlPlane) -> anyhow::Result<Option<String>> {
-    let link = control.app().create_setup_link(LINK_LIFETIME).await?;
-    Ok(link.map(|link| link.url(&mapping::public_url(loaded))))
 }
 
 /// Reloads on SIGHUP and when the file changed, until a signal asks to stop. What is wrong keeps the last good one.

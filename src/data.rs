@@ -1,16 +1,15 @@
 //! `data-plane`: a stateless proxy alone.
 
 use crate::cli::Common;
-use crate::cli::context::{clock, load_with};
+use crate::cli::context::{clock, load_with_warnings};
 use crate::config::Loaded;
 use crate::shutdown::Signals;
-use crate::{mapping, output, pipe, telemetry};
+use crate::{announce, mapping, pipe, telemetry};
 use anyhow::Context;
 use clap::Args;
 use helix_data_plane::DataPlane;
 use helix_shared::ids::NodeId;
 use helix_shared::secret::Secret;
-use serde_json::json;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -36,7 +35,7 @@ pub(crate) fn run(args: &DataPlaneArgs) -> anyhow::Result<ExitCode> {
         flags.push(("control_plane.url".to_owned(), url.clone()));
     }
     let token = args.join_token_file.as_deref().map(read_token).transpose()?;
-    let loaded = load_with(&Common::of_file(args.config.clone()), &flags)?;
+    let loaded = load_with_warnings(&Common::of_file(args.config.clone()), &flags)?;
     telemetry::start_logging(&loaded.settings)?;
     let url = loaded.settings.control_plane.url.as_ref();
     let url = url
@@ -58,14 +57,7 @@ async fn serve(loaded: &Loaded, channel: tonic::transport::Channel, token: Secre
     let traces = telemetry::Traces::start(&loaded.settings)?;
     let settings = mapping::data(loaded, node_id(loaded)?, Some(token), state_key(loaded)?);
     let plane = DataPlane::start(settings, channel, clock(), None, traces.spans()).await?;
-    let text = format!(
-        "Helix Gateway {} · data plane\n  listening   http://{}\n  control     {}",
-        mapping::VERSION,
-        plane.address,
-        loaded.settings.control_plane.url.as_ref().map_or("", url::Url::as_str)
-    );
-    let value = json!({ "event": "started", "role": "data-plane", "listen": plane.address.to_string(), "opsListen": plane.ops_address.map(|address| address.to_string()) });
-    output::answer(false, &text, &value);
+    announce::data_plane(loaded, &plane);
     signals.stop().await;
     tracing::info!("stopping: requests in flight finish first; a second signal ends at once");
     tokio::select! {

@@ -42,12 +42,16 @@ pub(crate) async fn post_json(url: &str, key: &str, body: String) -> anyhow::Res
     send(request).await
 }
 
-/// Gets a page over plain HTTP.
+/// Gets a page over plain HTTP, with a bearer key if one is given.
 ///
 /// # Errors
 /// When nobody answers.
-pub(crate) async fn get(url: &str) -> anyhow::Result<Answer> {
-    send(Request::builder().uri(url).body(Full::default())?).await
+pub(crate) async fn get(url: &str, key: Option<&str>) -> anyhow::Result<Answer> {
+    let mut request = Request::builder().uri(url);
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    send(request.body(Full::default())?).await
 }
 
 async fn send(request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {

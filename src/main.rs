@@ -1,5 +1,6 @@
 //! The `helixgateway` binary: parse the command, run its role, map the error to an exit code.
 
+mod announce;
 mod cli;
 mod config;
 mod control;

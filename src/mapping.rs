@@ -46,7 +46,7 @@ pub(crate) fn file_config(loaded: &Loaded) -> control::FileConfig {
     let settings = &loaded.settings;
     control::FileConfig {
         body_limit_bytes: Some(u64::from(settings.server.limits.body_mb) << 20),
-        providers: settings.providers.iter().map(|(name, it)| provider(name, it)).collect(),
+        providers: settings.providers.iter().map(|(name, it)| provider(name, it, &settings.server.limits)).collect(),
         models: settings.models.iter().map(model).collect(),
         prices: settings.prices.iter().map(price).collect(),
         teams: settings.teams.iter().map(|(name, it)| team(name, it)).collect(),
@@ -56,7 +56,7 @@ pub(crate) fn file_config(loaded: &Loaded) -> control::FileConfig {
     }
 }
 
-fn provider(name: &str, it: &file::Provider) -> control::FileProvider {
+fn provider(name: &str, it: &file::Provider, limits: &file::ServerLimits) -> control::FileProvider {
     control::FileProvider {
         name: name.to_owned(),
         kind: it.kind.as_str().to_owned(),
@@ -64,8 +64,8 @@ fn provider(name: &str, it: &file::Provider) -> control::FileProvider {
         api_key: it.api_key.clone(),
         connect_timeout_ms: milliseconds(it.timeout.connect),
         first_byte_timeout_ms: milliseconds(it.timeout.first_byte),
-        idle_timeout_ms: milliseconds(it.timeout.between_chunks),
-        total_timeout_ms: milliseconds(it.timeout.total),
+        idle_timeout_ms: milliseconds(it.timeout.between_chunks.min(limits.stream_idle_timeout)),
+        total_timeout_ms: milliseconds(it.timeout.total.min(limits.request_timeout)),
         max_in_flight: it.max_in_flight.unwrap_or(0),
     }
 }

@@ -20,29 +20,36 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(readable).collect()
 }
 
-/// Loads the configuration, printing its warnings.
+/// Loads the configuration for a short command. Its warnings are told by `config check`, `doctor` and at the start of a
+/// role, not by every command.
 ///
 /// # Errors
 /// Every finding, when one of them is an error.
 pub(crate) fn load(common: &Common) -> anyhow::Result<Loaded> {
-    load_with(common, &[])
+    read(common, &[])
 }
 
-/// Loads the configuration with flags over it.
+/// Loads the configuration for a role, with flags over it, and prints its warnings.
 ///
 /// # Errors
 /// Every finding, when one of them is an error.
-pub(crate) fn load_with(common: &Common, flags: &[(String, String)]) -> anyhow::Result<Loaded> {
-    let path = common.path();
-    match config::load(path.as_deref(), &environment(), flags) {
-        Ok(loaded) => {
-            if !loaded.warnings.0.is_empty() {
-                output::complain(loaded.warnings.to_string().trim_end());
-            }
-            Ok(loaded)
-        }
-        Err(findings) => Err(anyhow::anyhow!("the configuration is not valid; nothing was applied\n\n{findings}")),
+pub(crate) fn load_with_warnings(common: &Common, flags: &[(String, String)]) -> anyhow::Result<Loaded> {
+    let loaded = read(common, flags)?;
+    if !loaded.warnings.0.is_empty() {
+        output::complain(&format!("{}\n", loaded.warnings));
     }
+    Ok(loaded)
+}
+
+fn read(common: &Common, flags: &[(String, String)]) -> anyhow::Result<Loaded> {
+    let path = common.path();
+    config::load(path.as_deref(), &environment(), flags)
+        .map_err(|findings| anyhow::anyhow!("the configuration is not valid; nothing was applied\n\n{findings}"))
+}
+
+/// How this terminal wants to be coloured.
+pub(crate) fn paint() -> output::Paint {
+    output::Paint::of_terminal(&environment())
 }
 
 /// Runs a short command with a small runtime.

@@ -1,40 +1,57 @@
 //! `db migrate|status`.
+//!
+//! Rule: `status` only reads the schema's history; `migrate` takes the steps that are missing.
 
 use super::Common;
-use super::context::{block_on, load, open};
-use crate::output;
+use super::context::{block_on, clock, load};
+use crate::output::{self, count};
+use anyhow::Context;
 use clap::Subcommand;
-use helix_control_plane::App;
-use serde_json::json;
+use helix_control_plane::{Db, SchemaStep};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DbCommand {
     /// Bring the schema up to this version; safe to run again.
     Migrate(Common),
-    /// Say which steps the schema has.
+    /// Say which steps the schema has taken; changes nothing. Exits with 1 when one is missing.
     Status(Common),
 }
 
 pub(super) fn run(command: &DbCommand) -> anyhow::Result<ExitCode> {
-    // Opening migrates; looking at the state afterwards tells the same for both.
     let (DbCommand::Migrate(common) | DbCommand::Status(common)) = command;
     let loaded = load(common)?;
     block_on(async {
-        let app: App = open(&loaded).await?;
-        let facts = app.facts().await?;
-        app.close().await;
-        let steps = facts.schema.len();
-        let text = format!(
-            "{} at {}: {steps} schema steps, revision {}",
-            facts.database.as_str(),
-            facts.address,
-            facts.head_revision
-        );
-        let value = json!({
-            "database": facts.database.as_str(), "address": facts.address, "schemaSteps": steps, "revision": facts.head_revision,
+        let db = Db::connect(loaded.settings.storage.url.expose()).await.context("the database cannot be opened")?;
+        let taken = match command {
+            DbCommand::Migrate(_) => db.migrate(clock().now()).await.context("the schema cannot be changed")?,
+            DbCommand::Status(_) => 0,
+        };
+        let steps = db.schema_steps().await.context("the schema's history cannot be read")?;
+        let missing = steps.iter().filter(|step| step.applied_at.is_none()).count();
+        let mut text = format!("{} at {}\n", db.dialect().as_str(), db.address());
+        for step in &steps {
+            let when = step.applied_at.map_or_else(|| "missing".to_owned(), |at| at.to_string());
+            text.push_str(&format!("  {:>3}  {:<24}  {when}\n", step.step, step.name));
+        }
+        text.push_str(&match (command, missing) {
+            (DbCommand::Migrate(_), _) => format!("{} taken.", count(taken as u64, "step")),
+            (DbCommand::Status(_), 0) => "The schema is up to date.".to_owned(),
+            (DbCommand::Status(_), _) => {
+                format!("{} missing: `helixgateway db migrate`, or the next start.", count(missing as u64, "step"))
+            }
         });
+        let value = json!({
+            "database": db.dialect().as_str(), "address": db.address(), "taken": taken, "missing": missing,
+            "steps": steps.iter().map(value_of).collect::<Vec<_>>(),
+        });
+        db.close().await;
         output::answer(common.json(), &text, &value);
-        Ok(ExitCode::SUCCESS)
+        Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
+}
+
+fn value_of(step: &SchemaStep) -> Value {
+    json!({ "step": step.step, "name": step.name, "appliedAt": step.applied_at.map(|at| at.to_string()) })
 }

@@ -3,9 +3,11 @@
 //! Rule: it changes nothing but what opening the database does, costs nothing at a provider, and prints no secret.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load, open, paint};
 use crate::config::Loaded;
-use crate::{http_client, mapping, output};
+use crate::http_client::{self, Answer};
+use crate::output::Tone;
+use crate::{mapping, output};
 use clap::ValueEnum;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -35,17 +37,20 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let loaded = load(common)?;
     let findings = block_on(async { Ok(examine(&loaded).await) })?;
     let worst = findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok);
+    let paint = paint();
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     let mut values = Vec::new();
     for finding in &findings {
-        let state = match finding.state {
-            State::Ok => "ok",
-            State::Warn => "warn",
-            State::Fail => "fail",
+        let (state, tone) = match finding.state {
+            State::Ok => ("ok", Tone::Good),
+            State::Warn => ("warn", Tone::Warning),
+            State::Fail => ("fail", Tone::Bad),
         };
-        text.push_str(&format!("{state:<5} {:<22} {}\n", finding.name, finding.detail));
+        let shown = paint.tone(tone, &format!("{state:<4}"));
+        text.push_str(&format!("{shown}  {:<width$}  {}\n", finding.name, finding.detail));
         if !finding.fix.is_empty() {
-            text.push_str(&format!("      {:<22} fix: {}\n", "", finding.fix));
+            text.push_str(&format!("      {:<width$}  fix: {}\n", "", finding.fix));
         }
         values.push(json!({ "check": finding.name, "state": state, "detail": finding.detail, "fix": finding.fix }));
     }
@@ -54,11 +59,16 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
 }
 
 async fn examine(loaded: &Loaded) -> Vec<Finding> {
-    let mut findings = vec![clock(), disk(loaded)];
+    let mut findings = vec![configuration(loaded), clock(), disk(loaded)];
     findings.push(database(loaded).await);
     let server = &loaded.settings.server;
-    for (key, address) in [("server.listen", server.listen), ("server.ops_listen", server.ops_listen)] {
-        findings.push(port(key, address).await);
+    let listeners = [
+        ("server.listen", server.listen),
+        ("server.ops_listen", server.ops_listen),
+        ("server.plane_listen", server.plane_listen),
+    ];
+    for (key, address) in listeners {
+        findings.push(port(key, address, server.listen).await);
     }
     if loaded.settings.providers.is_empty() {
         let fix = "set OPENAI_API_KEY or ANTHROPIC_API_KEY, or add `providers:` to gateway.yaml";
@@ -74,6 +84,16 @@ async fn examine(loaded: &Loaded) -> Vec<Finding> {
 
 fn finding(name: &str, state: State, detail: impl Into<String>, fix: &str) -> Finding {
     Finding { name: name.to_owned(), state, detail: detail.into(), fix: fix.to_owned() }
+}
+
+fn configuration(loaded: &Loaded) -> Finding {
+    let source = loaded.path.as_ref().map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
+    let (_, warnings) = loaded.warnings.counts();
+    if warnings == 0 {
+        return finding("configuration", State::Ok, source, "");
+    }
+    let detail = format!("{source}: {}", output::count(warnings as u64, "warning"));
+    finding("configuration", State::Warn, detail, "`helixgateway config check` shows each with its place")
 }
 
 fn clock() -> Finding {
@@ -123,11 +143,11 @@ async fn database(loaded: &Loaded) -> Finding {
     match facts {
         Ok(facts) if facts.has_admin => {
             let detail = format!(
-                "{} at {}, revision {}, {} nodes seen",
+                "{} at {}, revision {}, {} seen",
                 facts.database.as_str(),
                 facts.address,
                 facts.head_revision,
-                facts.nodes.len()
+                output::count(facts.nodes.len() as u64, "data plane")
             );
             finding("database", State::Ok, detail, "")
         }
@@ -144,24 +164,28 @@ async fn database(loaded: &Loaded) -> Finding {
     }
 }
 
-async fn port(key: &str, address: SocketAddr) -> Finding {
+async fn port(key: &str, address: SocketAddr, listen: SocketAddr) -> Finding {
     match TcpListener::bind(address).await {
         Ok(_) => finding(key, State::Ok, format!("{address} is free"), ""),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => in_use(key, address).await,
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => in_use(key, address, listen).await,
         Err(error) => {
             finding(key, State::Fail, format!("{address}: {error}"), &format!("choose another address with {key}"))
         }
     }
 }
 
-async fn in_use(key: &str, address: SocketAddr) -> Finding {
-    let probe = mapping::reachable(address);
-    let path = if key == "server.ops_listen" { "/healthz/ready" } else { "/v1/models" };
-    match http_client::get(&format!("http://{probe}{path}")).await {
+/// A taken address is well if the taker is a gateway.
+async fn in_use(key: &str, address: SocketAddr, listen: SocketAddr) -> Finding {
+    let (asked, path) = match key {
+        "server.ops_listen" => (address, "/healthz/ready"),
+        // The planes' listener speaks gRPC only; its process is known by its other door.
+        _ => (listen, "/v1/models"),
+    };
+    match http_client::get(&format!("http://{}{path}", mapping::reachable(asked)), None).await {
         Ok(answer) if key == "server.ops_listen" && answer.status == 200 => {
             finding(key, State::Ok, format!("a gateway answers at {address}: ready"), "")
         }
-        Ok(answer) if !answer.header("x-request-id").is_empty() => {
+        Ok(answer) if !answer.header("x-request-id").is_empty() || is_page(&answer) => {
             finding(key, State::Ok, format!("a gateway answers at {address}"), "")
         }
         _ => finding(
@@ -171,6 +195,11 @@ async fn in_use(key: &str, address: SocketAddr) -> Finding {
             &format!("stop it, or choose another address with {key}"),
         ),
     }
+}
+
+/// Whether a control plane without a proxy answered.
+fn is_page(answer: &Answer) -> bool {
+    String::from_utf8_lossy(&answer.body).contains("Helix Gateway</title>")
 }
 
 async fn provider_reachable(name: &str, base_url: &url::Url) -> Finding {

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(super) enum KeysCommand {
     /// Make a key; prints it once.
     Create(CreateArgs),
-    /// List keys; secrets are not kept.
+    /// List the keys that work; secrets are not kept.
     List {
         #[command(flatten)]
         common: Common,
@@ -26,6 +26,9 @@ pub(super) enum KeysCommand {
         /// Only those of this team.
         #[arg(long, conflicts_with = "user")]
         team: Option<String>,
+        /// Also those that are revoked or expired.
+        #[arg(long)]
+        all: bool,
     },
     /// Replace a key's secret; prints the new one once.
     Rotate {
@@ -64,7 +67,10 @@ pub(super) struct CreateArgs {
 pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
     match command {
         KeysCommand::Create(args) => create(args),
-        KeysCommand::List { common, user, team } => list(common, user.as_deref(), team.as_deref()),
+        KeysCommand::List { common, user, team, all } => {
+            let of = user.clone().map(KeyOwner::User).or_else(|| team.clone().map(KeyOwner::Team));
+            list(common, of.as_ref(), *all)
+        }
         KeysCommand::Rotate { common, id } => {
             let loaded = load(common)?;
             block_on(async {
@@ -114,14 +120,13 @@ fn show_minted(common: &Common, minted: &MintedKey) {
     output::answer(common.json(), &text, &value);
 }
 
-fn list(common: &Common, user: Option<&str>, team: Option<&str>) -> anyhow::Result<ExitCode> {
+fn list(common: &Common, of: Option<&KeyOwner>, all: bool) -> anyhow::Result<ExitCode> {
     let loaded = load(common)?;
-    let of =
-        user.map(|email| KeyOwner::User(email.to_owned())).or_else(|| team.map(|team| KeyOwner::Team(team.to_owned())));
     block_on(async {
         let app = open(&loaded).await?;
-        let keys = app.list_keys(&Actor::Operator, of.as_ref()).await?;
-        let mut text = format!("{:<38} {:<20} {:<16} {:<10} {}\n", "ID", "NAME", "KEY", "KIND", "STATE");
+        let keys = app.list_keys(&Actor::Operator, of).await?;
+        let widest = keys.iter().map(|key| key.name.chars().count()).max().unwrap_or(0).max(4);
+        let mut text = format!("{:<36}  {:<widest$}  {:<14}  {:<8}  {}\n", "ID", "NAME", "KEY", "KIND", "STATE");
         let mut values: Vec<Value> = Vec::new();
         for key in &keys {
             let state = if key.revoked_at.is_some() {
@@ -131,13 +136,19 @@ fn list(common: &Common, user: Option<&str>, team: Option<&str>) -> anyhow::Resu
             } else {
                 "active"
             };
+            if state != "active" && !all {
+                continue;
+            }
             let face = format!("{}…{}", key.prefix, key.last_four);
-            text.push_str(&format!("{:<38} {:<20} {face:<16} {:<10} {state}\n", key.id, key.name, key.kind));
+            text.push_str(&format!("{:<36}  {:<widest$}  {face:<14}  {:<8}  {state}\n", key.id, key.name, key.kind));
             values.push(json!({
                 "id": key.id, "name": key.name, "prefix": key.prefix, "last4": key.last_four, "kind": key.kind,
                 "userId": key.user_id, "teamId": key.team_id, "state": state,
                 "expiresAt": key.expires_at.map(|at| at.to_string()),
             }));
+        }
+        if values.is_empty() {
+            "There is no key.".clone_into(&mut text);
         }
         output::answer(common.json(), &text, &Value::Array(values));
         app.close().await;

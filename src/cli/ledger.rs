@@ -2,7 +2,7 @@
 
 use super::Common;
 use super::context::{block_on, load, open};
-use crate::output;
+use crate::output::{self, count};
 use clap::Subcommand;
 use serde_json::json;
 use std::process::ExitCode;
@@ -20,17 +20,21 @@ pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
         let app = open(&loaded).await?;
         let report = app.db().verify_ledger().await?;
         app.close().await;
-        let counts = format!(
-            "{} records of {} incarnations, {} accounts, {} leases, {} rollups",
-            report.records, report.incarnations, report.accounts, report.leases, report.rollups
-        );
+        let counts = [
+            count(report.records, "record"),
+            count(report.incarnations, "process start"),
+            count(report.accounts, "budget account"),
+            count(report.leases, "lease"),
+            count(report.rollups, "rollup"),
+        ]
+        .join(", ");
         let mut text = if report.is_clean() {
-            format!("The ledger is whole: {counts}.")
+            format!("The ledger is whole, to the nano-dollar: {counts}.")
         } else {
-            format!("The ledger does not agree: {} problems in {counts}.", report.problem_count)
+            format!("The ledger does not agree: {} in {counts}.", count(report.problem_count, "problem"))
         };
         if report.open_intents > 0 {
-            text.push_str(&format!("\n{} requests are still running or on their way.", report.open_intents));
+            text.push_str(&format!("\n{} still running or on their way.", count(report.open_intents, "request")));
         }
         for problem in &report.problems {
             text.push_str(&format!("\n  {problem}"));

@@ -2,7 +2,7 @@
 //!
 //! Rule: the request takes the same way as everybody's, with a key of its own that lives for minutes; nothing is bypassed.
 
-use super::context::{block_on, load, open};
+use super::context::{block_on, load, open, paint};
 use super::{Common, trace};
 use crate::http_client::{self, Answer};
 use crate::{mapping, output};
@@ -34,6 +34,9 @@ pub(super) struct TestArgs {
     /// Show what each stage said.
     #[arg(long)]
     explain: bool,
+    /// The gateway's address, when it is not the one of the configuration (a data plane of a fleet).
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// The most tokens of the answer.
     #[arg(long, default_value_t = 256)]
     max_tokens: u32,
@@ -41,7 +44,8 @@ pub(super) struct TestArgs {
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let loaded = load(&args.common)?;
-    let address = mapping::local_url(&loaded);
+    let address =
+        args.url.as_deref().map_or_else(|| mapping::local_url(&loaded), |url| url.trim_end_matches('/').to_owned());
     block_on(async {
         let app = open(&loaded).await?;
         let email = match &args.email {
@@ -55,7 +59,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         app.revoke_key(&Actor::Operator, &minted.row.id).await?;
         let answer =
             asked.with_context(|| format!("no gateway answers at {address}; start it with `helixgateway serve`"))?;
-        let code = show(args, &app, &answer).await?;
+        let code = show(args, &app, &email, &answer).await?;
         app.close().await;
         Ok(code)
     })
@@ -73,27 +77,27 @@ async fn ask(args: &TestArgs, address: &str, key: &str) -> anyhow::Result<Answer
     let message = json!([{ "role": "user", "content": args.prompt }]);
     let openai = json!({ "model": args.model, "messages": message, "max_completion_tokens": args.max_tokens });
     let anthropic = json!({ "model": args.model, "messages": message, "max_tokens": args.max_tokens });
-    let mut answer = post(&format!("{address}/v1/chat/completions"), key, &openai).await?;
+    wait_until_known(address, key).await?;
+    let mut answer = http_client::post_json(&format!("{address}/v1/chat/completions"), key, openai.to_string()).await?;
     if answer.header("x-helix-error-code") == "unsupported_backend" {
-        answer = post(&format!("{address}/v1/messages"), key, &anthropic).await?;
+        answer = http_client::post_json(&format!("{address}/v1/messages"), key, anthropic.to_string()).await?;
     }
     Ok(answer)
 }
 
-/// Sends, and again while the key has not reached the proxy.
-async fn post(url: &str, key: &str, body: &Value) -> anyhow::Result<Answer> {
-    let mut looks = 0;
-    loop {
-        let answer = http_client::post_json(url, key, body.to_string()).await?;
-        looks += 1;
-        if answer.status != 401 || looks >= LOOKS {
-            return Ok(answer);
+/// Waits until the key has reached the proxy. Listing models costs nothing and leaves no record.
+async fn wait_until_known(address: &str, key: &str) -> anyhow::Result<()> {
+    let url = format!("{address}/v1/models");
+    for _ in 0..LOOKS {
+        if http_client::get(&url, Some(key)).await?.status != 401 {
+            break;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    Ok(())
 }
 
-async fn show(args: &TestArgs, app: &App, answer: &Answer) -> anyhow::Result<ExitCode> {
+async fn show(args: &TestArgs, app: &App, email: &str, answer: &Answer) -> anyhow::Result<ExitCode> {
     let reply: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     let is_ok = (200..300).contains(&answer.status);
     let said = if is_ok { text_of(&reply) } else { error_of(&reply, answer.status) };
@@ -102,7 +106,7 @@ async fn show(args: &TestArgs, app: &App, answer: &Answer) -> anyhow::Result<Exi
     if args.explain {
         match arrived(app, answer.header("x-request-id")).await? {
             Some(record) => {
-                text = format!("{said}\n\n{}", trace::text(&record));
+                text = format!("{said}\n\n{}", trace::text(&record, email, paint()));
                 value["trace"] = trace::value(&record);
             }
             None => text.push_str("\n\nThe record of this request has not arrived yet; it is in the proxy's journal."),

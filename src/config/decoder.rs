@@ -3,7 +3,7 @@
 //! Rule: a value that cannot be read is reported once and replaced by its default, so that what follows is still
 //! checked; nothing is applied while there is one error. What each setting means is in `settings`.
 
-use super::diagnostic::{Diagnostic, Diagnostics, SourceFile};
+use super::diagnostic::{Diagnostic, Diagnostics, Severity, SourceFile};
 use super::interpolate::{self, Interpolated};
 use super::node::{Entry, Node, Source, Value};
 use super::setting::Setting;
@@ -44,6 +44,13 @@ impl Findings {
         let mut diagnostic = Diagnostic::new(code, key, message);
         self.file.locate(&mut diagnostic, source);
         self.list.push_mut(diagnostic)
+    }
+
+    /// Reports whether something at or under a key is wrong.
+    pub(super) fn has_error_under(&self, key: &str) -> bool {
+        let is_under =
+            |other: &str| other.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        self.list.iter().any(|finding| finding.severity == Severity::Error && is_under(&finding.key))
     }
 
     pub(super) fn into_diagnostics(self) -> Diagnostics {

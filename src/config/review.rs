@@ -10,6 +10,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use url::Host;
 
+/// What this version reads and does nothing with, wherever it is set.
+const NOT_USED: [(&str, &str); 5] = [
+    ("storage.max_connections", "is not used by this version yet: the number of connections is fixed"),
+    ("breaker", "is not used by this version yet: every request tries the backends in their order"),
+    ("auth.sessions", "is not used by this version yet: nobody signs in"),
+    ("discovery.interval", "is not used by this version yet: providers are not asked for their models"),
+    ("logging.bodies.retention", "is not used by this version yet: no bodies are kept"),
+];
+
 /// Adds the findings about the whole.
 pub(super) fn review(settings: &Settings, decoder: &mut Decoder<'_>) {
     decoder.check_references();
@@ -117,6 +126,12 @@ fn not_enforced(settings: &Settings, decoder: &mut Decoder<'_>) {
             keys.push((key, "is not followed by this version yet: backends are used in the order of the file"));
         }
     }
+    for (name, _) in settings.providers.iter().filter(|(_, provider)| !provider.headers.is_empty()) {
+        keys.push((format!("providers.{name}.headers"), "is not used by this version yet: the headers are not sent"));
+    }
+    for (at, _) in settings.budgets.iter().enumerate().filter(|(_, budget)| !budget.alert_at.is_empty()) {
+        keys.push((format!("budgets[{at}].alert_at"), "is not followed by this version yet: nobody is alerted"));
+    }
     for (key, list) in
         [("auth.oidc", &settings.auth.oidc), ("auth.oauth2", &settings.auth.oauth2), ("auth.ldap", &settings.auth.ldap)]
     {
@@ -133,6 +148,13 @@ fn not_enforced(settings: &Settings, decoder: &mut Decoder<'_>) {
     if settings.logging.bodies.mode != BodyMode::Off {
         keys.push(("logging.bodies.mode".to_owned(), "is not followed by this version yet: no bodies are kept"));
     }
+    for (key, what) in NOT_USED {
+        if decoder.source_of(key) != Source::Default {
+            keys.push((key.to_owned(), what));
+        }
+    }
+    // What must be corrected first needs no second remark.
+    keys.retain(|(key, _)| !decoder.findings.has_error_under(key));
     for (key, what) in keys {
         let source = decoder.source_of(&key);
         decoder.findings.error("W0401", &key, &source, format!("`{key}` {what}"));

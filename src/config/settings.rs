@@ -87,9 +87,9 @@ settings! {
         body_mb: u32 = "32" => checks::between::<1, 1024>,
         /// How many requests may be in flight before new ones are refused.
         max_in_flight: u32 = "10000" => checks::between::<1, 1_000_000>,
-        /// How long a stream may be silent.
+        /// The longest that a stream may be silent, whatever a provider's `timeout.between_chunks` says.
         stream_idle_timeout: Duration = "120s" => checks::some_time,
-        /// How long a request may take.
+        /// The longest that a try at a provider may take, whatever its `timeout.total` says.
         request_timeout: Duration = "15m" => checks::some_time,
         /// How long a stopping gateway waits for requests to end.
         drain: Duration = "30s",

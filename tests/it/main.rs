@@ -33,7 +33,7 @@ mod proxy_anthropic;
 mod proxy_openai;
 mod real_model;
 mod refusals;
-mod soft_budgets;
 mod sdk_clients;
+mod soft_budgets;
 mod streaming;
 mod workspace_rules;
