@@ -212,7 +212,7 @@ async fn answer(
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format!("status {status}"));
-        let may_fail_over = matches!(status, 401 | 403 | 408 | 409 | 429 | 500..);
+        let may_fail_over = matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..);
         let (refusal, verbatim) = provider_refusal(status, parts, body);
         return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final: is_last || !may_fail_over }));
     }
@@ -271,13 +271,19 @@ fn lost(family: Family) -> Tried {
     Tried::Answered(Box::new(refusal.respond(family, "")))
 }
 
-/// What a provider's error means to us. One about our own credential is never passed on: it may quote the key.
+/// What a provider's error means to us. One about our own credential is never passed on: it may quote the key. Nor is a
+/// redirect: a client that followed it would take its own key to a place that the provider chose.
 fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<(Parts, Bytes)>) {
     if status == 401 || status == 403 {
         tracing::error!(status, "a provider refuses the gateway's credential; check the provider's api_key");
         let message =
             "The provider refused the gateway's own credential. This is not about your key; tell your administrator.";
         return (Refusal::new("model", ErrorCode::UpstreamCredential, message), None);
+    }
+    if parts.status.is_redirection() {
+        let message = "The provider answered with a redirect, and none is followed. Its base_url must be the final address; \
+                       tell your administrator.";
+        return (Refusal::new("model", ErrorCode::UpstreamError, message), None);
     }
     let refusal = Refusal::new("model", ErrorCode::UpstreamError, "The provider answered with an error.");
     (refusal, Some((parts, body)))
