@@ -120,3 +120,23 @@ async fn its_dialect_must_be_the_callers() {
     assert!(world.provider.bill.entries().is_empty(), "nothing went to the provider");
     world.verify(2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_redirect_is_followed_by_nobody() {
+    let elsewhere = RawUpstream::with_body("200 OK", "content-type: application/json\r\n", b"{}").await;
+    for status in ["301 Moved Permanently", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let redirecting = RawUpstream::with_body(status, &format!("location: {}/v1/x\r\n", elsewhere.url), b"").await;
+        let world = World::start(|_| yaml(&redirecting.url));
+        for dialect in BOTH {
+            let expected = upstream("upstream_error", 502, "api_error", true);
+            let request = dialect.request(&json!({})).to_string();
+            let (message, answer) = refused(&world, dialect, KEY, request, &expected).await;
+            // A client that followed it would take its key to a place that the provider chose.
+            assert_eq!(answer.header("location"), "");
+            assert!(message.contains("base_url"), "{message}");
+            assert_eq!(world.record(answer.header("x-request-id")).await.cost.get(), 0);
+        }
+        world.verify(2);
+    }
+    assert!(elsewhere.received().is_empty(), "the gateway followed");
+}
