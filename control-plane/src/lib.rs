@@ -8,6 +8,7 @@
 
 pub mod app;
 mod error;
+mod ops;
 pub mod plane;
 pub mod publish;
 pub mod secrets;

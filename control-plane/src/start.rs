@@ -4,6 +4,7 @@
 //! memory. Stopping ends every stream and task and then closes the database.
 
 use crate::app::{App, AppError, OpenError, SyncOutcome};
+use crate::ops::{self, Ops};
 use crate::plane::PlaneServer;
 use crate::publish::Feed;
 use crate::publish::follower::follow;
@@ -40,7 +41,7 @@ pub enum StartError {
         address: SocketAddr,
     },
     /// The address cannot be served.
-    #[error("the pages cannot be served")]
+    #[error("the pages or the operators' listener cannot be served")]
     Http(#[source] std::io::Error),
     /// The configuration cannot be read back.
     #[error("the configuration cannot be read from the database")]
@@ -126,6 +127,19 @@ impl ControlPlane {
     ) -> Result<(), StartError> {
         let serve = axum::serve(listener, self.http_router()).with_graceful_shutdown(shutdown);
         serve.await.map_err(StartError::Http)
+    }
+
+    /// Serves health and metrics alone, until `shutdown` resolves.
+    ///
+    /// # Errors
+    /// [`StartError::Http`] when the listener fails.
+    pub async fn serve_ops(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let ops = Ops { app: self.app.clone(), feed: self.feed.clone(), plane: self.plane.clone() };
+        axum::serve(listener, ops::router(ops)).with_graceful_shutdown(shutdown).await.map_err(StartError::Http)
     }
 
     /// Takes a changed configuration file over, while running. On an error the last good one stays.

@@ -142,6 +142,30 @@ async fn two_data_planes_serve_and_a_key_made_beside_the_control_plane_works_at_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_tells_its_health_and_its_fleet_and_ends_in_order_with_data_planes_connected() {
+    let mut fleet = Fleet::start();
+    let mut planes = [fleet.data_plane("one"), fleet.data_plane("two")];
+    for plane in &planes {
+        fleet.ready(plane).await;
+    }
+    for path in ["live", "ready", "startup"] {
+        let answer = fleet.client.get(&format!("{}/healthz/{path}", fleet.control.ops_url()), &[]).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    until("both data planes are up to date", async || {
+        let page = metrics(&fleet, &fleet.control).await;
+        let is_so = |line: &str| page.lines().any(|it| it == line);
+        (is_so("helix_control_nodes_connected 2") && is_so("helix_control_nodes_behind 0")).then_some(())
+    })
+    .await;
+    assert!(fleet.control.stop(), "an orderly end with open streams");
+    for plane in &mut planes {
+        assert_eq!(fleet.ask(plane, FREE).await.status, 200);
+        assert!(plane.stop(), "an orderly end without a control plane");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_join_token_is_named_in_the_log_and_never_leads_to_readiness() {
     let fleet = Fleet::start();
     let folder = fleet.folder.path().join("stranger");
