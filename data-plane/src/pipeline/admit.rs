@@ -6,12 +6,12 @@
 
 use super::refusal::Refusal;
 use crate::budget::escrowing::{Escrow, Refused};
-use crate::budget::{Reservation, Slot};
+use crate::budget::{Account, Reservation, Slot};
 use crate::config::Pinned;
 use crate::config::current::Place;
 use helix_llm::{CacheMarks, CapField, Dialect, Family, OutputCap, RequestFacts};
 use helix_shared::budget::{AccountKey, Limit, Mode};
-use helix_shared::catalog::{ModelPrice, TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
+use helix_shared::catalog::{TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
 use helix_shared::provider::ProviderKind;
@@ -135,44 +135,44 @@ pub async fn admit(
     }
     let Some(price) = &place.price else { return Err(unpriced(place)) };
     let mut bound = bound(facts, place, started_at)?;
-    let own_cap =
-        (facts.output_cap.is_none() && facts.dialect != Dialect::OpenAiEmbeddings).then_some(bound.output_tokens_max);
-    let worst = worst_case(&bound, price).map_err(|error| unbounded(&error, place))?;
-    let (index, account) = match escrow.admit(&path.hard, worst).await {
-        Ok(reservation) => {
-            let output_cap = own_cap.map(|tokens| OutputCap { tokens, field: cap_field(place) });
-            return Ok(Admission { reservation: Some(reservation), worst_case: worst, output_cap, clamped_to: None });
+    let is_cap_ours = facts.output_cap.is_none() && facts.dialect != Dialect::OpenAiEmbeddings;
+    // What a prediction may add is billed beside the answer: it is in the bound and not in the cap.
+    let beside = facts.output_token_bound(0) / facts.choices.max(1);
+    let mut clamped_to = None;
+    let mut clamps_left = path.hard.len();
+    loop {
+        let worst_case = worst_case(&bound, price).map_err(|error| unbounded(&error, place))?;
+        let (index, account) = match escrow.admit(&path.hard, worst_case).await {
+            Ok(reservation) => {
+                let tokens = bound.output_tokens_max.saturating_sub(beside);
+                let output_cap = is_cap_ours.then(|| OutputCap { tokens, field: cap_field(place) });
+                return Ok(Admission { reservation: Some(reservation), worst_case, output_cap, clamped_to });
+            }
+            Err(Refused::Exceeded { index, account }) => (index, account),
+            Err(Refused::Unavailable { index }) => return Err(unavailable(path, index)),
+        };
+        // Without a cap of the caller's, a smaller answer may still be affordable; another budget may be tighter yet.
+        let smaller = affordable_output(account.remaining(), &bound, price);
+        let cap = smaller.saturating_sub(beside);
+        if !is_cap_ours || clamps_left == 0 || cap < LEAST_OUTPUT_TOKENS || smaller >= bound.output_tokens_max {
+            return Err(exceeded(path, index, &account, worst_case));
         }
-        Err(Refused::Exceeded { index, account }) => (index, account),
-        Err(Refused::Unavailable { index }) => return Err(unavailable(path, index)),
-    };
-    // Without a cap of the caller's, a smaller answer may still be affordable.
-    if let Some(tokens) = own_cap.and_then(|_| affordable(account.remaining(), &bound, price)) {
-        bound.output_tokens_max = tokens;
-        let worst = worst_case(&bound, price).map_err(|error| unbounded(&error, place))?;
-        if let Ok(reservation) = escrow.admit(&path.hard, worst).await {
-            let output_cap = Some(OutputCap { tokens, field: cap_field(place) });
-            return Ok(Admission {
-                reservation: Some(reservation),
-                worst_case: worst,
-                output_cap,
-                clamped_to: Some(tokens),
-            });
-        }
+        clamps_left -= 1;
+        bound.output_tokens_max = smaller;
+        clamped_to = Some(cap);
     }
+}
+
+fn exceeded(path: &Path, index: usize, account: &Account, worst_case: NanoUsd) -> Refusal {
     let label = path.hard_limits.get(index).map_or("", |limit| limit.label.as_str());
     let resets = UnixMicros::new(account.period_end_us);
     let message = format!(
-        "Budget exceeded ({label}): {} of {} USD are used or reserved, this request may cost up to {worst} USD. The budget \
-         resets at {resets}. Ask your administrator to raise it, or send a smaller request or max_tokens.",
+        "Budget exceeded ({label}): {} of {} USD are used or reserved, this request may cost up to {worst_case} USD. The \
+         budget resets at {resets}. Ask your administrator to raise it, or send a smaller request or max_tokens.",
         account.committed(),
         account.limit(),
     );
-    Err(Refusal::new(STAGE, ErrorCode::BudgetExceeded, message))
-}
-
-fn affordable(remaining: NanoUsd, bound: &UsageBound, price: &ModelPrice) -> Option<u64> {
-    Some(affordable_output(remaining, bound, price)).filter(|tokens| *tokens >= LEAST_OUTPUT_TOKENS)
+    Refusal::new(STAGE, ErrorCode::BudgetExceeded, message)
 }
 
 /// The most that a request can use at a place.

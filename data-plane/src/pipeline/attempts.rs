@@ -4,6 +4,7 @@
 //! The last backend's error passes as the provider wrote it, except for errors about our own credential.
 
 use super::admit::{Admission, Path, admit, has_residency};
+use super::body_room::Claim;
 use super::exchange::{Broken, Exchange, Limits, is_event_stream};
 use super::refusal::Refusal;
 use super::relay::Relay;
@@ -12,7 +13,7 @@ use super::settle::{Ending, OpenAttempt};
 use crate::body::GatewayBody;
 use crate::config::Pinned;
 use crate::config::current::{Place, Resolved};
-use crate::records::draft::Draft;
+use crate::records::draft::{Draft, NOT_SENT};
 use crate::upstream::body::Pieces;
 use bytes::Bytes;
 use helix_llm::{Dialect, Family, Quirks, RequestFacts, Rewrite, StreamFilter, rewrite, scan_response};
@@ -47,6 +48,8 @@ pub struct Ask {
     pub body: Bytes,
     /// What a scan of the body found.
     pub facts: RequestFacts,
+    /// Memory that the body takes.
+    pub room: Claim,
 }
 
 /// What an attempt led to.
@@ -145,7 +148,8 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         return failed(draft, refusal, false);
     };
     let now = gateway.clock.monotonic_us();
-    let mut accounts = ask.path.accounts(admission.reservation.as_ref(), now);
+    let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
+    let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
     if facts.dialect == Dialect::AnthropicCountTokens {
         accounts.clear();
     }
@@ -158,7 +162,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         backend_id: backend.id.as_str().to_owned(),
         upstream_model: place.upstream_model.to_string(),
         streaming: facts.is_stream,
-        reserved_nano_usd: admission.worst_case.get(),
+        reserved_nano_usd: open.uncertain_cost().get(),
         charged: accounts.iter().map(account_to_wire).collect(),
         started_at_us: draft.started_at_us(),
         intent: 0,
@@ -168,21 +172,21 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         Err(error) => return failed(draft, audit_unavailable(&error), true),
     };
     draft.record.charged = intent.charged;
-    let durable = gateway.journal.durable(&token).await;
-    let open = open_attempt(&draft, facts, place, admission, token.intent, started_at);
-    draft.add_intent(token);
-    if let Err(error) = durable {
-        open.0.close(&mut draft, &Ending::Unbilled("not_sent"));
+    open.intent = token.intent;
+    // The record closes the intent from here on, also when the client leaves while the disk is awaited.
+    let token = draft.add_intent(token);
+    if let Err(error) = gateway.journal.durable(token).await {
+        open.close(&mut draft, &Ending::Unbilled(NOT_SENT));
         return failed(draft, audit_unavailable(&error), true);
     }
+    open.dispatched();
     let limits = Limits {
         first_byte: backend.first_byte_timeout,
         idle: backend.idle_timeout,
         deadline: Instant::now() + backend.total_timeout,
     };
-    let clamped_to = open.1;
     let response = place.upstream.send(request);
-    let exchange = Box::new(Exchange::new(draft, open.0, response, limits, facts.is_stream));
+    let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
     answer(exchange, ask, facts, place, clamped_to, is_last).await
 }
 
@@ -221,7 +225,7 @@ async fn answer(
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
     let is_final = answer_facts.usage.is_some();
     let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
-    draft.stage("cost", if is_final { "exact" } else { "estimated" }, format!("{cost} USD"));
+    draft.stage("cost", draft.last_basis(), format!("{cost} USD"));
     let answer = Answer { ask, place, cost: Some(cost), clamped_to, wants_trailers: false };
     Tried::Answered(Box::new(respond::whole(draft, &answer, facts.dialect.family(), &parts, body)))
 }
@@ -337,19 +341,14 @@ fn open_attempt(
     facts: &RequestFacts,
     place: &Place,
     admission: Admission,
-    intent: u64,
     started_at: UnixMicros,
 ) -> (Box<OpenAttempt>, Option<u64>) {
-    let mut reservation = admission.reservation;
-    if let Some(reservation) = &mut reservation {
-        reservation.dispatched();
-    }
     let attempt = Box::new(OpenAttempt {
-        intent,
+        intent: 0,
         backend_id: place.upstream.backend.id.as_str().to_owned(),
         upstream_model: Arc::clone(&place.upstream_model),
         price: place.price.clone(),
-        reservation,
+        reservation: admission.reservation,
         worst_case: admission.worst_case,
         dialect: facts.dialect,
         quirks: quirks(place.upstream.backend.kind),

@@ -64,6 +64,25 @@ pub enum Ending<'a> {
 }
 
 impl OpenAttempt {
+    /// Notes that the first byte may go upstream.
+    pub fn dispatched(&mut self) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.dispatched();
+        }
+    }
+
+    /// What is booked when nobody can know what became of it: all that is held for it; where no hard budget holds
+    /// anything, the price of the input that was sent.
+    pub fn uncertain_cost(&self) -> NanoUsd {
+        if self.dialect == Dialect::AnthropicCountTokens {
+            return NanoUsd::ZERO;
+        }
+        if self.reservation.is_some() {
+            return self.worst_case;
+        }
+        self.price(&self.estimated_input(), &ResponseFacts::default()).unwrap_or(NanoUsd::ZERO)
+    }
+
     /// Closes the attempt: settles the reservation and adds it to the record. Returns the cost.
     pub fn close(mut self, draft: &mut Draft, ending: &Ending<'_>) -> NanoUsd {
         let (usage, amount, basis, error) = match ending {
@@ -72,10 +91,7 @@ impl OpenAttempt {
                 (usage, amount, basis, if *is_final { "" } else { "incomplete" })
             }
             Ending::Unbilled(error) => (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact, *error),
-            Ending::Uncertain(error) => {
-                let usage = TokenUsage { input_tokens: self.estimated_input_tokens, ..TokenUsage::default() };
-                (usage, self.worst_or_input(&usage), CostBasis::Unknown, *error)
-            }
+            Ending::Uncertain(error) => (self.estimated_input(), self.uncertain_cost(), CostBasis::Unknown, *error),
         };
         if let Some(reservation) = self.reservation.take() {
             let overrun = reservation.settle(amount);
@@ -107,7 +123,9 @@ impl OpenAttempt {
         if self.dialect == Dialect::AnthropicCountTokens {
             return (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact);
         }
-        if let (true, Some(usage)) = (is_final, facts.usage) {
+        // There is no request without a token: a provider that says zero did not count.
+        let counted = facts.usage.filter(|usage| usage.total_input_tokens() > 0 || usage.output_tokens > 0);
+        if let (true, Some(usage)) = (is_final, counted) {
             if let Some(stated) = facts.provider_cost {
                 return (usage, stated, CostBasis::ProviderReported);
             }
@@ -152,11 +170,8 @@ impl OpenAttempt {
         usage
     }
 
-    fn worst_or_input(&self, usage: &TokenUsage) -> NanoUsd {
-        if self.reservation.is_some() {
-            return self.worst_case;
-        }
-        self.price(usage, &ResponseFacts::default()).unwrap_or(NanoUsd::ZERO)
+    fn estimated_input(&self) -> TokenUsage {
+        TokenUsage { input_tokens: self.estimated_input_tokens, ..TokenUsage::default() }
     }
 }
 

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// The code of a request whose client left before it had its answer.
 pub const CLIENT_CLOSED: &str = "client_closed_request";
+/// What is wrong with an attempt of which no byte went upstream.
+pub const NOT_SENT: &str = "not_sent";
 /// The status that such a request is recorded with.
 const CLIENT_CLOSED_STATUS: u32 = 499;
 
@@ -101,8 +103,10 @@ impl Draft {
     }
 
     /// Notes that an intent is in the journal; the record will close it.
-    pub fn add_intent(&mut self, token: IntentToken) {
+    pub fn add_intent(&mut self, token: IntentToken) -> &IntentToken {
+        let place = self.intents.len();
         self.intents.push(token);
+        &self.intents[place]
     }
 
     /// Adds a try at a backend; its cost counts into the record's.
@@ -113,6 +117,12 @@ impl Draft {
         }
         self.record.cost_nano_usd = self.record.cost_nano_usd.saturating_add(attempt.cost_nano_usd);
         self.record.attempts.push(attempt);
+    }
+
+    /// How sure the last try's cost is, in a word.
+    pub fn last_basis(&self) -> &'static str {
+        let basis = self.record.attempts.last().map_or(self.record.basis, |attempt| attempt.basis);
+        basis_from_wire(basis).as_str()
     }
 
     /// Notes when the first byte went to the client.
@@ -154,6 +164,7 @@ impl Draft {
         if !std::mem::replace(&mut self.is_open, false) {
             return;
         }
+        self.close_unsent();
         if self.record.decision.is_none() {
             self.failed("model", CLIENT_CLOSED, 0);
             self.record.http_status = CLIENT_CLOSED_STATUS;
@@ -166,6 +177,21 @@ impl Draft {
         self.tell_metrics_and_span(total_us);
         record_or_count(&self.gateway, &self.intents, std::mem::take(&mut self.record));
         self.gateway.metrics.in_flight.dec();
+    }
+
+    /// An intent without an attempt: the client left while the disk was awaited, before a byte went upstream.
+    fn close_unsent(&mut self) {
+        for token in &self.intents {
+            if self.record.attempts.iter().all(|attempt| attempt.intent != token.intent) {
+                self.record.attempts.push(v1::Attempt {
+                    intent: token.intent,
+                    backend_id: self.record.backend_id.clone(),
+                    error: NOT_SENT.to_owned(),
+                    basis: v1::CostBasis::Exact.into(),
+                    ..v1::Attempt::default()
+                });
+            }
+        }
     }
 
     fn tell_metrics_and_span(&mut self, total_us: u64) {

@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
+/// Marks the folder of a journal that nobody needs any more.
+pub(super) const SHIPPED: &str = "shipped";
 /// Space kept free for the outcome of each request in flight.
 const OUTCOME_ROOM: u64 = 4096;
 
@@ -131,6 +133,7 @@ pub fn segment_path(folder: &Path, segment: u64) -> PathBuf {
 pub(super) struct Start {
     pub(super) next_seq: u64,
     pub(super) next_intent: u64,
+    pub(super) acknowledged: u64,
     pub(super) segments: BTreeMap<u64, Segment>,
 }
 
@@ -174,7 +177,7 @@ impl Journal {
             next_intent: start.next_intent,
             open_intents: 0,
             segments: start.segments,
-            acknowledged: 0,
+            acknowledged: start.acknowledged,
             has_failed: false,
             unwritten: Vec::new(),
         };
@@ -326,10 +329,11 @@ impl Journal {
             let is_done = |number: u64, state: &Segment| {
                 number != current && state.open_intents == 0 && state.last_seq <= acknowledged
             };
+            // The oldest first and no gaps: an intent must not stay behind when the outcome that closes it goes.
             let done: Vec<u64> = writer
                 .segments
                 .iter()
-                .filter(|(number, state)| is_done(**number, state))
+                .take_while(|(number, state)| is_done(**number, state))
                 .map(|(number, _)| *number)
                 .collect();
             for number in &done {
@@ -347,7 +351,9 @@ impl Journal {
 
     /// Deletes the folder. For a journal whose every record is acknowledged.
     pub fn discard(self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+        // Renamed first: half a folder must never be read as a journal.
+        let aside = self.folder.with_extension(SHIPPED);
+        if let Err(error) = std::fs::rename(&self.folder, &aside).and_then(|()| std::fs::remove_dir_all(&aside)) {
             tracing::warn!(%error, folder = %self.folder.display(), "a shipped journal could not be deleted");
         }
     }

@@ -6,14 +6,14 @@
 
 use super::entry::{self, Kind, Read};
 use super::journal::{
-    Identity, Journal, JournalError, Position, Segment, SegmentHead, Start, lock_folder, segment_path,
+    Identity, Journal, JournalError, Position, SHIPPED, Segment, SegmentHead, Start, lock_folder, segment_path,
 };
 use crate::settings::JournalSettings;
 use bytes::Bytes;
 use helix_proto::v1;
 use helix_shared::time::Clock;
 use prost::Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -137,6 +137,11 @@ pub fn old_journals(
         if !folder.is_dir() || folder.file_name().is_some_and(|name| name == own_incarnation) {
             continue;
         }
+        if folder.extension().is_some_and(|extension| extension == SHIPPED) {
+            // The process died while it deleted what nobody needs any more.
+            std::fs::remove_dir_all(&folder)?;
+            continue;
+        }
         match reopen(&folder, boot_id, settings, clock) {
             Ok(Some(journal)) => journals.push(journal),
             Ok(None) => {}
@@ -151,6 +156,8 @@ pub fn old_journals(
 #[derive(Debug, Default)]
 struct Scan {
     head: Option<SegmentHead>,
+    /// The first number that may still be here.
+    first_seq: u64,
     next_seq: u64,
     next_intent: u64,
     open: BTreeMap<u64, v1::Intent>,
@@ -178,13 +185,21 @@ fn reopen(
         return Ok(None);
     };
     let is_whole = !scan.is_damaged && (head.identity.boot_id == boot_id || head.identity.is_strict);
-    let start = Start { next_seq: scan.next_seq, next_intent: scan.next_intent, segments: scan.segments };
+    let start = Start {
+        next_seq: scan.next_seq,
+        next_intent: scan.next_intent,
+        // Segments go when all in them is acknowledged, the oldest first.
+        acknowledged: scan.first_seq.saturating_sub(1),
+        segments: scan.segments,
+    };
     // What a dead process left is told, however full the journal is.
     let settings = JournalSettings { max_bytes: u64::MAX, ..settings };
     let journal = Journal::start(folder.to_owned(), lock, head.identity, settings, Arc::clone(clock), start)?;
     let closed_intents = scan.open.len();
-    for intent in scan.open.into_values() {
-        journal.outcome(&[], worst_case_record(intent, clock.now().get()))?;
+    for intents in by_request(scan.open) {
+        if let Some(record) = worst_case_record(intents, clock.now().get()) {
+            journal.outcome(&[], record)?;
+        }
     }
     // Closing intents by hand does not go through tokens: every segment is free to go once it is acknowledged.
     journal.sync();
@@ -215,8 +230,13 @@ fn scan_segment(folder: &Path, number: u64, is_last: bool, scan: &mut Scan) -> s
                 rest = rest.get(length..).unwrap_or_default();
             }
             Read::End => break,
-            // The process died while writing: the entry never counted.
-            Read::Partial | Read::Damaged if is_last => break,
+            // The process died while writing: the entry never counted. It is cut off, so that what follows in a new
+            // segment never makes this one look damaged.
+            Read::Partial | Read::Damaged if is_last => {
+                let whole = bytes.len() - rest.len();
+                std::fs::OpenOptions::new().write(true).open(&path)?.set_len(u64::try_from(whole).unwrap_or(0))?;
+                break;
+            }
             Read::Partial | Read::Damaged => {
                 let aside = path.with_extension("quarantined");
                 tracing::error!(path = %path.display(), aside = %aside.display(), "a sealed journal segment is damaged; a copy is kept and the incarnation will not be sealed");
@@ -235,6 +255,9 @@ impl Scan {
         match entry.kind {
             Kind::Header => {
                 if let Ok(head) = serde_json::from_slice::<SegmentHead>(entry.payload) {
+                    if self.head.is_none() {
+                        self.first_seq = head.next_seq;
+                    }
                     self.next_seq = self.next_seq.max(head.next_seq);
                     self.next_intent = self.next_intent.max(head.next_intent);
                     self.head = Some(head);
@@ -259,24 +282,45 @@ impl Scan {
     }
 }
 
-/// The record of a request whose process died: booked at what was reserved, since nobody can know less.
-fn worst_case_record(intent: v1::Intent, now_us: i64) -> v1::UsageRecord {
+/// Open intents, those of one request together. Clients choose ids, so an id alone does not make a request.
+fn by_request(open: BTreeMap<u64, v1::Intent>) -> Vec<Vec<v1::Intent>> {
+    let mut requests: Vec<Vec<v1::Intent>> = Vec::new();
+    let mut known: HashMap<(String, i64), Vec<usize>> = HashMap::new();
+    for intent in open.into_values() {
+        let places = known.entry((intent.request_id.clone(), intent.started_at_us)).or_default();
+        let is_same = |other: &v1::Intent| other.actor == intent.actor;
+        let place = places.iter().find(|at| requests.get(**at).and_then(|it| it.first()).is_some_and(is_same));
+        if let Some(attempts) = place.and_then(|at| requests.get_mut(*at)) {
+            attempts.push(intent);
+        } else {
+            places.push(requests.len());
+            requests.push(vec![intent]);
+        }
+    }
+    requests
+}
+
+/// The record of a request whose process died: each attempt is booked at what was reserved, since nobody can know less.
+fn worst_case_record(intents: Vec<v1::Intent>, now_us: i64) -> Option<v1::UsageRecord> {
     let basis = i32::from(v1::CostBasis::Unknown);
-    let attempt = v1::Attempt {
+    let attempt = |intent: &v1::Intent| v1::Attempt {
         intent: intent.intent,
         backend_id: intent.backend_id.clone(),
-        upstream_model: intent.upstream_model,
+        upstream_model: intent.upstream_model.clone(),
         error: "process_died".to_owned(),
         cost_nano_usd: intent.reserved_nano_usd,
         basis,
         ..v1::Attempt::default()
     };
+    let attempts: Vec<v1::Attempt> = intents.iter().map(attempt).collect();
+    let cost_nano_usd = attempts.iter().fold(0_i64, |sum, attempt| sum.saturating_add(attempt.cost_nano_usd));
+    let intent = intents.into_iter().next_back()?;
     let decision = v1::Decision {
         kind: v1::decision::Kind::Failed.into(),
         stage: "model".to_owned(),
         code: "process_died".to_owned(),
     };
-    v1::UsageRecord {
+    Some(v1::UsageRecord {
         seq: 0,
         request_id: intent.request_id,
         config_revision: intent.config_revision,
@@ -286,9 +330,9 @@ fn worst_case_record(intent: v1::Intent, now_us: i64) -> v1::UsageRecord {
         requested_model: intent.requested_model,
         backend_id: intent.backend_id,
         streaming: intent.streaming,
-        attempts: vec![attempt],
+        attempts,
         tokens: Some(v1::Tokens::default()),
-        cost_nano_usd: intent.reserved_nano_usd,
+        cost_nano_usd,
         basis,
         charged: intent.charged,
         timing: Some(v1::Timing {
@@ -297,7 +341,7 @@ fn worst_case_record(intent: v1::Intent, now_us: i64) -> v1::UsageRecord {
             total_us: u64::try_from(now_us - intent.started_at_us).unwrap_or(0),
         }),
         ..v1::UsageRecord::default()
-    }
+    })
 }
 
 /// The machine's boot, from the kernel; empty where there is none, which never counts as the same boot.

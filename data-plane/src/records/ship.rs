@@ -41,35 +41,38 @@ pub async fn ship_own(journal: Arc<Journal>, link: Link, drained: tokio_util::sy
     }
 }
 
-/// Ships the journals of processes that died, seals their incarnations and deletes them.
+/// Ships the journals of processes that died, seals their incarnations and deletes them. One that cannot be shipped keeps
+/// no other back.
 pub async fn ship_old(journals: Vec<OldJournal>, link: Link, escrow: Escrow) {
-    for old in journals {
-        let incarnation = old.journal.identity().incarnation.clone();
-        tracing::info!(
-            incarnation,
-            open_intents = old.closed_intents,
-            is_whole = old.is_whole,
-            "shipping the journal of an earlier process"
-        );
-        let mut shipper = Shipper::new(&old.journal);
-        let mut backoff = link.backoff();
-        loop {
-            match shipper.run(&old.journal, &link, Until::Shipped).await {
-                Ok(()) => break,
-                Err(status) => tracing::debug!(%status, incarnation, "an earlier journal could not be shipped yet"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next_pause()) => {}
-                () = link.stopped() => return,
-            }
+    futures_util::future::join_all(journals.into_iter().map(|old| ship_one(old, &link, &escrow))).await;
+}
+
+async fn ship_one(old: OldJournal, link: &Link, escrow: &Escrow) {
+    let incarnation = old.journal.identity().incarnation.clone();
+    tracing::info!(
+        incarnation,
+        open_intents = old.closed_intents,
+        is_whole = old.is_whole,
+        "shipping the journal of an earlier process"
+    );
+    let mut shipper = Shipper::new(&old.journal);
+    let mut backoff = link.backoff();
+    loop {
+        match shipper.run(&old.journal, link, Until::Shipped).await {
+            Ok(()) => break,
+            Err(status) => tracing::debug!(%status, incarnation, "an earlier journal could not be shipped yet"),
         }
-        if old.is_whole {
-            escrow.close(&incarnation).await;
-        } else {
-            tracing::warn!(incarnation, "the earlier journal may lack its end; its escrow stays counted as spent");
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_pause()) => {}
+            () = link.stopped() => return,
         }
-        old.journal.discard();
     }
+    if old.is_whole {
+        escrow.close(&incarnation).await;
+    } else {
+        tracing::warn!(incarnation, "the earlier journal may lack its end; its escrow stays counted as spent");
+    }
+    old.journal.discard();
 }
 
 enum Until<'a> {
@@ -86,7 +89,7 @@ struct Shipper {
 
 impl Shipper {
     fn new(journal: &Journal) -> Self {
-        Self { reader: Reader::new(journal.folder(), journal.first_segment()), acknowledged: 0 }
+        Self { reader: Reader::new(journal.folder(), journal.first_segment()), acknowledged: journal.acknowledged() }
     }
 
     async fn run(&mut self, journal: &Journal, link: &Link, until: Until<'_>) -> Result<(), tonic::Status> {

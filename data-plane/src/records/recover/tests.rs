@@ -17,7 +17,8 @@ fn record(intents: &[u64], cost: i64) -> v1::UsageRecord {
 }
 
 fn intent(reserved: i64) -> v1::Intent {
-    v1::Intent { reserved_nano_usd: reserved, request_id: "r".repeat(100), ..v1::Intent::default() }
+    let request_id = "r".repeat(100);
+    v1::Intent { reserved_nano_usd: reserved, request_id, started_at_us: reserved, ..v1::Intent::default() }
 }
 
 fn all_records(journal: &Journal) -> Vec<v1::UsageRecord> {
@@ -153,4 +154,92 @@ async fn strict_mode_waits_for_the_disk() {
     assert!(futures_util::poll!(&mut waiting).is_pending());
     journal.sync();
     assert!(waiting.await.is_ok());
+}
+
+fn reopened(root: &Path) -> OldJournal {
+    old_journals(root, "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap()
+}
+
+#[test]
+fn a_request_that_died_at_its_second_backend_has_one_record_of_both() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    let first = v1::Intent { backend_id: "first".into(), ..intent(7) };
+    let second = v1::Intent { backend_id: "second".into(), reserved_nano_usd: 5, ..first.clone() };
+    let namesake = v1::Intent { started_at_us: 99, ..first.clone() };
+    for mut intent in [first, namesake, second] {
+        journal.intent(&mut intent).unwrap();
+    }
+    drop(journal);
+    let old = reopened(root.path());
+    let found: Vec<(Vec<u64>, i64, String)> = all_records(&old.journal)
+        .into_iter()
+        .map(|it| (it.attempts.iter().map(|attempt| attempt.intent).collect(), it.cost_nano_usd, it.backend_id))
+        .collect();
+    assert_eq!(found, [(vec![1, 3], 12, "second".to_owned()), (vec![2], 7, "first".to_owned())]);
+    assert_eq!(old.closed_intents, 3);
+}
+
+#[test]
+fn a_journal_whose_repair_was_cut_short_is_still_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    for _ in 0..3 {
+        journal.outcome(&[], record(&[], 7)).unwrap();
+    }
+    let (path, end) = (segment_path(journal.folder(), 1), journal.position().offset);
+    drop(journal);
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0; 5], end - 5).unwrap();
+    for _ in 0..3 {
+        let old = reopened(root.path());
+        assert!(old.is_whole);
+        assert_eq!(all_records(&old.journal).len(), 2);
+    }
+}
+
+#[test]
+fn what_was_acknowledged_before_a_death_is_not_waited_for_after_it() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    for _ in 0..3 {
+        journal.outcome(&[], record(&[], 7)).unwrap();
+    }
+    drop(journal);
+    let old = reopened(root.path());
+    old.journal.acknowledge(3);
+    assert_eq!(old.journal.first_segment(), 2);
+    drop(old);
+    let old = reopened(root.path());
+    assert_eq!((old.journal.acknowledged(), old.journal.next_seq()), (3, 4));
+    let folder = old.journal.folder().to_owned();
+    std::fs::rename(&folder, folder.with_extension(SHIPPED)).unwrap();
+    drop(old);
+    assert!(
+        old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().is_empty(),
+        "it was on its way out"
+    );
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_intent_never_stays_behind_when_the_outcome_that_closes_it_goes() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    let _long = journal.intent(&mut intent(1)).unwrap();
+    let short = journal.intent(&mut intent(2)).unwrap();
+    let mut last = 0;
+    while journal.position().segment == 1 {
+        journal.outcome(&[], record(&[], 0)).unwrap();
+        last += 1;
+    }
+    journal.outcome(&[short], record(&[2], 1)).unwrap();
+    while journal.position().segment == 2 {
+        journal.outcome(&[], record(&[], 0)).unwrap();
+        last += 1;
+    }
+    journal.acknowledge(last);
+    drop(journal);
+    let old = reopened(root.path());
+    assert_eq!(old.closed_intents, 1, "the second one is closed already");
 }
