@@ -128,6 +128,8 @@ impl Account {
         match self.free.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |free| (free > keep).then_some(keep)) {
             Ok(free) => {
                 self.returned.fetch_add(free - keep, Ordering::AcqRel);
+                // Until the control plane says the same: nobody holds it from here on.
+                self.available.fetch_add(free - keep, Ordering::Relaxed);
                 free - keep
             }
             Err(_) => 0,
@@ -315,7 +317,9 @@ mod tests {
         account.settle(30, 12);
         account.put_back(20);
         assert_eq!((account.totals().spent, account.totals().free), (12, 38));
+        let remaining = account.remaining();
         assert_eq!(account.give_back_beyond(8), 30);
+        assert_eq!(account.remaining(), remaining, "what is given back is not spent");
         adds_up(&account);
     }
 
