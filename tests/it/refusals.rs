@@ -218,7 +218,7 @@ async fn a_spent_budget_is_refused_once_and_for_all_with_its_numbers() {
     for dialect in BOTH {
         for request in [dialect.request(&json!({})), streamed(dialect.request(&json!({})))] {
             let (message, answer) = refused(&world, dialect, POOR_KEY, request.to_string(), &BROKE).await;
-            for part in ["joe@corp.example", "0.000000000 of 0.000010000 USD", "resets at 20", "administrator"] {
+            for part in ["joe@corp.example", "of 0.000010000 USD", "resets at 20", "administrator"] {
                 assert!(message.contains(part), "{part}: {message}");
             }
             assert_eq!(answer.header("retry-after"), "");
