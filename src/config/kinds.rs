@@ -77,13 +77,13 @@ impl ProviderKind {
             Self::Groq => "https://api.groq.com/openai/v1",
             Self::Together => "https://api.together.ai/v1",
             Self::Xai => "https://api.x.ai/v1",
-            Self::Ollama => "http://localhost:11434",
+            Self::Ollama => "http://127.0.0.1:11434/v1",
             Self::Openrouter => "https://openrouter.ai/api/v1",
             Self::Fireworks => "https://api.fireworks.ai/inference/v1",
             Self::Huggingface => "https://router.huggingface.co/v1",
-            Self::Lmstudio => "http://localhost:1234/v1",
+            Self::Lmstudio => "http://127.0.0.1:1234/v1",
             Self::Mistral => "https://api.mistral.ai/v1",
-            Self::Deepseek => "https://api.deepseek.com",
+            Self::Deepseek => "https://api.deepseek.com/v1",
             Self::Perplexity => "https://api.perplexity.ai",
             Self::Cerebras => "https://api.cerebras.ai/v1",
             Self::Vllm | Self::Localai | Self::OpenaiCompatible => return None,
@@ -96,6 +96,23 @@ impl ProviderKind {
         match self {
             Self::Ollama | Self::Lmstudio | Self::Vllm | Self::Localai | Self::OpenaiCompatible => KeyNeed::Optional,
             _ => KeyNeed::Required,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helix_shared::provider;
+
+    #[test]
+    fn the_usual_addresses_are_those_that_the_planes_know() {
+        for kind in ProviderKind::ALL.iter().copied().filter(|kind| kind.is_served()) {
+            let known = provider::ProviderKind::parse(kind.as_str()).expect(kind.as_str());
+            // LocalAI listens where this gateway does: its address must be said.
+            if kind != ProviderKind::Localai {
+                assert_eq!(kind.default_base_url(), known.default_base_url(), "{}", kind.as_str());
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! credential changes, so that no stream in flight breaks.
 
 use super::body::Pieces;
-use helix_shared::provider::{AuthScheme, WireFamily};
+use helix_shared::provider::{AuthScheme, ProviderKind, WireFamily};
 use helix_shared::snapshot::view::Backend;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -139,6 +139,10 @@ impl Upstream {
         if backend.kind.family() == WireFamily::Anthropic {
             path_prefix = path_prefix.strip_suffix("/v1").unwrap_or(&path_prefix).to_owned();
         }
+        // These serve their API under this path only, and their address is often written without it.
+        if path_prefix.is_empty() && serves_under_v1(backend.kind) {
+            "/v1".clone_into(&mut path_prefix);
+        }
         Self {
             client,
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTPS),
@@ -175,4 +179,9 @@ impl Upstream {
         }
         self.client.request(request)
     }
+}
+
+fn serves_under_v1(kind: ProviderKind) -> bool {
+    use ProviderKind::{LmStudio, LocalAi, Ollama, OpenAi, Vllm};
+    matches!(kind, OpenAi | Ollama | LmStudio | Vllm | LocalAi)
 }
