@@ -41,7 +41,7 @@ settings! {
         providers: BTreeMap<String, Provider> => checks::provider_names,
         /// When a failing backend is left alone.
         breaker: Breaker,
-        /// Routes from model names to backends; the first that matches is used.
+        /// Routes from model names to backends; the most specific that matches is used.
         models: Vec<ModelRoute>,
         /// Prices that replace or extend the built-in catalogue.
         prices: Vec<Price>,

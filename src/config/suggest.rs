@@ -15,7 +15,9 @@ pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         let plain = normalised(candidate);
         let distance = distance(&word, &plain);
         let is_prefix = word.len() >= 3 && plain.len() >= 3 && (plain.starts_with(&word) || word.starts_with(&plain));
-        let rank = if distance <= allowed {
+        // Half of a short word changed is another word, unless it still begins alike.
+        let is_other = distance == 2 && word.len() <= 4 && word.as_bytes().first() != plain.as_bytes().first();
+        let rank = if distance <= allowed && !is_other {
             distance
         } else if is_prefix {
             3
@@ -73,5 +75,7 @@ mod tests {
         assert_eq!(closest("open", ["openai", "anthropic"]), Some("openai"));
         assert_eq!(closest("zebra", ["openai", "anthropic"]), None);
         assert_eq!(closest("b", ["a"]), None);
+        assert_eq!(closest("naem", ["name"]), Some("name"));
+        assert_eq!(closest("NOPE", ["HOME"]), None);
     }
 }

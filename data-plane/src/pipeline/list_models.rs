@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 
 /// How many names a wrong one is answered with.
 const MOST_SUGGESTIONS: usize = 3;
+/// What is less like the wrong name (Jaro-Winkler) is no suggestion.
+const LEAST_LIKENESS: f64 = 0.75;
 
 /// Renders the list, or one model.
 ///
@@ -32,16 +34,24 @@ pub fn respond(pinned: &Pinned, caller: &Caller, family: Family, one: Option<&st
 
 /// Says that there is no such model, with the closest names that the caller may use.
 pub fn not_found(pinned: &Pinned, caller: &Caller, model: &str) -> Refusal {
-    let mut close: Vec<(usize, String)> =
-        allowed(pinned, caller).into_iter().map(|name| (strsim::damerau_levenshtein(model, &name), name)).collect();
-    close.sort();
-    let names: Vec<String> = close.into_iter().take(MOST_SUGGESTIONS).map(|(_, name)| format!("`{name}`")).collect();
-    let message = if names.is_empty() {
-        "There is no such model here. Ask your administrator which models you may use.".to_owned()
-    } else {
-        format!("There is no such model here. Close to it: {}. GET /v1/models lists all.", names.join(", "))
+    let allowed = allowed(pinned, caller);
+    let message = match close_to(model, &allowed) {
+        _ if allowed.is_empty() => {
+            "There is no such model here. Ask your administrator which models you may use.".to_owned()
+        }
+        names if names.is_empty() => "There is no such model here. GET /v1/models lists all.".to_owned(),
+        names => format!("There is no such model here. Close to it: {}. GET /v1/models lists all.", names.join(", ")),
     };
     Refusal::new("route", ErrorCode::ModelNotFound, message).with_param(Some("model"))
+}
+
+/// The names that begin alike or differ by a few letters, the closest first.
+fn close_to(model: &str, allowed: &BTreeSet<String>) -> Vec<String> {
+    let likeness = |name: &str| strsim::jaro_winkler(model, name);
+    let mut close: Vec<(f64, &String)> = allowed.iter().map(|name| (likeness(name), name)).collect();
+    close.retain(|(likeness, _)| *likeness >= LEAST_LIKENESS);
+    close.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+    close.into_iter().take(MOST_SUGGESTIONS).map(|(_, name)| format!("`{name}`")).collect()
 }
 
 fn allowed(pinned: &Pinned, caller: &Caller) -> BTreeSet<String> {
@@ -62,4 +72,26 @@ fn allowed(pinned: &Pinned, caller: &Caller) -> BTreeSet<String> {
     }
     names.retain(|name| caller.access.check(name).is_allowed());
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_close_names_are_suggested_the_closest_first() {
+        let known = ["claude-haiku-4-5", "claude-sonnet-4-6", "gpt-4o", "gpt-5", "gpt-5-mini", "o3", "tts-1"];
+        let allowed: BTreeSet<String> = known.map(str::to_owned).into();
+        let check = |asked: &str, expected: &[&str]| {
+            let names = close_to(asked, &allowed);
+            let expected: Vec<String> = expected.iter().map(|name| format!("`{name}`")).collect();
+            assert!(names.starts_with(&expected), "{asked}: {names:?}");
+            assert_eq!(names.is_empty(), expected.is_empty(), "{asked}: {names:?}");
+        };
+        check("gpt5", &["gpt-5"]);
+        check("gpt-5-mni", &["gpt-5-mini"]);
+        check("claude-sonnet", &["claude-sonnet-4-6"]);
+        check("nope", &[]);
+        check("llama3", &[]);
+    }
 }
