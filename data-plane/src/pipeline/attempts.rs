@@ -11,6 +11,7 @@ use super::relay::Relay;
 use super::respond::{self, Answer};
 use super::settle::{Ending, OpenAttempt};
 use crate::body::GatewayBody;
+use crate::budget::Reservation;
 use crate::config::Pinned;
 use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
@@ -20,6 +21,7 @@ use helix_llm::{Dialect, Family, Quirks, RequestFacts, Rewrite, StreamFilter, re
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
+use helix_shared::money::NanoUsd;
 use helix_shared::provider::{ProviderKind, WireFamily};
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
@@ -87,6 +89,9 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
                 failure = Some(failed);
                 if is_final {
                     break;
+                }
+                if !is_last {
+                    draft.end_attempt();
                 }
             }
         }
@@ -224,9 +229,11 @@ async fn answer(
     draft.stage("model", "answered", format!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
     let is_final = answer_facts.usage.is_some();
+    let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);
     let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
     draft.stage("cost", draft.last_basis(), format!("{cost} USD"));
-    let answer = Answer { ask, place, cost: Some(cost), clamped_to, wants_trailers: false };
+    let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
+    let answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, wants_trailers: false };
     Tried::Answered(Box::new(respond::whole(draft, &answer, facts.dialect.family(), &parts, body)))
 }
 
@@ -246,7 +253,7 @@ fn stream(
     let request_id = draft.request_id().to_owned();
     let attempts = draft.record.attempts.len() + 1;
     let wants_trailers = respond::accepts_trailers(&ask.headers);
-    let answer = Answer { ask, place, cost: None, clamped_to, wants_trailers };
+    let answer = Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, wants_trailers };
     let gateway = Arc::clone(draft.gateway());
     let mut response = Response::new(GatewayBody::Whole(None));
     respond::set_headers(&mut response, &gateway, &answer, facts.dialect.family(), parts, &request_id, attempts);

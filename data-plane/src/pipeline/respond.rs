@@ -26,6 +26,8 @@ pub struct Answer<'a> {
     pub place: &'a Place,
     /// The cost, when it is known before the body.
     pub cost: Option<NanoUsd>,
+    /// What comes free of what is held for the answer, once its record is written.
+    pub freed: NanoUsd,
     /// The cap that the budget forced.
     pub clamped_to: Option<u64>,
     /// Whether the cost follows the body.
@@ -123,6 +125,7 @@ pub fn set_headers(
     }
     let now = gateway.clock.monotonic_us();
     if let Some(remaining) = answer.ask.path.remaining(now) {
+        let remaining = remaining.saturating_add(answer.freed);
         set(headers, "x-helix-budget-remaining-usd", &remaining.to_string());
     }
     if let Some(warning) = answer.ask.path.warning(&gateway.escrow, now) {

@@ -94,7 +94,8 @@ impl OpenAttempt {
             Ending::Uncertain(error) => (self.estimated_input(), self.uncertain_cost(), CostBasis::Unknown, *error),
         };
         if let Some(reservation) = self.reservation.take() {
-            let overrun = reservation.settle(amount);
+            let overrun = amount.saturating_sub(reservation.amount());
+            draft.hold(reservation, amount);
             if overrun > NanoUsd::ZERO {
                 tracing::error!(request.id = draft.request_id(), overrun_nano_usd = overrun.get(), model = %self.upstream_model, "an answer cost more than its bound");
                 draft.gateway().metrics.overrun(u64::try_from(overrun.get()).unwrap_or(0));

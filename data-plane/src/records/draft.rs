@@ -4,12 +4,14 @@
 //! client that left, a panic. Nothing else writes outcomes.
 
 use super::journal::IntentToken;
+use crate::budget::Reservation;
 use crate::gateway::{Gateway, Place};
 use crate::metrics::Finished;
 use crate::span::{RequestSpan, SpanFacts};
 use helix_proto::convert::record::{basis_from_wire, basis_to_wire};
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
+use helix_shared::money::NanoUsd;
 use helix_shared::usage::CostBasis;
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ pub struct Draft {
     started_monotonic_us: u64,
     stage_started_us: u64,
     intents: Vec<IntentToken>,
+    /// What is held for the try that ended last, and what it cost.
+    held: Option<(Reservation, NanoUsd)>,
     is_open: bool,
 }
 
@@ -70,6 +74,7 @@ impl Draft {
             started_monotonic_us: now,
             stage_started_us: now,
             intents: Vec::new(),
+            held: None,
             is_open: true,
         })
     }
@@ -117,6 +122,28 @@ impl Draft {
         }
         self.record.cost_nano_usd = self.record.cost_nano_usd.saturating_add(attempt.cost_nano_usd);
         self.record.attempts.push(attempt);
+    }
+
+    /// Keeps what is held for a try that ended until the journal says how it ended: should the process die before, it is
+    /// booked at the worst case, and nobody else may have been given that money.
+    pub fn hold(&mut self, reservation: Reservation, cost: NanoUsd) {
+        self.settle_held();
+        self.held = Some((reservation, cost));
+    }
+
+    /// Makes the end of the last try durable, because another one follows; what it did not use comes free.
+    pub fn end_attempt(&mut self) {
+        let Some(attempt) = self.record.attempts.last().filter(|attempt| attempt.intent > 0) else { return };
+        match self.gateway.journal.attempt(attempt) {
+            Ok(()) => self.settle_held(),
+            Err(error) => tracing::warn!(error = %crate::chain(&error), "the end of an attempt could not be written"),
+        }
+    }
+
+    fn settle_held(&mut self) {
+        if let Some((reservation, cost)) = self.held.take() {
+            reservation.settle(cost);
+        }
     }
 
     /// How sure the last try's cost is, in a word.
@@ -176,6 +203,7 @@ impl Draft {
         }
         self.tell_metrics_and_span(total_us);
         record_or_count(&self.gateway, &self.intents, std::mem::take(&mut self.record));
+        self.settle_held();
         self.gateway.metrics.in_flight.dec();
     }
 
@@ -249,7 +277,8 @@ pub fn record_or_count(gateway: &Gateway, intents: &[IntentToken], record: v1::U
     }
 }
 
-fn sureness(basis: CostBasis) -> u8 {
+/// How sure a basis is; the least sure one of a request's attempts is the request's.
+pub(super) fn sureness(basis: CostBasis) -> u8 {
     match basis {
         CostBasis::Exact => 3,
         CostBasis::ProviderReported => 2,

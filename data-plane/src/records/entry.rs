@@ -20,6 +20,8 @@ pub enum Kind {
     Intent,
     /// A request's record.
     Outcome,
+    /// How an attempt ended whose request goes on with another one.
+    Attempt,
 }
 
 impl Kind {
@@ -28,11 +30,12 @@ impl Kind {
             Self::Header => 1,
             Self::Intent => 2,
             Self::Outcome => 3,
+            Self::Attempt => 4,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Header, Self::Intent, Self::Outcome].into_iter().find(|kind| kind.to_byte() == byte)
+        [Self::Header, Self::Intent, Self::Outcome, Self::Attempt].into_iter().find(|kind| kind.to_byte() == byte)
     }
 }
 
@@ -41,7 +44,7 @@ impl Kind {
 pub struct Entry<'a> {
     /// What it holds.
     pub kind: Kind,
-    /// Sequence number of an outcome, number of an intent, number of the segment in a header.
+    /// Sequence number of an outcome, number of an intent (also for its attempt), number of the segment in a header.
     pub number: u64,
     /// Wall clock at writing.
     pub at: UnixMicros,

@@ -5,12 +5,13 @@
 //! death of the process; power loss is covered by strict mode, which waits for the disk.
 
 use super::entry::{self, Kind};
+use super::files::{lock_folder, new_segment, segment_path};
 use crate::settings::JournalSettings;
 use helix_proto::v1;
 use helix_shared::time::Clock;
 use prost::Message;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -121,11 +122,6 @@ pub struct Position {
     pub segment: u64,
     /// Bytes of it that are written.
     pub offset: u64,
-}
-
-/// The file of a segment.
-pub fn segment_path(folder: &Path, segment: u64) -> PathBuf {
-    folder.join(format!("seg-{segment:010}.log"))
 }
 
 /// State that a new or recovered journal starts from.
@@ -285,6 +281,18 @@ impl Journal {
             writer.unwritten.push(record);
         }
         Ok(())
+    }
+
+    /// Writes how an attempt ended whose request goes on: should the process die, it is booked as this says and not at the
+    /// worst case. Its intent stays open until the outcome.
+    ///
+    /// # Errors
+    /// [`JournalError`]: then it counts as open.
+    pub fn attempt(&self, attempt: &v1::Attempt) -> Result<(), JournalError> {
+        let at = self.clock.now();
+        let mut writer = self.lock();
+        self.make_room(&mut writer, OUTCOME_ROOM)?;
+        self.append(&mut writer, Kind::Attempt, attempt.intent, at, |buffer| attempt.encode_raw(buffer))
     }
 
     /// Whether new requests may be admitted at all.
@@ -453,37 +461,4 @@ impl Journal {
     fn lock(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-/// Takes the lock of a journal's folder; `None`: a living process holds it.
-pub(super) fn lock_folder(folder: &Path) -> Result<Option<File>, JournalError> {
-    let path = folder.join("LOCK");
-    let open = || -> io::Result<Option<File>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
-        }
-    };
-    open().map_err(|source| JournalError::Write { path: path.clone(), source })
-}
-
-fn new_segment(folder: &Path, segment: u64, size: u64) -> Result<(Arc<File>, u64), JournalError> {
-    let path = segment_path(folder, segment);
-    let make = || -> io::Result<File> {
-        let file = OpenOptions::new().create_new(true).read(true).write(true).open(&path)?;
-        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size) {
-            Ok(()) => {}
-            // Some file systems cannot preallocate; a sparse file is the next best.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(size)?,
-            Err(errno) => {
-                std::fs::remove_file(&path)?;
-                return Err(errno.into());
-            }
-        }
-        Ok(file)
-    };
-    let file = make().map_err(|source| JournalError::Write { path: path.clone(), source })?;
-    Ok((Arc::new(file), size))
 }

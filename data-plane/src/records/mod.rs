@@ -4,6 +4,7 @@
 
 pub mod draft;
 pub mod entry;
+pub mod files;
 pub mod journal;
 pub mod recover;
 pub mod ship;

@@ -4,12 +4,13 @@
 //! incarnation, before anything is shipped. A damaged sealed segment is kept aside and its incarnation is never declared
 //! whole.
 
+use super::draft::sureness;
 use super::entry::{self, Kind, Read};
-use super::journal::{
-    Identity, Journal, JournalError, Position, SHIPPED, Segment, SegmentHead, Start, lock_folder, segment_path,
-};
+use super::files::{lock_folder, segment_path};
+use super::journal::{Identity, Journal, JournalError, Position, SHIPPED, Segment, SegmentHead, Start};
 use crate::settings::JournalSettings;
 use bytes::Bytes;
+use helix_proto::convert::record::{basis_from_wire, basis_to_wire};
 use helix_proto::v1;
 use helix_shared::time::Clock;
 use prost::Message;
@@ -161,6 +162,8 @@ struct Scan {
     next_seq: u64,
     next_intent: u64,
     open: BTreeMap<u64, v1::Intent>,
+    /// Attempts of open intents of which it is known how they ended.
+    ended: HashMap<u64, v1::Attempt>,
     segments: BTreeMap<u64, Segment>,
     is_damaged: bool,
 }
@@ -197,7 +200,7 @@ fn reopen(
     let journal = Journal::start(folder.to_owned(), lock, head.identity, settings, Arc::clone(clock), start)?;
     let closed_intents = scan.open.len();
     for intents in by_request(scan.open) {
-        if let Some(record) = worst_case_record(intents, clock.now().get()) {
+        if let Some(record) = worst_case_record(intents, &scan.ended, clock.now().get()) {
             journal.outcome(&[], record)?;
         }
     }
@@ -269,6 +272,11 @@ impl Scan {
                     self.open.insert(entry.number, intent);
                 }
             }
+            Kind::Attempt => {
+                if let Ok(attempt) = v1::Attempt::decode(entry.payload) {
+                    self.ended.insert(attempt.intent, attempt);
+                }
+            }
             Kind::Outcome => {
                 self.next_seq = self.next_seq.max(entry.number + 1);
                 state.last_seq = entry.number;
@@ -300,20 +308,27 @@ fn by_request(open: BTreeMap<u64, v1::Intent>) -> Vec<Vec<v1::Intent>> {
     requests
 }
 
-/// The record of a request whose process died: each attempt is booked at what was reserved, since nobody can know less.
-fn worst_case_record(intents: Vec<v1::Intent>, now_us: i64) -> Option<v1::UsageRecord> {
-    let basis = i32::from(v1::CostBasis::Unknown);
-    let attempt = |intent: &v1::Intent| v1::Attempt {
+/// The record of a request whose process died: an attempt whose end is not known is booked at what was reserved, since
+/// nobody can know less.
+fn worst_case_record(
+    intents: Vec<v1::Intent>,
+    ended: &HashMap<u64, v1::Attempt>,
+    now_us: i64,
+) -> Option<v1::UsageRecord> {
+    let worst_case = |intent: &v1::Intent| v1::Attempt {
         intent: intent.intent,
         backend_id: intent.backend_id.clone(),
         upstream_model: intent.upstream_model.clone(),
         error: "process_died".to_owned(),
         cost_nano_usd: intent.reserved_nano_usd,
-        basis,
+        basis: v1::CostBasis::Unknown.into(),
         ..v1::Attempt::default()
     };
+    let attempt = |intent: &v1::Intent| ended.get(&intent.intent).cloned().unwrap_or_else(|| worst_case(intent));
     let attempts: Vec<v1::Attempt> = intents.iter().map(attempt).collect();
     let cost_nano_usd = attempts.iter().fold(0_i64, |sum, attempt| sum.saturating_add(attempt.cost_nano_usd));
+    let basis = attempts.iter().map(|attempt| basis_from_wire(attempt.basis)).min_by_key(|basis| sureness(*basis))?;
+    let basis = basis_to_wire(basis).into();
     let intent = intents.into_iter().next_back()?;
     let decision = v1::Decision {
         kind: v1::decision::Kind::Failed.into(),

@@ -243,3 +243,24 @@ fn an_intent_never_stays_behind_when_the_outcome_that_closes_it_goes() {
     let old = reopened(root.path());
     assert_eq!(old.closed_intents, 1, "the second one is closed already");
 }
+
+#[test]
+fn an_attempt_that_is_known_to_have_ended_is_booked_as_it_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    let first = intent(7);
+    for mut intent in [first.clone(), v1::Intent { reserved_nano_usd: 5, ..first }] {
+        let token = journal.intent(&mut intent).unwrap();
+        if token.intent == 1 {
+            let basis = v1::CostBasis::Exact.into();
+            let ended = v1::Attempt { intent: 1, status: 500, basis, ..v1::Attempt::default() };
+            journal.attempt(&ended).unwrap();
+        }
+    }
+    drop(journal);
+    let record = all_records(&reopened(root.path()).journal).remove(0);
+    assert_eq!((record.cost_nano_usd, record.basis), (5, i32::from(v1::CostBasis::Unknown)));
+    let attempts: Vec<(u64, u32, i64)> =
+        record.attempts.iter().map(|attempt| (attempt.intent, attempt.status, attempt.cost_nano_usd)).collect();
+    assert_eq!(attempts, [(1, 500, 0), (2, 0, 5)]);
+}
