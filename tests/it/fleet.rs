@@ -1,11 +1,12 @@
 //! A control plane and two data planes as three processes: what each can do without the others.
 
 use crate::support::books::Books;
-use crate::support::client::Client;
+use crate::support::client::{Answer, Client};
+use crate::support::databases::{Database, Engine};
 use crate::support::fleet::{JOIN_TOKEN, control_plane, data_plane};
 use crate::support::gateway::Gateway;
 use crate::support::load::{Load, Outcome, chat};
-use crate::support::patience::until;
+use crate::support::patience::{logged, until};
 use helix_fake_provider::{FakeProvider, Running};
 use serde_json::Value;
 use std::path::Path;
@@ -16,9 +17,10 @@ const FREE: &str = "hx_p_freefreefreefreefreefreefree0001";
 const METERED: &str = "hx_t_meteredmeteredmeteredmetered0002";
 
 /// One caller without any hard budget, one under a hard budget that is rich.
-fn yaml(provider: &str) -> String {
+fn yaml(provider: &str, database: &str) -> String {
     format!(
         r#"
+storage: {{ url: "{database}" }}
 logging: {{ level: debug }}
 providers:
   openai: {{ kind: openai, base_url: "{provider}/v1", api_key: sk-canary-openai }}
@@ -40,6 +42,7 @@ struct Fleet {
     folder: TempDir,
     provider: Running,
     control: Gateway,
+    database: Database,
     client: Client,
     /// How many requests were answered outside of a load: each one makes a record.
     asked: AtomicUsize,
@@ -47,10 +50,15 @@ struct Fleet {
 
 impl Fleet {
     fn start() -> Self {
+        Self::on(Engine::Sqlite)
+    }
+
+    fn on(engine: Engine) -> Self {
+        let database = Database::fresh(engine);
         let provider = FakeProvider::start("127.0.0.1:0".parse().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let control = control_plane(&folder.path().join("control"), &yaml(&provider.url()));
-        Self { folder, provider, control, client: Client::new(), asked: AtomicUsize::new(0) }
+        let control = control_plane(&folder.path().join("control"), &yaml(&provider.url(), database.url()));
+        Self { folder, provider, control, database, client: Client::new(), asked: AtomicUsize::new(0) }
     }
 
     fn data_plane(&self, name: &str) -> Gateway {
@@ -104,7 +112,7 @@ impl Fleet {
         })
         .await;
         let bill = self.provider.bill.settled().await;
-        let books = Books::open(&self.control.folder).await;
+        let books = Books::on(self.database.url(), &self.control.folder).await;
         for entry in &bill {
             let record = books.record(entry.request_id.as_deref().unwrap()).await.unwrap();
             assert_eq!(u64::try_from(record.cost.get()).unwrap(), entry.cost_nano_usd, "{record:?}");
@@ -124,7 +132,12 @@ fn stale_metric(page: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_data_planes_serve_and_a_key_made_beside_the_control_plane_works_at_both() {
-    let mut fleet = Fleet::start();
+    for engine in Engine::here() {
+        serve_on(Fleet::on(engine)).await;
+    }
+}
+
+async fn serve_on(mut fleet: Fleet) {
     let mut planes = [fleet.data_plane("one"), fleet.data_plane("two")];
     for plane in &planes {
         fleet.ready(plane).await;
@@ -170,7 +183,7 @@ async fn a_wrong_join_token_is_named_in_the_log_and_never_leads_to_readiness() {
     let fleet = Fleet::start();
     let folder = fleet.folder.path().join("stranger");
     let mut stranger = data_plane(&folder, &fleet.control.plane_url(), "hxj_not_the_token_of_this_fleet");
-    until("the log says why", async || stranger.log().contains("the join token is not the one").then_some(())).await;
+    logged(&stranger, "the join token is not the one").await;
     assert!(!stranger.log().contains("hxj_"), "a token in the log");
     let ops = stranger.ops_url();
     assert_eq!(fleet.client.get(&format!("{ops}/healthz/live"), &[]).await.status, 200);
@@ -190,6 +203,9 @@ async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arriv
     }
     let free = [Load::start(&one.url(), FREE, 2), Load::start(&two.url(), FREE, 2)];
     let metered = Load::start(&one.url(), METERED, 1);
+    let stream = tokio::spawn(gated_stream(one.url()));
+    until("a stream begins", async || fleet.provider.bill.entries().iter().any(|entry| entry.stream).then_some(()))
+        .await;
     // Two reports: by then the escrow in hand follows what is being spent.
     metered.further(60).await;
 
@@ -200,6 +216,9 @@ async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arriv
         load.further(150).await;
     }
     metered.further(2).await;
+    fleet.provider.open_gate("outage");
+    let streamed = stream.await.unwrap();
+    assert!(streamed.status == 200 && streamed.is_whole, "a stream goes on to its end");
     let late_key = fleet.create_key("made while away");
     let away = before + 1..metered.count();
 
@@ -209,7 +228,7 @@ async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arriv
             .await;
         fleet.usable(plane, METERED).await;
     }
-    let mut answers = 0;
+    let mut answers = 1;
     for load in free {
         load.further(20).await;
         let outcomes = load.stop().await;
@@ -225,6 +244,7 @@ async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arriv
     for plane in [&one, &two] {
         assert_eq!(fleet.ask(plane, &late_key).await.status, 200, "the key made while away");
     }
+    until("the pushes in the log", async || (fleet.pushes_since(place).len() >= 2).then_some(())).await;
     assert_eq!(fleet.pushes_since(place), ["DELTA", "DELTA"], "what changed while away comes as a delta");
     fleet.settle(answers).await;
 }
@@ -267,7 +287,7 @@ async fn a_corrupt_last_good_file_is_set_aside_and_the_plane_waits_alive() {
 
     plane.run();
     assert!(data.join("last-good.bad").exists() && !last_good.exists(), "set aside");
-    assert!(plane.log().contains("was set aside"), "and said so");
+    logged(&plane, "was set aside").await;
     let health = async |path: &str| fleet.client.get(&format!("{}{path}", plane.ops_url()), &[]).await.status;
     assert_eq!((health("/healthz/live").await, health("/healthz/ready").await), (200, 503));
     let refused = fleet.ask(&plane, FREE).await;
@@ -277,6 +297,13 @@ async fn a_corrupt_last_good_file_is_set_aside_and_the_plane_waits_alive() {
     fleet.ready(&plane).await;
     fleet.usable(&plane, FREE).await;
     assert!(last_good.exists(), "kept again");
+}
+
+/// A stream that stops in its middle until the gate is opened.
+async fn gated_stream(plane_url: String) -> Answer {
+    let mut body = chat("gpt-5-mini", r#"hi [[fake:{"chunks":4,"gate":"outage","gate_at_chunk":2}]]"#);
+    body["stream"] = Value::Bool(true);
+    Client::new().ask(&format!("{plane_url}/v1/chat/completions"), FREE, &body).await
 }
 
 async fn metrics(fleet: &Fleet, plane: &Gateway) -> String {

@@ -144,6 +144,9 @@ async fn a_request_is_one_span_between_the_callers_and_the_providers() {
     let headers = [("traceparent", parent.as_str()), ("tracestate", "vendor=1"), ("x-request-id", "req-traced")];
     assert_eq!(stage.ask(KEY, &chat("gpt-5-mini", "canary prompt"), &headers).await, 200);
     assert_eq!(stage.ask(KEY, &chat("gpt-9-preview", "hi"), &[]).await, 403);
+    let mut stream = chat("gpt-5-mini", "hi");
+    stream["stream"] = json!(true);
+    assert_eq!(stage.ask(KEY, &stream, &[("x-request-id", "req-stream")]).await, 200);
     assert!(stage.gateway.stop(), "the end sends what is left");
 
     let spans = collector.spans();
@@ -167,9 +170,13 @@ async fn a_request_is_one_span_between_the_callers_and_the_providers() {
     assert_eq!(*upstream, format!("00-{TRACE_ID}-{}-01", hex(&span.span_id)), "our span is the provider's parent");
     assert_eq!(bill[0].headers["tracestate"], "vendor=1");
 
-    let refused = spans.iter().find(|span| hex(&span.trace_id) != TRACE_ID).expect("a refusal is a span too");
-    assert_eq!(attribute(refused, "error.type"), "model_access_denied");
-    assert_eq!(spans.len(), 2);
+    let find = |key: &str, value: &str| spans.iter().find(|span| attribute(span, key) == value);
+    let refused = find("error.type", "model_access_denied").expect("a refusal is a span too");
+    assert_eq!(attribute(refused, "http.response.status_code"), "403");
+    let streamed = find("helix.request.id", "req-stream").expect("a stream is a span too");
+    assert_eq!(attribute(streamed, "gen_ai.usage.output_tokens"), "20");
+    assert!(bill[1].headers["traceparent"].contains(&hex(&streamed.trace_id)), "a trace begins here when none came");
+    assert_eq!(spans.len(), 3);
     let all = format!("{spans:?}");
     assert!(!all.contains("canary") && !all.contains("hx_p"), "a prompt or a secret in a span");
 }
@@ -200,7 +207,7 @@ async fn every_log_line_is_json_and_none_holds_a_prompt_or_a_key() {
     stage.ask("hx_p_canary_key", &chat("gpt-5-mini", "canary-prompt"), &[]).await;
     stage.ask(KEY, &chat("gpt-5-mini", "canary-prompt [[fake:{\"status\":500}]]"), &[]).await;
     assert!(stage.gateway.stop());
-    let log = stage.gateway.log();
+    let log = stage.gateway.finish_and_read();
     assert!(log.lines().count() > 3, "{log}");
     for line in log.lines() {
         let parsed: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));

@@ -281,8 +281,8 @@ async fn no_secret_and_no_prompt_turns_up_whatever_goes_wrong() {
             stage.plane.run();
         }
     }
-    for (name, process) in [("control plane", &stage.control), ("data plane", &stage.plane)] {
-        let said = format!("{}{}", process.started, process.log());
+    for (name, process) in [("control plane", &mut stage.control), ("data plane", &mut stage.plane)] {
+        let said = process.started.to_string() + &process.finish_and_read();
         assert!(said.lines().count() > 3, "{said}");
         assert_absent(said.as_bytes(), &format!("what the {name} said"));
         assert!(!said.contains(&made), "a made key in what the {name} said");

@@ -14,9 +14,15 @@ pub(crate) struct Books(App);
 impl Books {
     /// Opens the instance with the default SQLite file and master key in a gateway's folder.
     pub(crate) async fn open(folder: &Path) -> Self {
+        let url = format!("sqlite://{}", folder.join("helix-data/helix.db").display());
+        Self::on(&url, folder).await
+    }
+
+    /// Opens the instance on a database, with the master key in a gateway's folder.
+    pub(crate) async fn on(url: &str, folder: &Path) -> Self {
         let data_dir = folder.join("helix-data");
         let settings = Settings {
-            database_url: Secret::new(format!("sqlite://{}", data_dir.join("helix.db").display())),
+            database_url: Secret::new(url),
             http_listen: None,
             plane_listen: None,
             public_url: String::new(),

@@ -143,7 +143,8 @@ impl Gateway {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    fn finish_and_read(&mut self) -> String {
+    /// Ends it, unless it has ended, and returns all that it wrote to standard error.
+    pub(crate) fn finish_and_read(&mut self) -> String {
         self.kill();
         self.readers.drain(..).for_each(|reader| drop(reader.join()));
         self.log()

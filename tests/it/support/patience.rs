@@ -3,6 +3,7 @@
 //! Rule: a test waits for a condition, never for a time; the limit is far beyond any loaded machine and only ends a test
 //! that has failed already.
 
+use super::gateway::Gateway;
 use std::time::Duration;
 
 /// When waiting is given up.
@@ -25,4 +26,9 @@ pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<
 /// Waits for something that must happen.
 pub(crate) async fn within<T>(what: &str, awaited: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, awaited).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// Waits for a text in a process's log: what it wrote arrives a moment after what it did.
+pub(crate) async fn logged(process: &Gateway, text: &str) {
+    until(&format!("`{text}` in the log"), async || process.log().contains(text).then_some(())).await;
 }
