@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_usual_addresses_are_those_that_the_planes_know() {
         for kind in ProviderKind::ALL.iter().copied().filter(|kind| kind.is_served()) {
-            let known = provider::ProviderKind::parse(kind.as_str()).expect(kind.as_str());
+            let known = provider::ProviderKind::parse(kind.as_str()).unwrap_or_else(|| panic!("{}", kind.as_str()));
             // LocalAI listens where this gateway does: its address must be said.
             if kind != ProviderKind::Localai {
                 assert_eq!(kind.default_base_url(), known.default_base_url(), "{}", kind.as_str());
