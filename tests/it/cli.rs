@@ -188,6 +188,21 @@ async fn short_lived_keys_of_the_command_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_local_server_is_reached_by_its_bare_address() {
+    let provider = provider();
+    let folder = tempfile::tempdir().unwrap();
+    let url = provider.url();
+    let file = format!(
+        "providers: {{ local: {{ kind: ollama, base_url: \"{url}\", api_key: sk-canary }} }}\n\
+         models: [ {{ match: small, backends: [ {{ provider: local, model: qwen3 }} ] }} ]\n\
+         users: [ {{ email: jane@corp.example }} ]\n"
+    );
+    let gateway = Gateway::serve(folder.path(), &file);
+    let (code, answer) = said(&gateway.command(&["test", "hi", "-m", "small", "--explain", "--url", &gateway.url()]));
+    assert_eq!((code, text(&answer["trace"], "servedModel")), (0, "qwen3"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_what_is_wrong_with_its_remedy_and_exits_by_the_worst() {
     let provider = provider();
     let folder = tempfile::tempdir().unwrap();
