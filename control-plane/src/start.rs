@@ -71,11 +71,10 @@ impl ControlPlane {
         let synced = app.sync_file(&settings.file).await?;
         tracing::info!(
             version = settings.version,
-            plane_listen = ?settings.plane_listen,
             revision = synced.revision,
             upserted = synced.upserted,
             removed = synced.removed,
-            "the control plane starts; the configuration file is in force"
+            "the control plane starts; what the configuration defines is in the database"
         );
         if let Some(address) = settings.http_listen
             && !address.ip().is_loopback()
