@@ -3,6 +3,7 @@
 use crate::budget::escrowing::Escrow;
 use crate::config::Current;
 use crate::metrics::Metrics;
+use crate::pipeline::body_room::BodyRoom;
 use crate::records::journal::Journal;
 use crate::span::Spans;
 use crate::tasks::Tasks;
@@ -32,6 +33,8 @@ pub struct Gateway {
     pub max_in_flight: usize,
     /// Limit of reading a body.
     pub body_timeout: Duration,
+    /// Memory for bodies.
+    pub body_room: BodyRoom,
     /// Requests being handled.
     pub in_flight: AtomicUsize,
 }

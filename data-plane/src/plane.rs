@@ -10,6 +10,7 @@ use crate::config::watch::Watch;
 use crate::gateway::Gateway;
 use crate::link::{BadToken, Link, PROTOCOL};
 use crate::metrics::Metrics;
+use crate::pipeline::body_room::{BodyRoom, DEFAULT_ROOM_BYTES};
 use crate::records::journal::{Journal, JournalError};
 use crate::records::recover::{new_identity, old_journals};
 use crate::records::ship::{ship_old, ship_own};
@@ -118,6 +119,7 @@ impl DataPlane {
             drains: tasks.clone(),
             max_in_flight: settings.max_in_flight,
             body_timeout: settings.body_timeout,
+            body_room: BodyRoom::new(DEFAULT_ROOM_BYTES),
             in_flight: AtomicUsize::new(0),
         });
         let drained = CancellationToken::new();

@@ -7,6 +7,7 @@ pub mod admit;
 pub mod attempts;
 pub mod authenticate;
 pub mod authorize;
+pub mod body_room;
 pub mod exchange;
 pub mod headers;
 pub mod inspect;
@@ -89,7 +90,8 @@ async fn run(
     let Admitted { pinned, caller, role } = admitted;
     let settings = pinned.snapshot.settings.as_ref();
     let limit_bytes = settings.map_or(DEFAULT_BODY_LIMIT_BYTES, |settings| settings.body_limit_bytes);
-    let body = read_body::read_body(&parts.headers, body, limit_bytes, gateway.body_timeout).await?;
+    let read = read_body::read_body(&parts.headers, body, limit_bytes, gateway.body_timeout, &gateway.body_room);
+    let (body, claim) = read.await?;
     let facts = scan_request(dialect, &body)
         .map_err(|error| Refusal::new("request", error.code(), error.to_string()).with_param(error.param()))?;
     if facts.model.len() > MOST_MODEL_BYTES || facts.model.is_empty() {
@@ -112,7 +114,7 @@ async fn run(
     draft.stage("policy", "passed", format!("{policies} policies"));
     let path = admit::Path::of(&pinned, &caller);
     let query = parts.uri.query().map(str::to_owned);
-    Ok(Box::new(Ask { pinned, caller, resolved, path, headers: parts.headers, query, body, facts }))
+    Ok(Box::new(Ask { pinned, caller, resolved, path, headers: parts.headers, query, body, facts, room: claim }))
 }
 
 /// Authenticates and checks the role, noting both in the trace.

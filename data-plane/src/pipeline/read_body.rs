@@ -2,6 +2,7 @@
 //!
 //! Rule: a body of one piece is not copied; a larger one is joined once, because it is scanned as a whole.
 
+use super::body_room::{BodyRoom, Claim};
 use super::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
 use helix_shared::error_code::ErrorCode;
@@ -16,13 +17,14 @@ const STAGE: &str = "request";
 /// Reads the whole body.
 ///
 /// # Errors
-/// `request_too_large`, `request_timeout`, `invalid_request`.
+/// `request_too_large`, `request_timeout`, `invalid_request`, `overloaded`.
 pub async fn read_body(
     headers: &HeaderMap,
     body: &mut Incoming,
     limit_bytes: u64,
     limit: Duration,
-) -> Result<Bytes, Refusal> {
+    room: &BodyRoom,
+) -> Result<(Bytes, Claim), Refusal> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING)
         && encoding != "identity"
     {
@@ -32,14 +34,15 @@ pub async fn read_body(
     if declared(headers).is_some_and(|length| length > limit_bytes) {
         return Err(too_large(limit_bytes));
     }
-    let read = tokio::time::timeout(limit, join(body, limit_bytes)).await;
+    let read = tokio::time::timeout(limit, join(body, limit_bytes, room)).await;
     read.unwrap_or_else(|_| {
         let message = format!("The body did not arrive within {} seconds.", limit.as_secs());
         Err(Refusal::new(STAGE, ErrorCode::RequestTimeout, message))
     })
 }
 
-async fn join(body: &mut Incoming, limit_bytes: u64) -> Result<Bytes, Refusal> {
+async fn join(body: &mut Incoming, limit_bytes: u64, room: &BodyRoom) -> Result<(Bytes, Claim), Refusal> {
+    let mut claim = room.claim();
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -55,12 +58,22 @@ async fn join(body: &mut Incoming, limit_bytes: u64) -> Result<Bytes, Refusal> {
         }
         if joined.is_empty() {
             let expected = usize::try_from(body.size_hint().lower().min(limit_bytes)).unwrap_or(0);
+            claim_room(&mut claim, so_far + expected)?;
             joined.reserve(so_far + expected);
             joined.extend_from_slice(&std::mem::take(&mut first));
         }
+        claim_room(&mut claim, so_far)?;
         joined.extend_from_slice(&data);
     }
-    Ok(if joined.is_empty() { first } else { joined.freeze() })
+    Ok((if joined.is_empty() { first } else { joined.freeze() }, claim))
+}
+
+fn claim_room(claim: &mut Claim, bytes: usize) -> Result<(), Refusal> {
+    if claim.grow_to(u64::try_from(bytes).unwrap_or(u64::MAX)) {
+        return Ok(());
+    }
+    let message = "The gateway holds as many request bodies as it has memory for; try again in a moment.";
+    Err(Refusal::new(STAGE, ErrorCode::Overloaded, message).with_retry_after(1))
 }
 
 fn declared(headers: &header::HeaderMap) -> Option<u64> {
