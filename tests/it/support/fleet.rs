@@ -5,6 +5,7 @@
 use super::gateway::Gateway;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What data planes of these tests present.
 pub(crate) const JOIN_TOKEN: &str = "hxj_canary_join_token_0123456789";
@@ -37,7 +38,10 @@ fn write(folder: &Path, yaml: &str) {
 
 /// A port that the system gives to nobody by itself, so that it is still free after a restart.
 fn lasting_port() -> u16 {
-    let first = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    // Tests of one process run side by side: each call begins elsewhere.
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let place = std::process::id().wrapping_mul(16).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
+    let first = u16::try_from(place % 10_000).expect("below 10,000");
     let ports = (0..10_000).map(|step| 20_000 + (first + step) % 10_000);
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     ports.into_iter().find(is_free).expect("a free port")

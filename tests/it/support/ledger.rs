@@ -132,9 +132,8 @@ impl Ledger {
                 }
             }
         }
-        for (id, twice) in records.iter().filter(|(_, records)| records.len() != 1) {
-            panic!("{id} has {} records: {twice:?}", twice.len());
-        }
+        let twice: Vec<_> = records.values().filter(|records| records.len() != 1).collect();
+        assert!(twice.is_empty(), "requests with more than one record: {twice:?}");
         for record in &self.records {
             let (cost, most) = (record.cost.get(), worst(record));
             assert!((0..=most).contains(&cost), "{cost} is not between 0 and {most}: {record:?}");
