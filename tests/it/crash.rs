@@ -244,7 +244,9 @@ async fn a_full_journal_refuses_before_the_first_upstream_byte_and_recovers_when
             if model == "gpt-5-mini" {
                 break answer;
             }
+            // Its refusal is recorded if there is room for that; nobody promises it.
             (model, codes) = ("gpt-5-mini", vec!["", "audit_unavailable"]);
+            continue;
         }
         asked += 1;
         assert!(asked < 20_000, "8 MiB are never full");
@@ -268,6 +270,10 @@ async fn a_full_journal_refuses_before_the_first_upstream_byte_and_recovers_when
         (ask("/v1/chat/completions", "gpt-5-mini").await.status == 200).then_some(())
     })
     .await;
+    // Its escrow may not have found the control plane again when it stops; then the next start seals it.
+    assert!(plane.stop(), "an orderly end");
+    plane.run();
+    old_journals_are_home(&plane_folder).await;
     assert!(plane.stop() && control.stop(), "an orderly end");
     let ledger = Ledger::read(&sqlite_in(&control.folder)).await;
     ledger.assert_at_rest();
