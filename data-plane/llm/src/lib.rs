@@ -1,7 +1,7 @@
 //! The dialects of language models: bytes in, bytes out.
 //!
 //! A request is *scanned* once in place ([`scan_request`]), and goes upstream as the client sent it but for a few spliced
-//! fields ([`rewrite`]). An answer is scanned for its usage ([`scan_response`]) or watched while it streams by
+//! fields ([`fn@rewrite`]). An answer is scanned for its usage ([`scan_response`]) or watched while it streams by
 //! ([`StreamFilter`]). What we say ourselves (errors, model lists, token counts) is rendered in the caller's dialect.
 //!
 //! Rule: pure. No I/O, no async, no clock; nothing here copies a body or builds a tree of it.
