@@ -5,7 +5,7 @@
 //! one round trip.
 
 use super::account::{Account, GrantNews, Slot};
-use super::ledger::{Ledger, Reservation, reserve};
+use super::ledger::{Ledger, Reservation, Short};
 use crate::link::Link;
 use futures_util::StreamExt;
 use helix_proto::convert::record::{account_from_wire, account_to_wire};
@@ -104,7 +104,7 @@ impl Escrow {
     /// # Errors
     /// [`Refused`] names the budget that said no, or that could not be asked.
     pub async fn admit(&self, path: &[Arc<Slot>], amount: NanoUsd) -> Result<Reservation, Refused> {
-        let short = match reserve(path, amount, self.clock.monotonic_us()) {
+        let short = match self.ledger.reserve(path, amount, self.clock.monotonic_us()) {
             Ok(reservation) => return Ok(reservation),
             Err(short) => short,
         };
@@ -281,7 +281,7 @@ impl EscrowTask {
             if waiter.answer.is_closed() {
                 continue;
             }
-            let answer = match reserve(&waiter.path, waiter.amount, now) {
+            let answer = match self.ledger.reserve(&waiter.path, waiter.amount, now) {
                 Ok(reservation) => Ok(reservation),
                 Err(short) if waiter.asks == 0 => {
                     let _still_short = short;
@@ -291,7 +291,8 @@ impl EscrowTask {
                 Err(short) => {
                     let account = waiter.path.get(short.index).and_then(|slot| slot.account(now));
                     match account {
-                        Some(account) if waiter.asks >= MOST_ASKS || account.remaining() < waiter.amount => {
+                        // A shortage that is not certain is another's half-way: it may name the wrong budget.
+                        Some(account) if waiter.asks >= MOST_ASKS || is_refusal(&short, waiter.amount) => {
                             Err(Refused::Exceeded { index: short.index, account })
                         }
                         None if waiter.asks >= MOST_ASKS => Err(Refused::Unavailable { index: short.index }),
@@ -380,6 +381,11 @@ impl EscrowTask {
             self.ledger.all().iter().flat_map(|slot| slot.report()).filter(|t| t.granted > 0).map(balance).collect();
         v1::EscrowReport { node, step: Some(v1::escrow_report::Step::Balances(v1::Balances { balances })) }
     }
+}
+
+/// Whether nobody in the fleet has what is short.
+fn is_refusal(short: &Short, amount: NanoUsd) -> bool {
+    short.is_certain && short.remaining.is_some_and(|remaining| remaining < amount)
 }
 
 fn want(slot: &Slot, sum: i64, now: u64) -> v1::Want {

@@ -10,11 +10,15 @@ use helix_shared::ids::BudgetId;
 use helix_shared::money::NanoUsd;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every budget this node has heard of.
 #[derive(Debug, Default)]
 pub struct Ledger {
     slots: ArcSwap<HashMap<BudgetId, Arc<Slot>>>,
+    /// Reservations begun and ended. Equal: nobody holds a part of a path that may yet be put back.
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 /// Money held for one attempt. Dropped before it is settled: put back if nothing was sent, else spent in full.
@@ -31,6 +35,10 @@ pub struct Reservation {
 pub struct Short {
     /// Index into the path.
     pub index: usize,
+    /// Whether it is short for good: nobody was half-way along a path meanwhile, holding what may be put back at once.
+    pub is_certain: bool,
+    /// What the fleet had left of it; `None`: nothing is known of its present period.
+    pub remaining: Option<NanoUsd>,
 }
 
 impl Ledger {
@@ -56,21 +64,35 @@ impl Ledger {
     pub fn slot(&self, budget: &BudgetId) -> Option<Arc<Slot>> {
         self.slots.load().get(budget).map(Arc::clone)
     }
+
+    /// Takes `amount` from every budget of the path, or from none.
+    ///
+    /// # Errors
+    /// [`Short`] names the first budget without enough escrow in hand. Another reservation that is about to fail at a later
+    /// budget holds the earlier ones for a moment: then the shortage is not certain, and says nothing about the budget.
+    pub fn reserve(&self, path: &[Arc<Slot>], amount: NanoUsd, monotonic_us: u64) -> Result<Reservation, Short> {
+        let amount = amount.get().max(0);
+        let ended_before = self.ended.load(Ordering::SeqCst);
+        let begun_before = self.begun.fetch_add(1, Ordering::SeqCst);
+        let taken = take(path, amount, monotonic_us).map_err(|index| {
+            let account = path.get(index).and_then(|slot| slot.account(monotonic_us));
+            (index, account.map(|account| account.remaining()))
+        });
+        // Nobody began before us and had not ended, nobody began after us.
+        let is_certain = begun_before == ended_before && self.begun.load(Ordering::SeqCst) == begun_before + 1;
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        taken.map_err(|(index, remaining)| Short { index, is_certain, remaining })
+    }
 }
 
-/// Takes `amount` from every budget of the path, or from none.
-///
-/// # Errors
-/// [`Short`] names the first budget without enough escrow in hand.
-pub fn reserve(path: &[Arc<Slot>], amount: NanoUsd, monotonic_us: u64) -> Result<Reservation, Short> {
-    let amount = amount.get().max(0);
+fn take(path: &[Arc<Slot>], amount: i64, monotonic_us: u64) -> Result<Reservation, usize> {
     let mut held = Vec::with_capacity(path.len());
     for (index, slot) in path.iter().enumerate() {
         match slot.account(monotonic_us) {
             Some(account) if account.try_take(amount) => held.push(account),
             _ => {
                 held.iter().for_each(|account: &Arc<Account>| account.put_back(amount));
-                return Err(Short { index });
+                return Err(index);
             }
         }
     }
@@ -144,10 +166,10 @@ mod tests {
 
     #[test]
     fn all_budgets_of_the_path_are_taken_or_none() {
-        let path = [slot("instance", 100), slot("team", 10)];
-        let Err(short) = reserve(&path, NanoUsd::new(11), 0) else { panic!("the team cannot afford it") };
+        let (ledger, path) = (Ledger::default(), [slot("instance", 100), slot("team", 10)]);
+        let Err(short) = ledger.reserve(&path, NanoUsd::new(11), 0) else { panic!("the team cannot afford it") };
         assert_eq!((short.index, free(&path[0]), free(&path[1])), (1, 100, 10));
-        let held = reserve(&path, NanoUsd::new(10), 0).unwrap();
+        let held = ledger.reserve(&path, NanoUsd::new(10), 0).unwrap();
         assert_eq!((free(&path[0]), free(&path[1])), (90, 0));
         assert_eq!(held.settle(NanoUsd::new(4)), NanoUsd::ZERO);
         assert_eq!((free(&path[0]), free(&path[1])), (96, 6));
@@ -155,22 +177,52 @@ mod tests {
 
     #[test]
     fn a_dropped_reservation_is_put_back_before_dispatch_and_spent_after() {
-        let path = [slot("instance", 100)];
-        drop(reserve(&path, NanoUsd::new(40), 0).unwrap());
+        let (ledger, path) = (Ledger::default(), [slot("instance", 100)]);
+        drop(ledger.reserve(&path, NanoUsd::new(40), 0).unwrap());
         assert_eq!(free(&path[0]), 100);
-        let mut held = reserve(&path, NanoUsd::new(40), 0).unwrap();
+        let mut held = ledger.reserve(&path, NanoUsd::new(40), 0).unwrap();
         held.dispatched();
         drop(held);
         assert_eq!((free(&path[0]), path[0].last_account().unwrap().totals().spent), (60, 40));
     }
 
     #[test]
+    fn a_shortage_is_certain_only_when_nobody_else_is_half_way() {
+        let (ledger, path) = (Ledger::default(), [slot("instance", 10)]);
+        let short = ledger.reserve(&path, NanoUsd::new(11), 0).unwrap_err();
+        assert_eq!((short.is_certain, short.remaining), (true, Some(NanoUsd::new(10))));
+        // Somebody has taken from the first budget and will fail at a later one.
+        ledger.begun.fetch_add(1, Ordering::SeqCst);
+        assert!(path[0].account(0).unwrap().try_take(10));
+        assert!(!ledger.reserve(&path, NanoUsd::new(1), 0).unwrap_err().is_certain);
+        path[0].account(0).unwrap().put_back(10);
+        ledger.ended.fetch_add(1, Ordering::SeqCst);
+        assert!(ledger.reserve(&path, NanoUsd::new(11), 0).unwrap_err().is_certain);
+    }
+
+    #[test]
+    fn among_two_hundred_threads_a_certain_shortage_always_names_the_budget_that_binds() {
+        for _ in 0..50 {
+            let (ledger, path) = (Ledger::default(), [slot("instance", 51), slot("team", 1_000), slot("user", 50)]);
+            let (held, short): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+                let tries: Vec<_> =
+                    (0..200).map(|_| scope.spawn(|| ledger.reserve(&path, NanoUsd::new(1), 0))).collect();
+                tries.into_iter().map(|thread| thread.join().unwrap()).partition(Result::is_ok)
+            });
+            assert!(held.len() <= 50);
+            for short in short.into_iter().map(Result::unwrap_err).filter(|short| short.is_certain) {
+                assert_eq!(short.index, 2);
+            }
+        }
+    }
+
+    #[test]
     fn two_hundred_threads_never_take_more_than_there_is() {
-        let path = [slot("instance", 50), slot("team", 1_000)];
+        let (ledger, path) = (Ledger::default(), [slot("instance", 50), slot("team", 1_000)]);
         let admitted: usize = std::thread::scope(|scope| {
             let tries: Vec<_> = (0..200)
                 .map(|_| {
-                    scope.spawn(|| reserve(&path, NanoUsd::new(1), 0).map(|held| held.settle(NanoUsd::new(1))).is_ok())
+                    scope.spawn(|| ledger.reserve(&path, NanoUsd::new(1), 0).map(|held| held.settle(NanoUsd::new(1))).is_ok())
                 })
                 .collect();
             tries.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
