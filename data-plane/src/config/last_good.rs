@@ -50,9 +50,11 @@ impl LastGood {
     /// # Errors
     /// [`LastGoodError::Io`]; the file before stays whole.
     pub fn save(&self, revision: u64, set: &ResourceSet) -> Result<(), LastGoodError> {
-        let upserts = set.iter().map(|(key, _, resource)| to_wire(&key.id, resource)).collect();
         let mut sealed = revision.to_be_bytes().to_vec();
-        v1::Chunk { upserts, removals: Vec::new() }.encode_raw(&mut sealed);
+        for (key, _, resource) in set.iter() {
+            // A chunk's encoding is that of its parts, one after another; the set is never there twice.
+            v1::Chunk { upserts: vec![to_wire(&key.id, resource)], removals: Vec::new() }.encode_raw(&mut sealed);
+        }
         let key = self.aead()?;
         let nonce = key.seal_in_place_append_tag(Aad::from(MAGIC), &mut sealed).map_err(|_| LastGoodError::Unsealed)?;
         let fresh = self.path.with_extension("new");

@@ -144,8 +144,14 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         Ok(admission) => admission,
         Err(refusal) => return failed(draft, refusal, true),
     };
-    draft.stage("budget", "reserved", budget_reason(ask, &admission));
-    draft.stage("route", ask.resolved.strategy.as_str(), format!("backend {}", backend.id));
+    match admission.reservation {
+        Some(_) => {
+            let reason = format_args!("{} USD in {} budgets", admission.worst_case, ask.path.len());
+            draft.stage("budget", "reserved", reason);
+        }
+        None => draft.stage("budget", "reserved", format_args!("nothing to reserve, {} budgets", ask.path.len())),
+    }
+    draft.stage("route", ask.resolved.strategy.as_str(), format_args!("backend {}", backend.id));
     draft.provider = backend.kind.as_str();
     backend.id.as_str().clone_into(&mut draft.record.backend_id);
     let Some(request) = upstream_request(&draft, ask, facts, place, &admission) else {
@@ -220,18 +226,18 @@ async fn answer(
     if !parts.status.is_success() {
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
         open.close(&mut draft, &Ending::Unbilled(verdict));
-        draft.stage("model", "error", format!("status {status}"));
+        draft.stage("model", "error", format_args!("status {status}"));
         let may_fail_over = matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..);
         let (refusal, verbatim) = provider_refusal(status, parts, body);
         return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final: is_last || !may_fail_over }));
     }
     let answer_facts = scan_response(facts.dialect, &body, open.quirks);
-    draft.stage("model", "answered", format!("{} at {}", open.upstream_model, open.backend_id));
+    draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
     let is_final = answer_facts.usage.is_some();
     let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);
     let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
-    draft.stage("cost", draft.last_basis(), format!("{cost} USD"));
+    draft.stage("cost", draft.last_basis(), format_args!("{cost} USD"));
     let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
     let answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, wants_trailers: false };
     Tried::Answered(Box::new(respond::whole(draft, &answer, facts.dialect.family(), &parts, body)))
@@ -249,7 +255,7 @@ fn stream(
     let quirks = quirks(place.upstream.backend.kind);
     exchange.filter = Some(Box::new(StreamFilter::new(facts.dialect, hide_usage, quirks)));
     let Some(draft) = exchange.draft() else { return lost(facts.dialect.family()) };
-    draft.stage("model", "streaming", format!("{} at {}", place.upstream_model, place.upstream.backend.id));
+    draft.stage("model", "streaming", format_args!("{} at {}", place.upstream_model, place.upstream.backend.id));
     let request_id = draft.request_id().to_owned();
     let attempts = draft.record.attempts.len() + 1;
     let wants_trailers = respond::accepts_trailers(&ask.headers);
@@ -334,7 +340,7 @@ fn upstream_request(
     super::headers::to_upstream(&ask.headers, headers);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
     if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
+        headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
     }
     if facts.dialect.family() == Family::Anthropic && !headers.contains_key("anthropic-version") {
         headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
@@ -373,14 +379,6 @@ fn quirks(kind: ProviderKind) -> Quirks {
     Quirks {
         has_reasoning_outside: matches!(kind, ProviderKind::XAi | ProviderKind::Perplexity),
         has_cost: matches!(kind, ProviderKind::OpenRouter | ProviderKind::Perplexity | ProviderKind::XAi),
-    }
-}
-
-fn budget_reason(ask: &Ask, admission: &Admission) -> String {
-    if admission.reservation.is_some() {
-        format!("{} USD in {} budgets", admission.worst_case, ask.path.len())
-    } else {
-        format!("nothing to reserve, {} budgets", ask.path.len())
     }
 }
 

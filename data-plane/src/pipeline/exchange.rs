@@ -223,7 +223,7 @@ impl Exchange {
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
         let amount = attempt.close(&mut draft, &ending);
-        draft.stage("cost", draft.last_basis(), format!("{amount} USD, client gone"));
+        draft.stage("cost", draft.last_basis(), format_args!("{amount} USD, client gone"));
         draft.failed("model", CLIENT_CLOSED, CLIENT_CLOSED_STATUS);
         draft.finish();
     }

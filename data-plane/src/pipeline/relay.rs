@@ -120,7 +120,7 @@ impl Relay {
         } else {
             draft.failed("model", broken.map_or(ErrorCode::UpstreamDisconnected, Broken::code).as_str(), status);
         }
-        draft.stage("cost", draft.last_basis(), format!("{amount} USD"));
+        draft.stage("cost", draft.last_basis(), format_args!("{amount} USD"));
         if self.wants_trailers
             && let Ok(value) = HeaderValue::try_from(amount.to_string())
         {

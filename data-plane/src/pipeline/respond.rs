@@ -17,6 +17,13 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 use std::sync::Arc;
 
+static X_HELIX_MODEL: HeaderName = HeaderName::from_static("x-helix-model");
+static X_HELIX_PROVIDER: HeaderName = HeaderName::from_static("x-helix-provider");
+static X_HELIX_STRATEGY: HeaderName = HeaderName::from_static("x-helix-strategy");
+static X_HELIX_ATTEMPTS: HeaderName = HeaderName::from_static("x-helix-attempts");
+static X_HELIX_COST_USD: HeaderName = HeaderName::from_static("x-helix-cost-usd");
+static X_HELIX_BUDGET_REMAINING_USD: HeaderName = HeaderName::from_static("x-helix-budget-remaining-usd");
+
 /// What the gateway knows of an answer.
 #[derive(Debug)]
 pub struct Answer<'a> {
@@ -111,22 +118,21 @@ pub fn set_headers(
     headers.reserve(parts.headers.len() + 10);
     to_client(&parts.headers, headers);
     identify(headers, family, request_id);
-    set(headers, "x-helix-model", &answer.place.upstream_model);
-    if answer.ask.caller.sees_providers {
-        set(headers, "x-helix-provider", answer.place.upstream.backend.id.as_str());
+    if let Some(model) = &answer.place.model_header {
+        headers.insert(X_HELIX_MODEL.clone(), model.clone());
     }
-    headers.insert(
-        HeaderName::from_static("x-helix-strategy"),
-        HeaderValue::from_static(answer.ask.resolved.strategy.as_str()),
-    );
-    headers.insert(HeaderName::from_static("x-helix-attempts"), HeaderValue::from(attempts));
+    if let Some(provider) = answer.place.upstream.name_header().filter(|_| answer.ask.caller.sees_providers) {
+        headers.insert(X_HELIX_PROVIDER.clone(), provider.clone());
+    }
+    headers.insert(X_HELIX_STRATEGY.clone(), HeaderValue::from_static(answer.ask.resolved.strategy.as_str()));
+    headers.insert(X_HELIX_ATTEMPTS.clone(), small_number(attempts));
     if let Some(cost) = answer.cost {
-        set(headers, "x-helix-cost-usd", &cost.to_string());
+        set_amount(headers, &X_HELIX_COST_USD, cost);
     }
     let now = gateway.clock.monotonic_us();
     if let Some(remaining) = answer.ask.path.remaining(now) {
         let remaining = remaining.saturating_add(answer.freed);
-        set(headers, "x-helix-budget-remaining-usd", &remaining.to_string());
+        set_amount(headers, &X_HELIX_BUDGET_REMAINING_USD, remaining);
     }
     if let Some(warning) = answer.ask.path.warning(&gateway.escrow, now) {
         set(headers, "x-helix-budget-warning", &warning);
@@ -136,6 +142,17 @@ pub fn set_headers(
     }
     if answer.wants_trailers {
         headers.insert(TRAILER, HeaderValue::from_static("x-helix-cost-usd"));
+    }
+}
+
+/// One attempt is what nearly every request needs.
+fn small_number(number: usize) -> HeaderValue {
+    if number == 1 { HeaderValue::from_static("1") } else { HeaderValue::from(number) }
+}
+
+fn set_amount(headers: &mut HeaderMap, name: &HeaderName, amount: NanoUsd) {
+    if let Ok(value) = HeaderValue::try_from(amount.to_string()) {
+        headers.insert(name.clone(), value);
     }
 }
 

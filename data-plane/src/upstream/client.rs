@@ -31,7 +31,10 @@ pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
     path_prefix: String,
+    /// Addresses that were asked for without a query: there are a handful, and each request needs one.
+    ready: papaya::HashMap<&'static str, Uri>,
     credential: Option<(HeaderName, HeaderValue)>,
+    name_header: Option<HeaderValue>,
     in_flight: AtomicU32,
 }
 
@@ -148,7 +151,9 @@ impl Upstream {
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTPS),
             authority: uri.authority().cloned().unwrap_or(nowhere),
             path_prefix,
+            ready: papaya::HashMap::new(),
             credential,
+            name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
             in_flight: AtomicU32::new(0),
             backend,
         }
@@ -163,7 +168,25 @@ impl Upstream {
     }
 
     /// The address of a path (`/chat/completions`) at this backend; `None` when the parts make no URL.
-    pub fn uri(&self, path: &str, query: Option<&str>) -> Option<Uri> {
+    pub fn uri(&self, path: &'static str, query: Option<&str>) -> Option<Uri> {
+        if query.is_some() {
+            return self.make_uri(path, query);
+        }
+        let ready = self.ready.pin();
+        if let Some(uri) = ready.get(path) {
+            return Some(uri.clone());
+        }
+        let uri = self.make_uri(path, None)?;
+        ready.insert(path, uri.clone());
+        Some(uri)
+    }
+
+    /// The backend's name as a header's value.
+    pub fn name_header(&self) -> Option<&HeaderValue> {
+        self.name_header.as_ref()
+    }
+
+    fn make_uri(&self, path: &str, query: Option<&str>) -> Option<Uri> {
         let path = match query {
             Some(query) => format!("{}{path}?{query}", self.path_prefix),
             None => format!("{}{path}", self.path_prefix),
