@@ -34,6 +34,15 @@ impl ChatDialect {
     /// Every dialect.
     pub const ALL: [Self; 3] = [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses];
 
+    /// Returns the dialect of a conversation; `None` for one that is about something else.
+    pub fn of(dialect: Dialect) -> Option<Self> {
+        match dialect {
+            Dialect::OpenAiChat => Some(Self::OpenAiChat),
+            Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
+            Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
+        }
+    }
+
     /// The stable name in records, traces and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -161,7 +161,8 @@ pub(crate) struct WebSearch {
     /// `{type: "approximate", city?, country?, ...}`.
     pub(crate) location: Option<Node>,
     pub(crate) max_uses: Option<u64>,
-    pub(crate) place: usize,
+    /// Where in the client's body it was asked for.
+    pub(crate) path: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

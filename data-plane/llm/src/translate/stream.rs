@@ -151,7 +151,7 @@ impl StreamTranslator {
                 Reader::OpenAiChat(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Anthropic(reader) => reader.read(parsed.name, &node, &mut events),
             },
-            Err(_) if data == b"[DONE]" => self.end_reader(&mut events),
+            Err(_) if data == b"[DONE]" && matches!(self.reader, Reader::OpenAiChat(_)) => self.end_reader(&mut events),
             Err(_) if parsed.name == b"error" => {
                 let message = cut_short(String::from_utf8_lossy(data).into_owned());
                 events.push(Event::Failed(ProviderError { message, ..ProviderError::default() }));

@@ -91,7 +91,7 @@ fn parse_tools(record: &mut Record, conversation: &mut Conversation) -> Result<(
         let kind = tool.text("type")?.unwrap_or_else(|| "custom".to_owned());
         if kind.starts_with("web_search_") {
             let (location, max_uses) = (tool.take("user_location"), tool.count("max_uses")?);
-            conversation.web_search = Some(WebSearch { location, max_uses, place: index });
+            conversation.web_search = Some(WebSearch { location, max_uses, path });
             continue;
         }
         if kind != "custom" {

@@ -57,7 +57,7 @@ pub(crate) fn render(
         if traits.takes_web_search {
             tools.push(render_web_search(search));
         } else {
-            conversation.drop_field("web_search_options");
+            conversation.drop_field(search.path);
         }
     }
     let has_tools = !tools.is_empty();
@@ -99,7 +99,9 @@ pub(crate) fn render(
     match (&mut body, conversation.extra_family) {
         (Node::Object(fields), Some(Family::Anthropic)) => fields.extend(extra),
         _ => {
-            extra.into_iter().filter(|(name, _)| name != "metadata").for_each(|(name, _)| conversation.drop_field(name))
+            // Labels for OpenAI's own storage change no answer.
+            let named = extra.into_iter().filter(|(name, _)| name != "metadata");
+            named.for_each(|(name, _)| conversation.drop_field(name));
         }
     }
     Ok(body)
@@ -249,7 +251,7 @@ fn render_sampling(mut body: Node, conversation: &mut Conversation, traits: Mode
     let (temperature, top_p, top_k) = (conversation.temperature, conversation.top_p, conversation.top_k);
     match temperature {
         Some(temperature) if traits.takes_sampling && !is_thinking => {
-            body.set("temperature", temperature.clamp(0.0, 1.0))
+            body.set("temperature", temperature.clamp(0.0, 1.0));
         }
         Some(_) => conversation.drop_field("temperature"),
         None => {}

@@ -220,7 +220,7 @@ fn parse_thinking(message: &mut Record, place: Place) -> Result<Vec<Block>> {
         match block.text("type") {
             Some("thinking") => kinds.push(signed(block.text("thinking"), block.text("signature"))),
             Some("redacted_thinking") => {
-                kinds.push(block.text("data").map(|data| BlockKind::Redacted(data.to_owned())))
+                kinds.push(block.text("data").map(|data| BlockKind::Redacted(data.to_owned())));
             }
             _ => {}
         }

@@ -37,7 +37,11 @@ pub(crate) fn parse(body: &[u8]) -> Result<Conversation> {
         conversation.asks_usage = options.flag("include_usage")?.unwrap_or(false);
     }
     if let Some(options) = record.take("web_search_options") {
-        conversation.web_search = Some(WebSearch { location: parse_location(&options), max_uses: None, place: 0 });
+        conversation.web_search = Some(WebSearch {
+            location: parse_location(&options),
+            max_uses: None,
+            path: "web_search_options".to_owned(),
+        });
     }
     // Hints to OpenAI's own storage and cache change no answer.
     for quiet in ["store", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_control"] {

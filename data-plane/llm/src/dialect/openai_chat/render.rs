@@ -88,7 +88,7 @@ fn render_tools(body: &mut Node, conversation: &mut Conversation, traits: ModelT
             });
             body.set("web_search_options", object! {}.with("user_location", location));
         } else {
-            conversation.drop_field(format!("tools[{}]", search.place));
+            conversation.drop_field(search.path);
         }
     }
     let choice = conversation.tool_choice.take();

@@ -128,7 +128,7 @@ fn parse_tools(record: &mut Record, conversation: &mut Conversation, echo: &mut 
             }
             kind if kind.starts_with("web_search") => {
                 let location = tool.take("user_location");
-                conversation.web_search = Some(WebSearch { location, max_uses: None, place: index });
+                conversation.web_search = Some(WebSearch { location, max_uses: None, path });
             }
             _ => conversation.drop_field(path),
         }

@@ -109,13 +109,13 @@ fn t50_a_call_without_arguments_has_empty_ones() {
         &[
             block(0, &json!({ "type": "tool_use", "id": "1", "name": "f", "input": {} })),
             stop(0),
-            block(1, &json!({ "type": "tool_use", "id": "2", "name": "g", "input": { "z": 1, "a": 2 } })),
+            block(1, &json!({ "type": "tool_use", "id": "2", "name": "g", "input": { "a": 1, "z": 2 } })),
             stop(1),
         ],
         "tool_use",
     );
     let answer = gather(CHAT, &whole(PAIR, &asking(), &stream));
-    assert_eq!(answer["message"]["tool_calls"], json!([call("1", "f", "{}"), call("2", "g", "{\"z\":1,\"a\":2}")]));
+    assert_eq!(answer["message"]["tool_calls"], json!([call("1", "f", "{}"), call("2", "g", "{\"a\":1,\"z\":2}")]));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use helix_shared::usage::TokenUsage;
 
+use crate::chat::answer::Stop;
 use crate::chat::event::Event;
 use crate::chat::sequence::Overflow;
 use crate::dialect::Family;
@@ -69,8 +70,9 @@ impl StreamWriter {
                 }
             }
             Event::Stop(stop) => {
-                if let crate::chat::answer::Stop::Refusal(Some(explanation)) = &stop {
-                    self.delta(object! { "refusal": explanation }, out);
+                self.start(out);
+                if let Stop::Refusal(explanation) = &stop {
+                    self.delta(object! { "refusal": explanation.as_deref().unwrap_or_default() }, out);
                 }
                 self.chunk(object! {}, Node::from(render_stop(&stop)), out);
             }
