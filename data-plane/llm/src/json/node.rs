@@ -271,9 +271,9 @@ impl From<usize> for Node {
 }
 
 impl From<f64> for Node {
-    /// The number must be finite.
+    /// The number must be finite. A whole one keeps its point.
     fn from(number: f64) -> Self {
-        Self::Number(number.to_string())
+        Self::Number(format!("{number:?}"))
     }
 }
 

@@ -102,6 +102,21 @@ impl Record {
         self.take(name).map(|node| Self::new(node, path)).transpose()
     }
 
+    /// Names what was not taken and says something, each name once: `prefix.name`.
+    pub(crate) fn name_rest(self, prefix: &str, names: &mut Vec<String>) {
+        for (name, value) in self.rest() {
+            let is_empty = match &value {
+                Node::Array(items) => items.is_empty(),
+                Node::Object(fields) => fields.is_empty(),
+                _ => false,
+            };
+            let path = format!("{prefix}.{name}");
+            if !is_empty && !names.contains(&path) {
+                names.push(path);
+            }
+        }
+    }
+
     /// Returns the fields that were not taken and are not `null`.
     pub(crate) fn rest(self) -> Vec<(Name, Node)> {
         self.fields.into_iter().filter(|(_, value)| !value.is_null()).collect()

@@ -33,7 +33,10 @@ pub(super) fn parse_blocks(
         let mut record = Record::new(node, path.as_str())?;
         let cache = parse_cache(&mut record);
         match parse_block(&mut record, message, unread)? {
-            Parsed::Kind(kind) => blocks.push(Block { kind, cache, place }),
+            Parsed::Kind(kind) => {
+                record.name_rest("messages[].content[]", unread);
+                blocks.push(Block { kind, cache, place });
+            }
             Parsed::Blocks(inner) => blocks.extend(inner),
             Parsed::Unread => unread.push(path),
             Parsed::Nothing => {}

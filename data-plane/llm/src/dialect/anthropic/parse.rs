@@ -79,6 +79,7 @@ fn parse_messages(messages: Vec<Node>, conversation: &mut Conversation) -> Resul
         };
         let path = message.path("content");
         let blocks = parse_blocks(message.take("content"), &path, index, &mut conversation.unread)?;
+        message.name_rest("messages[]", &mut conversation.unread);
         conversation.turns.push(Turn::new(role, blocks));
     }
     Ok(())
@@ -105,6 +106,7 @@ fn parse_tools(record: &mut Record, conversation: &mut Conversation) -> Result<(
             strict: tool.flag("strict")?,
             is_freeform: false,
         });
+        tool.name_rest("tools[]", &mut conversation.unread);
     }
     Ok(())
 }

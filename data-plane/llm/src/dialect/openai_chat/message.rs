@@ -37,6 +37,7 @@ pub(super) fn parse_messages(messages: Vec<Node>, conversation: &mut Conversatio
                 return Err(TranslateError::wrong(message.path("role"), expected));
             }
         };
+        message.name_rest("messages[]", &mut conversation.unread);
         if let (Some(mark), Some(last)) = (cache, blocks.last_mut()) {
             last.cache = Some(mark);
         }

@@ -19,7 +19,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Conversation> {
     record.needed_text("model")?;
     let messages = record.list("messages")?;
     parse_messages(messages, &mut conversation)?;
-    conversation.tools = parse_tools(&mut record)?;
+    conversation.tools = parse_tools(&mut record, &mut conversation.unread)?;
     conversation.tool_choice = parse_tool_choice(&mut record)?;
     conversation.parallel_tool_calls = record.flag("parallel_tool_calls")?;
     parse_caps(&mut record, &mut conversation)?;
@@ -147,7 +147,7 @@ pub(crate) fn parse_schema(record: &mut Record) -> Result<Format> {
     })
 }
 
-fn parse_tools(record: &mut Record) -> Result<Vec<Tool>> {
+fn parse_tools(record: &mut Record, unread: &mut Vec<String>) -> Result<Vec<Tool>> {
     let mut tools = Vec::new();
     for (index, node) in record.list("tools")?.into_iter().enumerate() {
         let path = format!("tools[{index}]");
@@ -163,6 +163,7 @@ fn parse_tools(record: &mut Record) -> Result<Vec<Tool>> {
             return Err(TranslateError::wrong(format!("{path}.{name}"), "an object"));
         };
         tools.push(Tool { cache, ..parse_function(&mut function, is_freeform)? });
+        function.name_rest("tools[]", unread);
     }
     // The form before tools.
     for (index, node) in record.list("functions")?.into_iter().enumerate() {

@@ -106,8 +106,10 @@ fn parse_tools(record: &mut Record, conversation: &mut Conversation, echo: &mut 
         let path = format!("tools[{index}]");
         let mut tool = Record::new(node, path.as_str())?;
         match tool.needed_text("type")?.as_str() {
-            "function" => conversation.tools.push(parse_function(&mut tool, false)?),
-            "custom" => conversation.tools.push(parse_function(&mut tool, true)?),
+            kind @ ("function" | "custom") => {
+                conversation.tools.push(parse_function(&mut tool, kind == "custom")?);
+                tool.name_rest("tools[]", &mut conversation.unread);
+            }
             "namespace" => {
                 let namespace = tool.needed_text("name")?;
                 for (member, node) in tool.list("tools")?.into_iter().enumerate() {

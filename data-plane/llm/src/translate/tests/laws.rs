@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::reader::gather;
 use super::*;
 use crate::stream::StreamEnd;
+use crate::{Dialect, scan_request};
 
 const PAIRS: [(ChatDialect, ChatDialect); 4] =
     [(MESSAGES, CHAT), (CHAT, MESSAGES), (CHAT, RESPONSES), (MESSAGES, RESPONSES)];
@@ -221,10 +222,48 @@ proptest! {
         let context = RequestContext { max_output_tokens: None, ..context_for(MESSAGES, "claude-haiku-4-5") };
         let there = translate_request(CHAT, MESSAGES, &bytes(&request), &context).unwrap();
         prop_assert_eq!(&there.dropped, &Vec::<String>::new());
+        let facts = scan_request(Dialect::AnthropicMessages, &there.body).unwrap();
+        prop_assert_eq!(facts.is_stream, request["stream"] == true);
+        prop_assert_eq!(facts.output_cap, request["max_tokens"].as_u64());
         let context = RequestContext { traits: ModelTraits::openai_compatible(), ..context };
         let back = translate_request(MESSAGES, CHAT, &there.body, &context).unwrap();
         prop_assert_eq!(&back.dropped, &Vec::<String>::new());
+        prop_assert!(scan_request(Dialect::OpenAiChat, &back.body).is_ok());
         prop_assert_eq!(value(&back), request);
+    }
+
+    #[test]
+    fn calls_stay_whole_however_they_are_mixed(
+        calls in prop::collection::vec(prop::collection::vec(("[a-z{}\"]{1,3}", any::<u32>()), 0..3), 1..5),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+    ) {
+        let part = |index: usize, function: Value| {
+            delta(&json!({ "tool_calls": [{ "index": index, "id": format!("c{index}"), "function": function }] }))
+        };
+        // For each call: its name first, then its arguments in pieces.
+        let mut queues: Vec<Vec<Value>> = calls.iter().enumerate().map(|(index, fields)| {
+            let arguments = input(fields).to_string();
+            let mut parts: Vec<Value> = arguments.chars().collect::<Vec<_>>().chunks(3).rev()
+                .map(|piece| part(index, json!({ "arguments": piece.iter().collect::<String>() }))).collect();
+            parts.push(part(index, json!({ "name": format!("f{index}"), "arguments": "" })));
+            parts
+        }).collect();
+        let mut chunks = Vec::new();
+        for index in order {
+            let at = index.index(queues.len());
+            chunks.extend(queues[at].pop());
+        }
+        chunks.extend(queues.into_iter().flat_map(|queue| queue.into_iter().rev()));
+        chunks.push(finish("tool_calls"));
+        let stream = openai_stream(&chunks);
+        let answer = gather(MESSAGES, &whole((CHAT, MESSAGES), &AnswerPlan::default(), &stream));
+        let mut found = answer["content"].as_array().unwrap().clone();
+        found.sort_by_key(|block| block["id"].as_str().unwrap().to_owned());
+        let expected: Vec<Value> = calls.iter().enumerate().map(|(index, fields)| {
+            json!({ "type": "tool_use", "id": format!("c{index}"), "name": format!("f{index}"), "input": input(fields) })
+        }).collect();
+        prop_assert_eq!(found, expected);
+        gather(RESPONSES, &whole((CHAT, RESPONSES), &AnswerPlan::default(), &stream));
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn only_the_allowed_tools_are_sent() {
 
 #[test]
 fn t24_to_t27_sampling_goes_where_it_is_taken() {
-    assert_eq!(to_claude("claude-sonnet-4-5", &json!({ "temperature": 1.5 })).0["temperature"], 1);
+    assert_eq!(to_claude("claude-sonnet-4-5", &json!({ "temperature": 1.5 })).0["temperature"], 1.0);
     let (body, dropped) = to_claude("claude-sonnet-5", &json!({ "temperature": 0.2, "top_p": 0.5 }));
     assert!(body.get("temperature").is_none() && body.get("top_p").is_none());
     assert_eq!(dropped, ["temperature", "top_p"]);
@@ -201,6 +201,19 @@ fn what_cannot_be_said_is_named_and_defaults_are_not() {
     assert_eq!(dropped, ["service_tier", "frequency_penalty", "logprobs", "seed", "unheard_of"]);
     let error = claude_error("claude-opus-5", &json!({ "n": 2 }));
     assert_eq!((error.param(), error.code().as_str()), (Some("n"), "invalid_request"));
+}
+
+#[test]
+fn fields_inside_are_named_once() {
+    let odd = |name: &str| {
+        let mut tool = tool(name);
+        tool["function"]["odd"] = json!(1);
+        tool
+    };
+    let message = json!({ "role": "user", "name": "u", "content": "a", "annotations": [] });
+    let (_, dropped) =
+        to_claude("claude-opus-5", &json!({ "tools": [odd("f"), odd("g")], "messages": [message, message] }));
+    assert_eq!(dropped, ["messages[].name", "tools[].odd"]);
 }
 
 #[test]
