@@ -310,6 +310,20 @@ impl Conversation {
         }
     }
 
+    /// Returns the place of the first image or document that is only a URL.
+    pub(crate) fn first_url(&self) -> Option<Place> {
+        fn is_url(block: &Block) -> bool {
+            match &block.kind {
+                BlockKind::Image { source, .. } | BlockKind::Document { source, .. } => {
+                    matches!(source, Source::Url(_))
+                }
+                BlockKind::Result { blocks, .. } => blocks.iter().any(is_url),
+                _ => false,
+            }
+        }
+        self.turns.iter().flat_map(|turn| &turn.blocks).find(|block| is_url(block)).map(|block| block.place)
+    }
+
     /// Joins neighbours of one role, and lets go of turns without a block.
     pub(crate) fn merge_turns(&mut self) {
         let mut merged: Vec<Turn> = Vec::with_capacity(self.turns.len());

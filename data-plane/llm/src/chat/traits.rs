@@ -109,14 +109,16 @@ impl ModelTraits {
 
     /// Returns the traits of a model on OpenAI's own API, by its name.
     pub fn openai(model: &str) -> Self {
-        let is_reasoning = ["o1", "o3", "o4", "gpt-5", "gpt-6"].iter().any(|prefix| model.starts_with(prefix))
-            && !model.contains("chat");
+        let is_of = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
+        let is_reasoning = is_of(&["o1", "o3", "o4", "gpt-5", "gpt-6"]) && !model.contains("chat");
+        // From GPT-5.1 on the scale of efforts is longer at both ends.
+        let has_long_scale = is_reasoning && is_of(&["gpt-5.", "gpt-6"]);
         Self {
             takes_sampling: !is_reasoning,
             takes_top_k: false,
             thinking: if is_reasoning { ThinkingForm::Adaptive } else { ThinkingForm::None },
-            least_thinking: LeastThinking::LowestEffort,
-            takes_xhigh_effort: true,
+            least_thinking: if has_long_scale { LeastThinking::Disabled } else { LeastThinking::LowestEffort },
+            takes_xhigh_effort: has_long_scale,
             takes_max_effort: false,
             cap_field: CapField::MaxCompletionTokens,
             takes_web_search: model.contains("search"),

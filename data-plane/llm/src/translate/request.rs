@@ -71,6 +71,10 @@ pub fn translate_request(
         ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
     };
     pairing::pair(&mut conversation);
+    if let Some(place) = conversation.first_url().filter(|_| !context.traits.takes_urls) {
+        let reason = "it fetches nothing; send images and documents in base64";
+        return Err(TranslateError::unsupported(place.path(conversation.words.messages), reason));
+    }
     plan.asks_usage = conversation.asks_usage;
     let freeform = conversation.tools.iter().filter(|tool| tool.is_freeform);
     plan.freeform = freeform.map(|tool| tool.name.clone()).collect();

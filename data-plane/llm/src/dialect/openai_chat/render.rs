@@ -6,7 +6,7 @@
 use super::render_messages::render_messages;
 use crate::chat::names::ToolNames;
 use crate::chat::request::{Conversation, Effort, Format, Thinking, Tier, Tool, ToolChoice};
-use crate::chat::traits::{ModelTraits, ThinkingForm};
+use crate::chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
 use crate::dialect::Family;
 use crate::json::{Node, object};
 use crate::rewrite::CapField;
@@ -172,8 +172,13 @@ fn effort(conversation: &mut Conversation, traits: ModelTraits) -> Option<Effort
         return None;
     }
     Some(match effort {
-        Effort::Max if !traits.takes_max_effort && traits.takes_xhigh_effort => Effort::XHigh,
-        Effort::Max | Effort::XHigh if !traits.takes_xhigh_effort => Effort::High,
+        Effort::None if traits.least_thinking != LeastThinking::Disabled => {
+            conversation.drop_field(conversation.words.effort);
+            Effort::Low
+        }
+        Effort::Max if traits.takes_max_effort => Effort::Max,
+        Effort::Max | Effort::XHigh if traits.takes_xhigh_effort => Effort::XHigh,
+        Effort::Max | Effort::XHigh => Effort::High,
         effort => effort,
     })
 }

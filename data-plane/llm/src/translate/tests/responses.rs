@@ -121,7 +121,12 @@ fn r11_r25_what_needs_a_store_and_what_is_chats_is_refused() {
         assert_eq!(refusal(&fields), (name.to_owned(), "invalid_request"));
     }
     assert_eq!(refusal(&json!({ "input": [{ "type": "item_reference", "id": "x" }] })).1, "invalid_request");
-    assert_eq!(refusal(&json!({ "max_output_tokens": 5 })).0, "max_output_tokens");
+}
+
+#[test]
+fn r28_a_cap_under_the_minimum_is_refused() {
+    assert_eq!(refusal(&json!({ "max_output_tokens": 5 })), ("max_output_tokens".to_owned(), "invalid_request"));
+    assert_eq!(to_chat(&json!({ "max_output_tokens": 16 })).0["max_completion_tokens"], 16);
 }
 
 fn claude_answer(content: &Value, stop_reason: &str) -> Value {

@@ -346,3 +346,13 @@ fn the_user_is_first_and_the_assistant_last_only_where_it_may() {
     let body = messages("claude-haiku-4-5", &json!([user("a"), assistant]));
     assert_eq!(body["messages"][1]["content"], json!([text("b")]));
 }
+
+#[test]
+fn urls_are_refused_where_nobody_fetches_them() {
+    let image = json!({ "type": "image_url", "image_url": { "url": "https://a.example/b.png" } });
+    let body = with_defaults(&json!({ "messages": [user("a"), { "role": "user", "content": [text("b"), image] }] }));
+    let mut context = context_for(MESSAGES, "claude-opus-5");
+    context.traits.takes_urls = false;
+    let error = translate_request(CHAT, MESSAGES, &bytes(&body), &context).unwrap_err();
+    assert_eq!(error.param(), Some("messages[1].content[1]"));
+}

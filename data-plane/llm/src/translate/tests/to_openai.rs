@@ -74,6 +74,8 @@ fn thinking_becomes_an_effort_where_the_model_has_one() {
         effort("gpt-5.4", &json!({ "thinking": { "type": "adaptive" }, "output_config": { "effort": "max" } })),
         "xhigh"
     );
+    let (body, dropped) = to_gpt("o3", &json!({ "thinking": { "type": "disabled" } }));
+    assert_eq!((&body["reasoning_effort"], dropped), (&json!("low"), vec!["thinking".to_owned()]));
     let (body, dropped) = to_gpt("gpt-4.1", &budget(4000));
     assert!(body.get("reasoning_effort").is_none());
     assert_eq!(dropped, ["thinking"]);
