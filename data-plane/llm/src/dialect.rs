@@ -1,11 +1,12 @@
 //! The wire formats that clients and providers speak, one folder or file for each.
 //!
-//! Rule: a dialect file knows its own format only. Both ends speak the same dialect here, so a body passes through; a
-//! conversion between two dialects never hides in these files.
+//! Rule: a dialect file knows its own format, and the neutral conversation that it is read into and rendered from; a
+//! conversion from one dialect straight into another never hides in these files.
 
 pub(crate) mod anthropic;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_embeddings;
+pub(crate) mod openai_responses;
 
 /// A wire format of requests and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -23,7 +23,7 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 const MAX_READ_BYTES: usize = 256 * 1024;
 /// A buffer that one large event left behind is given back above this size.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How the provider's side of a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,7 +301,7 @@ fn emit(chunk: &Bytes, from: usize, to: usize, out: &mut impl FnMut(Bytes)) {
     }
 }
 
-fn cut_message(code: ErrorCode) -> &'static str {
+pub(crate) fn cut_message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::UpstreamTimeout => "The provider stopped sending before the answer was complete.",
         ErrorCode::UpstreamDisconnected | ErrorCode::UpstreamUnreachable => {
