@@ -36,4 +36,5 @@ mod refusals;
 mod sdk_clients;
 mod soft_budgets;
 mod streaming;
+mod translation;
 mod workspace_rules;

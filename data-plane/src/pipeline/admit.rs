@@ -118,14 +118,14 @@ impl Path {
     }
 }
 
-/// Admits an attempt at a place.
+/// Admits an attempt at a place. `facts` are of the body that the place gets; `has_own_cap`: the caller gave an output cap.
 ///
 /// # Errors
 /// `budget_exceeded`, `budget_unavailable`, `unpriced_model`, `unbounded_cost`.
 pub async fn admit(
     escrow: &Escrow,
     path: &Path,
-    facts: &RequestFacts,
+    (facts, has_own_cap): (&RequestFacts, bool),
     place: &Place,
     started_at: UnixMicros,
 ) -> Result<Admission, Refusal> {
@@ -135,7 +135,7 @@ pub async fn admit(
     }
     let Some(price) = &place.price else { return Err(unpriced(place)) };
     let mut bound = bound(facts, place, started_at)?;
-    let is_cap_ours = facts.output_cap.is_none() && facts.dialect != Dialect::OpenAiEmbeddings;
+    let is_cap_ours = !has_own_cap && facts.dialect != Dialect::OpenAiEmbeddings;
     // What a prediction may add is billed beside the answer: it is in the bound and not in the cap.
     let beside = facts.output_token_bound(0) / facts.choices.max(1);
     let mut clamped_to = None;

@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use super::relay::Relay;
 use super::respond::{self, Answer};
 use super::settle::{Ending, OpenAttempt};
+use super::wire::{self, Watch, Wire};
 use crate::body::GatewayBody;
 use crate::budget::Reservation;
 use crate::config::Pinned;
@@ -17,12 +18,11 @@ use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
 use crate::upstream::body::Pieces;
 use bytes::Bytes;
-use helix_llm::{Dialect, Family, Quirks, RequestFacts, Rewrite, StreamFilter, rewrite, scan_response};
+use helix_llm::{Dialect, Family, RequestFacts, Rewrite, rewrite, scan_response};
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
-use helix_shared::provider::{ProviderKind, WireFamily};
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
@@ -71,17 +71,28 @@ struct Failure {
 
 /// Tries the places in order.
 pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> {
-    let facts = &ask.facts;
-    let family = facts.dialect.family();
+    let family = ask.facts.dialect.family();
     draft.record.strategy = ask.resolved.strategy.as_str().to_owned();
-    let speakers: Vec<&Place> = ask.resolved.places.iter().filter(|place| speaks(place, family)).collect();
+    let dialect = ask.facts.dialect;
+    let speakers: Vec<&Place> = ask.resolved.places.iter().filter(|place| wire::can_serve(place, dialect)).collect();
+    if speakers.is_empty() && dialect == Dialect::AnthropicCountTokens && !ask.resolved.places.is_empty() {
+        return respond::counted(draft, &ask);
+    }
     if speakers.is_empty() {
         return super::refuse(draft, family, &no_place(&ask, family));
     }
     let mut failure = None;
     for (tried, place) in speakers.iter().enumerate() {
         let is_last = tried + 1 == speakers.len();
-        match attempt(draft, &ask, facts, place, is_last).await {
+        let wire = match wire::for_place(&ask, place) {
+            Ok(wire) => wire,
+            // Another backend may have a word for it.
+            Err(refusal) => {
+                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last }));
+                continue;
+            }
+        };
+        match attempt(draft, &ask, &wire, place, is_last).await {
             Tried::Answered(response) => return *response,
             Tried::Failed(back, failed) => {
                 draft = back;
@@ -106,13 +117,6 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
     }
 }
 
-fn speaks(place: &Place, family: Family) -> bool {
-    match place.upstream.backend.kind.family() {
-        WireFamily::OpenAi => family == Family::OpenAi,
-        WireFamily::Anthropic => family == Family::Anthropic,
-    }
-}
-
 fn no_place(ask: &Ask, family: Family) -> Refusal {
     if ask.resolved.places.is_empty() {
         let message =
@@ -123,13 +127,11 @@ fn no_place(ask: &Ask, family: Family) -> Refusal {
         Family::OpenAi => "OpenAI",
         Family::Anthropic => "Anthropic",
     };
-    let message = format!(
-        "No backend of this model speaks the {dialect} dialect, and translation is not available yet. Use the other API for it."
-    );
+    let message = format!("No backend of this model can serve this API of the {dialect} dialect.");
     Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
 }
 
-async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: &Place, is_last: bool) -> Tried {
+async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Place, is_last: bool) -> Tried {
     let failed =
         |draft, refusal, is_final| Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final }));
     let gateway = Arc::clone(draft.gateway());
@@ -140,7 +142,9 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         return failed(draft, refusal, false);
     };
     let started_at = gateway.clock.now();
-    let admission = match admit(&gateway.escrow, &ask.path, facts, place, started_at).await {
+    let facts = &*wire.facts;
+    let asked = (facts, ask.facts.output_cap.is_some());
+    let admission = match admit(&gateway.escrow, &ask.path, asked, place, started_at).await {
         Ok(admission) => admission,
         Err(refusal) => return failed(draft, refusal, true),
     };
@@ -151,10 +155,17 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         }
         None => draft.stage("budget", "reserved", format_args!("nothing to reserve, {} budgets", ask.path.len())),
     }
-    draft.stage("route", ask.resolved.strategy.as_str(), format_args!("backend {}", backend.id));
+    let strategy = ask.resolved.strategy.as_str();
+    match wire.translation {
+        None => draft.stage("route", strategy, format_args!("backend {}", backend.id)),
+        Some(_) => {
+            let reason = format_args!("backend {}, translated to {}", backend.id, facts.dialect.as_str());
+            draft.stage("route", strategy, reason);
+        }
+    }
     draft.provider = backend.kind.as_str();
     backend.id.as_str().clone_into(&mut draft.record.backend_id);
-    let Some(request) = upstream_request(&draft, ask, facts, place, &admission) else {
+    let Some(request) = upstream_request(&draft, ask, wire, place, &admission) else {
         let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
         return failed(draft, refusal, false);
     };
@@ -169,7 +180,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         config_revision: draft.record.config_revision,
         actor: draft.record.actor.clone(),
         dialect: draft.record.dialect.clone(),
-        requested_model: facts.model.clone(),
+        requested_model: ask.facts.model.clone(),
         backend_id: backend.id.as_str().to_owned(),
         upstream_model: place.upstream_model.to_string(),
         streaming: facts.is_stream,
@@ -198,36 +209,42 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
     };
     let response = place.upstream.send(request);
     let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
-    answer(exchange, ask, facts, place, clamped_to, is_last).await
+    answer(exchange, ask, wire, place, clamped_to, is_last).await
 }
 
 /// Waits for the answer and passes it on.
 async fn answer(
     mut exchange: Box<Exchange>,
     ask: &Ask,
-    facts: &RequestFacts,
+    wire: &Wire<'_>,
     place: &Place,
     clamped_to: Option<u64>,
     is_last: bool,
 ) -> Tried {
-    let parts = match exchange.head().await {
+    let facts = &*wire.facts;
+    let family = ask.facts.dialect.family();
+    let mut parts = match exchange.head().await {
         Ok(parts) => parts,
-        Err(broken) => return broke(&mut exchange, broken, facts.dialect.family()),
+        Err(broken) => return broke(&mut exchange, broken, family),
     };
     let status = parts.status.as_u16();
     if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
-        return stream(exchange, ask, facts, place, &parts, clamped_to);
+        return stream(exchange, ask, wire, place, parts, clamped_to);
     }
     let body = match exchange.collect(!parts.status.is_success()).await {
         Ok(body) => body,
-        Err(broken) => return broke(&mut exchange, broken, facts.dialect.family()),
+        Err(broken) => return broke(&mut exchange, broken, family),
     };
-    let Some((mut draft, open)) = exchange.take() else { return lost(facts.dialect.family()) };
+    let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format_args!("status {status}"));
         let may_fail_over = matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..);
+        let body = match &wire.translation {
+            Some(translation) => translation.error(&mut parts, &body, draft.request_id()),
+            None => body,
+        };
         let (refusal, verbatim) = provider_refusal(status, parts, body);
         return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final: is_last || !may_fail_over }));
     }
@@ -239,30 +256,54 @@ async fn answer(
     let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
     draft.stage("cost", draft.last_basis(), format_args!("{cost} USD"));
     let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
-    let answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, wants_trailers: false };
-    Tried::Answered(Box::new(respond::whole(draft, &answer, facts.dialect.family(), &parts, body)))
+    let mut answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, dropped: &[], wants_trailers: false };
+    let body = match &wire.translation {
+        None => body,
+        Some(translation) => match translation.answer(&body, draft.request_id(), draft.started_at_us()) {
+            Ok(body) => {
+                parts.headers = translation.headers(&parts.headers, "application/json");
+                answer.dropped = &translation.dropped;
+                body
+            }
+            Err(error) => {
+                let refusal = Refusal::new("model", ErrorCode::UpstreamError, error.to_string());
+                return Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final: true }));
+            }
+        },
+    };
+    Tried::Answered(Box::new(respond::whole(draft, &answer, family, &parts, body)))
 }
 
 fn stream(
     mut exchange: Box<Exchange>,
     ask: &Ask,
-    facts: &RequestFacts,
+    wire: &Wire<'_>,
     place: &Place,
-    parts: &Parts,
+    mut parts: Parts,
     clamped_to: Option<u64>,
 ) -> Tried {
-    let hide_usage = !facts.asks_usage;
-    let quirks = quirks(place.upstream.backend.kind);
-    exchange.filter = Some(Box::new(StreamFilter::new(facts.dialect, hide_usage, quirks)));
-    let Some(draft) = exchange.draft() else { return lost(facts.dialect.family()) };
+    let family = ask.facts.dialect.family();
+    let Some(draft) = exchange.draft() else { return lost(family) };
     draft.stage("model", "streaming", format_args!("{} at {}", place.upstream_model, place.upstream.backend.id));
     let request_id = draft.request_id().to_owned();
     let attempts = draft.record.attempts.len() + 1;
     let wants_trailers = respond::accepts_trailers(&ask.headers);
-    let answer = Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, wants_trailers };
+    let mut answer = Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, dropped: &[], wants_trailers };
     let gateway = Arc::clone(draft.gateway());
+    let watch = match &wire.translation {
+        None => {
+            let facts = &wire.facts;
+            Watch::passing(facts.dialect, !facts.asks_usage, wire::quirks(place.upstream.backend.kind))
+        }
+        Some(translation) => {
+            parts.headers = translation.headers(&parts.headers, "text/event-stream");
+            answer.dropped = &translation.dropped;
+            translation.watch(&request_id, draft.started_at_us())
+        }
+    };
+    exchange.filter = Some(watch);
     let mut response = Response::new(GatewayBody::Whole(None));
-    respond::set_headers(&mut response, &gateway, &answer, facts.dialect.family(), parts, &request_id, attempts);
+    respond::set_headers(&mut response, &gateway, &answer, family, &parts, &request_id, attempts);
     *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers)));
     Tried::Answered(Box::new(response))
 }
@@ -317,10 +358,11 @@ fn fail(mut draft: Box<Draft>, family: Family, refusal: &Refusal) -> Response<Ga
 fn upstream_request(
     draft: &Draft,
     ask: &Ask,
-    facts: &RequestFacts,
+    wire: &Wire<'_>,
     place: &Place,
     admission: &Admission,
 ) -> Option<Request<Pieces>> {
+    let facts = &*wire.facts;
     let path = match facts.dialect {
         Dialect::OpenAiChat => "/chat/completions",
         Dialect::OpenAiEmbeddings => "/embeddings",
@@ -332,12 +374,14 @@ fn upstream_request(
         force_usage: facts.is_stream && facts.dialect == Dialect::OpenAiChat,
         output_cap: admission.output_cap,
     };
-    let body = rewrite(ask.body.clone(), facts, &changes);
+    let body = rewrite(wire.body.clone(), facts, &changes);
     let mut request = Request::new(Pieces::new(body.parts, body.length));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = place.upstream.uri(path, ask.query.as_deref())?;
+    // A query speaks to the API that the client knows.
+    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
+    *request.uri_mut() = place.upstream.uri(path, query)?;
     let headers = request.headers_mut();
-    super::headers::to_upstream(&ask.headers, headers);
+    super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
     if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
         headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
@@ -364,7 +408,7 @@ fn open_attempt(
         reservation: admission.reservation,
         worst_case: admission.worst_case,
         dialect: facts.dialect,
-        quirks: quirks(place.upstream.backend.kind),
+        quirks: wire::quirks(place.upstream.backend.kind),
         estimated_input_tokens: facts.estimate_input_tokens(),
         has_residency: has_residency(facts),
         started_at_us: started_at.get(),
@@ -373,13 +417,6 @@ fn open_attempt(
         provider_request_id: String::new(),
     });
     (attempt, admission.clamped_to)
-}
-
-fn quirks(kind: ProviderKind) -> Quirks {
-    Quirks {
-        has_reasoning_outside: matches!(kind, ProviderKind::XAi | ProviderKind::Perplexity),
-        has_cost: matches!(kind, ProviderKind::OpenRouter | ProviderKind::Perplexity | ProviderKind::XAi),
-    }
 }
 
 fn audit_unavailable(error: &crate::records::journal::JournalError) -> Refusal {

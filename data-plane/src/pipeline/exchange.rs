@@ -4,9 +4,10 @@
 //! generated and only its last words say how much. Then it is cut and estimated.
 
 use super::settle::{Ending, OpenAttempt};
+use super::wire::Watch;
 use crate::records::draft::{CLIENT_CLOSED, Draft};
 use bytes::{Bytes, BytesMut};
-use helix_llm::{EndKind, ResponseFacts, StreamFilter, scan_response};
+use helix_llm::{EndKind, ResponseFacts, scan_response};
 use helix_shared::error_code::ErrorCode;
 use http::response::Parts;
 use http_body_util::BodyExt;
@@ -76,7 +77,7 @@ pub struct Exchange {
     /// What came of a whole answer so far.
     whole: BytesMut,
     /// Reads a stream; `None`: a whole answer.
-    pub filter: Option<Box<StreamFilter>>,
+    pub filter: Option<Watch>,
     is_stream_asked: bool,
     /// Whether it goes on by itself already.
     is_alone: bool,
@@ -236,7 +237,7 @@ impl Exchange {
                 && is_events
                 && attempt.status < 400
             {
-                self.filter = Some(Box::new(StreamFilter::new(attempt.dialect, false, attempt.quirks)));
+                self.filter = Some(Watch::passing(attempt.dialect, false, attempt.quirks));
             }
         }
         if self.filter.is_none() {

@@ -51,9 +51,12 @@ const NOT_DOWNSTREAM: [&str; 9] = [
     "x-request-id",
 ];
 
-/// Copies what may go to a provider.
-pub fn to_upstream(from: &HeaderMap, to: &mut HeaderMap) {
+/// Copies what may go to a provider. To one of another dialect goes nothing that speaks of the client's own API.
+pub fn to_upstream(from: &HeaderMap, to: &mut HeaderMap, is_translated: bool) {
     copy(from, to, |name| {
+        if is_translated && (name.starts_with("anthropic-") || name.starts_with("openai-")) {
+            return true;
+        }
         NOT_UPSTREAM.contains(&name)
             || name.starts_with("x-helix-")
             || name.starts_with("x-forwarded-")
@@ -115,7 +118,7 @@ mod tests {
             from.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let mut to = HeaderMap::new();
-        to_upstream(&from, &mut to);
+        to_upstream(&from, &mut to, false);
         let mut names: Vec<&str> = to.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["anthropic-beta", "content-type", "x-stainless-lang"]);

@@ -18,6 +18,7 @@ pub mod relay;
 pub mod respond;
 pub mod settle;
 pub mod unread;
+pub mod wire;
 
 use crate::body::GatewayBody;
 use crate::config::Pinned;

@@ -10,9 +10,9 @@ use crate::config::current::Place;
 use crate::gateway::Gateway;
 use crate::records::draft::Draft;
 use bytes::Bytes;
-use helix_llm::Family;
+use helix_llm::{Family, count_tokens_body};
 use helix_shared::money::NanoUsd;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub struct Answer<'a> {
     pub freed: NanoUsd,
     /// The cap that the budget forced.
     pub clamped_to: Option<u64>,
+    /// What the backend did not get of the request.
+    pub dropped: &'a [String],
     /// Whether the cost follows the body.
     pub wants_trailers: bool,
 }
@@ -62,6 +64,20 @@ pub fn whole(
     set_headers(&mut response, &gateway, answer, family, parts, draft.request_id(), attempts);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     draft.allowed(parts.status.as_u16());
+    draft.note_first_byte();
+    draft.finish();
+    response
+}
+
+/// Answers a count of tokens by an estimate: no backend of the model counts them, and clients that ask expect a number.
+pub fn counted(mut draft: Box<Draft>, ask: &Ask) -> Response<GatewayBody> {
+    let tokens = ask.facts.estimate_input_tokens();
+    let mut response = Response::new(GatewayBody::from(count_tokens_body(tokens)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    identify(headers, ask.facts.dialect.family(), draft.request_id());
+    draft.stage("model", "estimated", "no backend of this model counts tokens");
+    draft.allowed(StatusCode::OK.as_u16());
     draft.note_first_byte();
     draft.finish();
     response
@@ -139,6 +155,9 @@ pub fn set_headers(
     }
     if let Some(tokens) = answer.clamped_to {
         headers.insert(HeaderName::from_static("x-helix-budget-clamped"), HeaderValue::from(tokens));
+    }
+    if !answer.dropped.is_empty() {
+        set(headers, "x-helix-dropped-params", &answer.dropped.join(","));
     }
     if answer.wants_trailers {
         headers.insert(TRAILER, HeaderValue::from_static("x-helix-cost-usd"));
