@@ -19,6 +19,8 @@ pub enum Dialect {
     AnthropicCountTokens,
     /// `POST /v1/embeddings`.
     OpenAiEmbeddings,
+    /// `POST /v1/responses`; a client's dialect only: every backend gets a translation.
+    OpenAiResponses,
 }
 
 /// Whose conventions errors, streams and model lists follow.
@@ -32,8 +34,13 @@ pub enum Family {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 4] =
-        [Self::OpenAiChat, Self::AnthropicMessages, Self::AnthropicCountTokens, Self::OpenAiEmbeddings];
+    pub const ALL: [Self; 5] = [
+        Self::OpenAiChat,
+        Self::AnthropicMessages,
+        Self::AnthropicCountTokens,
+        Self::OpenAiEmbeddings,
+        Self::OpenAiResponses,
+    ];
 
     /// The stable name in records, traces and metrics.
     pub fn as_str(self) -> &'static str {
@@ -42,19 +49,20 @@ impl Dialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::AnthropicCountTokens => "anthropic_count_tokens",
             Self::OpenAiEmbeddings => "openai_embeddings",
+            Self::OpenAiResponses => "openai_responses",
         }
     }
 
     /// Returns the family whose error shape and headers this dialect uses.
     pub fn family(self) -> Family {
         match self {
-            Self::OpenAiChat | Self::OpenAiEmbeddings => Family::OpenAi,
+            Self::OpenAiChat | Self::OpenAiEmbeddings | Self::OpenAiResponses => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
         }
     }
 
     /// Whether an answer can be a stream of events.
     pub fn can_stream(self) -> bool {
-        matches!(self, Self::OpenAiChat | Self::AnthropicMessages)
+        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::OpenAiResponses)
     }
 }

@@ -39,6 +39,7 @@ impl ChatDialect {
         match dialect {
             Dialect::OpenAiChat => Some(Self::OpenAiChat),
             Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
+            Dialect::OpenAiResponses => Some(Self::OpenAiResponses),
             Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
         }
     }

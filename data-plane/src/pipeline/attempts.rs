@@ -364,7 +364,8 @@ fn upstream_request(
 ) -> Option<Request<Pieces>> {
     let facts = &*wire.facts;
     let path = match facts.dialect {
-        Dialect::OpenAiChat => "/chat/completions",
+        // Responses are translated to the one or the other before they come here.
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => "/chat/completions",
         Dialect::OpenAiEmbeddings => "/embeddings",
         Dialect::AnthropicMessages => "/v1/messages",
         Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",

@@ -45,7 +45,12 @@ pub struct Translation {
 
 /// Whether a place can serve a dialect at all, in its own words or by translation.
 pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
-    speaks(place, dialect.family()) || (chat(dialect).is_some() && chat(backend_dialect(place)).is_some())
+    is_native(place, dialect) || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
+}
+
+/// Whether a place is asked in the client's own words.
+fn is_native(place: &Place, dialect: Dialect) -> bool {
+    dialect != Dialect::OpenAiResponses && speaks(place, dialect.family())
 }
 
 fn speaks(place: &Place, family: Family) -> bool {
@@ -62,25 +67,17 @@ fn backend_dialect(place: &Place) -> Dialect {
     }
 }
 
-fn chat(dialect: Dialect) -> Option<ChatDialect> {
-    match dialect {
-        Dialect::OpenAiChat => Some(ChatDialect::OpenAiChat),
-        Dialect::AnthropicMessages => Some(ChatDialect::AnthropicMessages),
-        Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
-    }
-}
-
 /// Puts a request into the words of a place.
 ///
 /// # Errors
 /// `unsupported_backend`, `invalid_request`: what the backend has no word for.
 pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
     let dialect = ask.facts.dialect;
-    if speaks(place, dialect.family()) {
+    if is_native(place, dialect) {
         return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None });
     }
     let target = backend_dialect(place);
-    let (Some(client), Some(provider)) = (chat(dialect), chat(target)) else {
+    let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(target)) else {
         return Err(Refusal::new("route", ErrorCode::UnsupportedBackend, "The backend does not serve this API."));
     };
     let context = RequestContext {
