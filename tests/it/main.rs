@@ -14,6 +14,7 @@
     reason = "a test's tasks end with its runtime, and the texts it cuts are its own"
 )]
 
+mod agents;
 mod config_push;
 mod databases_end_to_end;
 mod failover;

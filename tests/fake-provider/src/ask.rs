@@ -98,8 +98,26 @@ pub(crate) fn script_of(default: &Value, headers: &HeaderMap, body: &Value) -> R
             marker = find_marker(text);
         }
     });
+    let mut marker = marker.transpose()?;
+    if let Some(after) = marker.as_mut().and_then(|marker| marker.as_object_mut()?.remove("after_tool"))
+        && has_tool_result(body)
+    {
+        marker = Some(after);
+    }
     let header = headers.get("x-fake-script").and_then(|value| value.to_str().ok()).map(parse_layer);
-    Script::layered(&[Some(default.clone()), marker.transpose()?, header.transpose()?])
+    Script::layered(&[Some(default.clone()), marker, header.transpose()?])
+}
+
+/// Whether the conversation holds the result of a tool: a marker's `after_tool` is the script from then on.
+fn has_tool_result(body: &Value) -> bool {
+    match body {
+        Value::Object(fields) => {
+            let is = |name: &str, word: &str| fields.get(name).and_then(Value::as_str) == Some(word);
+            is("role", "tool") || is("type", "tool_result") || fields.values().any(has_tool_result)
+        }
+        Value::Array(items) => items.iter().any(has_tool_result),
+        _ => false,
+    }
 }
 
 /// Reads a request.
