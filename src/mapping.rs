@@ -79,6 +79,7 @@ fn model(it: &file::ModelRoute) -> control::FileModel {
     control::FileModel {
         pattern: it.pattern.clone(),
         strategy: it.strategy.as_str().to_owned(),
+        params: it.params.as_str().to_owned(),
         backends: it.backends.iter().map(backend).collect(),
     }
 }

@@ -97,6 +97,8 @@ pub struct FileModel {
     pub pattern: String,
     /// Strategy's stable name.
     pub strategy: String,
+    /// What happens to what a translation cannot say: stable name.
+    pub params: String,
     /// Places, in order.
     pub backends: Vec<FileBackend>,
 }

@@ -120,6 +120,7 @@ impl Desired {
         let body = Model {
             pattern: model.pattern.clone(),
             strategy: model.strategy.clone(),
+            params: model.params.clone(),
             position: ordinal(position),
             backends: model.backends.iter().map(place).collect(),
         };

@@ -215,6 +215,7 @@ fn model_row(id: String, it: helix_shared::snapshot::resource::Model, now: UnixM
         id,
         pattern: it.pattern,
         strategy: it.strategy,
+        params: it.params,
         position: it.position,
         backends: it.backends.into_iter().map(place).collect(),
         managed: Managed::File,

@@ -178,6 +178,7 @@ pub(crate) fn model(row: helix_store::Model) -> Resource {
     Resource::Model(Model {
         pattern: row.pattern,
         strategy: row.strategy,
+        params: row.params,
         position: row.position,
         backends: row.backends.into_iter().map(place).collect(),
     })

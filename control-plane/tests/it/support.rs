@@ -68,6 +68,7 @@ pub(crate) fn file() -> FileConfig {
         models: vec![FileModel {
             pattern: "gpt-*".to_owned(),
             strategy: "priority".to_owned(),
+            params: "drop".to_owned(),
             backends: vec![FileBackend { provider: "openai".to_owned(), model: None, weight: 1 }],
         }],
         prices: Vec::new(),

@@ -14,6 +14,7 @@ use helix_llm::{
 };
 use helix_shared::error_code::ErrorCode;
 use helix_shared::provider::{ProviderKind, WireFamily};
+use helix_shared::routing::Params;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
@@ -45,7 +46,8 @@ pub struct Translation {
 
 /// Whether a place can serve a dialect at all, in its own words or by translation.
 pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
-    is_native(place, dialect) || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
+    is_native(place, dialect)
+        || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
 }
 
 /// Whether a place is asked in the client's own words.
@@ -87,6 +89,15 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         traits: traits(place),
     };
     let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
+    if ask.resolved.params == Params::Strict
+        && let Some(first) = translated.dropped.first()
+    {
+        let message = format!(
+            "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
+            translated.dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)));
+    }
     let facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")

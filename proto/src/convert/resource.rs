@@ -125,6 +125,7 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
         Resource::Model(it) => Body::Model(v1::Model {
             pattern: it.pattern,
             strategy: it.strategy,
+            params: it.params,
             position: it.position,
             backends: it.backends.into_iter().map(place_to_wire).collect(),
         }),
@@ -198,6 +199,7 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
         Body::Model(it) => Resource::Model(shared::Model {
             pattern: it.pattern,
             strategy: it.strategy,
+            params: it.params,
             position: it.position,
             backends: it.backends.into_iter().map(place_from_wire).collect(),
         }),

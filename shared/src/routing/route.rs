@@ -4,6 +4,7 @@
 //! model families of its provider; `BACKEND/MODEL` always names a backend directly. A rule none of whose backends
 //! compiled still matches, with no target: the model is unavailable, not somebody else's.
 
+use super::params::Params;
 use super::strategy::Strategy;
 use crate::access::Pattern;
 use crate::provider::ProviderKind;
@@ -16,6 +17,8 @@ pub struct Route {
     pub pattern: Pattern,
     /// How targets are ordered.
     pub strategy: Strategy,
+    /// What happens to what a translation cannot say.
+    pub params: Params,
     /// Where it is served.
     pub targets: Vec<Target>,
     /// Order among rules of equal specificity.
@@ -48,6 +51,8 @@ pub struct RouteTable {
 pub struct Match {
     /// How targets are ordered.
     pub strategy: Strategy,
+    /// What happens to what a translation cannot say.
+    pub params: Params,
     /// Where it is served; empty: known, but unavailable.
     pub targets: Vec<Target>,
 }
@@ -62,13 +67,13 @@ impl RouteTable {
     /// Finds where a model is served; `None`: no such model.
     pub fn resolve(&self, model: &str) -> Option<Match> {
         if let Some(route) = self.routes.iter().find(|route| route.pattern.matches(model)) {
-            return Some(Match { strategy: route.strategy, targets: route.targets.clone() });
+            return Some(Match { strategy: route.strategy, params: route.params, targets: route.targets.clone() });
         }
         if self.has_written_rules {
             return None;
         }
         let implied = self.by_prefix(model).or_else(|| self.by_family(model))?;
-        Some(Match { strategy: Strategy::Priority, targets: implied })
+        Some(Match { strategy: Strategy::Priority, params: Params::Drop, targets: implied })
     }
 
     /// Exact names that rules offer, for listings.
@@ -144,7 +149,13 @@ mod tests {
 
     fn route(pattern: &str, position: u32, backend: usize) -> Route {
         let targets = vec![Target { backend, upstream_model: None, weight: 1 }];
-        Route { pattern: Pattern::new(pattern).unwrap(), strategy: Strategy::Priority, targets, position }
+        Route {
+            pattern: Pattern::new(pattern).unwrap(),
+            strategy: Strategy::Priority,
+            params: Params::Drop,
+            targets,
+            position,
+        }
     }
 
     fn backends() -> Vec<(String, ProviderKind)> {

@@ -12,7 +12,7 @@ use crate::catalog::{ModelPattern, PriceOverride};
 use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
 use crate::provider::ProviderKind;
 use crate::rbac::{Grant, Role, Scope};
-use crate::routing::{Route, RouteTable, Strategy, Target};
+use crate::routing::{Params, Route, RouteTable, Strategy, Target};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,6 +265,10 @@ impl Compiler {
         let pattern = Pattern::new(&model.pattern).map_err(|error| error.to_string())?;
         let known = Strategy::parse(&model.strategy);
         let mut trouble = known.is_none().then(|| format!("strategy `{}` is not known", model.strategy));
+        let params = Params::parse(&model.params);
+        if params.is_none() {
+            trouble = Some(format!("params `{}` is not known", model.params));
+        }
         let mut targets = Vec::new();
         for place in &model.backends {
             match self.backend_index.get(&place.backend_id) {
@@ -276,11 +280,12 @@ impl Compiler {
                 None => trouble = Some(format!("backend `{}` is not available", place.backend_id)),
             }
         }
-        if known.is_none() {
+        if known.is_none() || params.is_none() {
             targets.clear();
         }
         let strategy = known.unwrap_or(Strategy::Priority);
-        Ok((Route { pattern, strategy, targets, position: model.position }, trouble))
+        let params = params.unwrap_or_default();
+        Ok((Route { pattern, strategy, params, targets, position: model.position }, trouble))
     }
 }
 

@@ -224,6 +224,8 @@ pub struct Model {
     pub pattern: String,
     /// Strategy's stable name.
     pub strategy: String,
+    /// What happens to what a translation cannot say: stable name; empty: left out and named.
+    pub params: String,
     /// Order among rules of equal specificity.
     pub position: u32,
     /// Where it is served, in order.

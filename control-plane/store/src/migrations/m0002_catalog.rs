@@ -27,6 +27,7 @@ const MODELS: TableDef = TableDef {
         ("id", Kind::Key),
         ("pattern", Kind::Text),
         ("strategy", Kind::Key),
+        ("params", Kind::Key),
         ("position", Kind::Int),
         ("backends", Kind::Text),
         ("managed", Kind::Key),

@@ -125,6 +125,7 @@ on_every_database! {
             id: "m".to_owned(),
             pattern: "gpt-5*".to_owned(),
             strategy: "priority".to_owned(),
+            params: "drop".to_owned(),
             position: u32::MAX,
             backends,
             managed: Managed::File,
