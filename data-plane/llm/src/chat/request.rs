@@ -5,7 +5,7 @@
 //! Not here: what a model can do (traits), what a call and its result owe each other (pairing).
 
 use crate::dialect::Family;
-use crate::json::{Name, Node};
+use crate::json::{Name, Node, note};
 
 /// A whole request.
 #[derive(Debug, Default)]
@@ -285,6 +285,11 @@ impl Block {
         if let BlockKind::Call(call) = &self.kind { Some(call) } else { None }
     }
 
+    /// Whether it is thinking, readable or not.
+    pub(crate) fn is_thought(&self) -> bool {
+        matches!(self.kind, BlockKind::Thinking { .. } | BlockKind::Redacted(_))
+    }
+
     /// Whether it is the result of a tool.
     pub(crate) fn is_result(&self) -> bool {
         matches!(self.kind, BlockKind::Result { .. })
@@ -304,10 +309,7 @@ impl Turn {
 impl Conversation {
     /// Notes something that the target does not get.
     pub(crate) fn drop_field(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        if !self.unread.contains(&path) {
-            self.unread.push(path);
-        }
+        note(&mut self.unread, path.into());
     }
 
     /// Returns the place of the first image or document that is only a URL.
