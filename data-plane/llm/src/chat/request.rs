@@ -312,6 +312,23 @@ impl Conversation {
         note(&mut self.unread, path.into());
     }
 
+    /// Lets go of media where no dialect takes them, and names them: in the turns of this role, and for the system's in
+    /// the instructions too.
+    pub(crate) fn drop_media_of(&mut self, role: Role) {
+        fn is_media(block: &Block) -> bool {
+            matches!(block.kind, BlockKind::Image { .. } | BlockKind::Document { .. } | BlockKind::Audio(_))
+        }
+        let words = self.words;
+        let system = Some(&mut self.system).filter(|_| role == Role::System);
+        let turns = self.turns.iter_mut().filter(|turn| turn.role == role).map(|turn| &mut turn.blocks);
+        for blocks in system.into_iter().chain(turns) {
+            for block in blocks.iter().filter(|block| is_media(block)) {
+                note(&mut self.unread, block.place.path(words.messages));
+            }
+            blocks.retain(|block| !is_media(block));
+        }
+    }
+
     /// Returns the place of the first image or document that is only a URL.
     pub(crate) fn first_url(&self) -> Option<Place> {
         fn is_url(block: &Block) -> bool {
