@@ -3,6 +3,8 @@
 //! Rule: thinking that nobody signed is not history; signed thinking comes first in its turn, as the provider that signed
 //! it demands.
 
+use std::collections::HashMap;
+
 use crate::chat::request::{Block, BlockKind, CacheMark, Call, Conversation, Place, Role, Source, Turn};
 use crate::json::{Node, Record};
 use crate::translate::TranslateError;
@@ -53,8 +55,8 @@ pub(super) fn parse_messages(messages: Vec<Node>, conversation: &mut Conversatio
 /// Ids for the calls of functions, which have none.
 #[derive(Default)]
 struct Functions {
-    called: Vec<String>,
-    answered: Vec<String>,
+    called: HashMap<String, usize>,
+    answered: HashMap<String, usize>,
 }
 
 impl Functions {
@@ -66,10 +68,10 @@ impl Functions {
         Self::next(&mut self.answered, name)
     }
 
-    fn next(names: &mut Vec<String>, name: &str) -> String {
-        let number = names.iter().filter(|known| *known == name).count();
-        names.push(name.to_owned());
-        format!("call_{name}_{number}")
+    fn next(counts: &mut HashMap<String, usize>, name: &str) -> String {
+        let count = counts.entry(name.to_owned()).or_default();
+        *count += 1;
+        format!("call_{name}_{}", *count - 1)
     }
 }
 
