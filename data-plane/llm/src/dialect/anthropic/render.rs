@@ -148,9 +148,13 @@ fn render_tool(tool: &Tool, index: usize, names: &ToolNames) -> Result<Node> {
     Ok(rendered.with("cache_control", tool.cache.map(super::render_turns::render_mark)))
 }
 
+/// Searches that a client of another dialect, which has no word for their number, gets at most: without a number the cost of
+/// a request has no bound, and no hard budget would admit it.
+const MOST_SEARCHES: u64 = 5;
+
 fn render_web_search(search: WebSearch) -> Node {
     object! { "type": "web_search_20250305", "name": "web_search" }
-        .with("max_uses", search.max_uses)
+        .with("max_uses", Some(search.max_uses.unwrap_or(MOST_SEARCHES)))
         .with("user_location", search.location)
 }
 
