@@ -27,14 +27,12 @@ pub enum Endpoint {
     Unknown,
 }
 
-const NOT_SERVED: [&str; 9] = [
-    "completions",
+const NOT_SERVED: [&str; 7] = [
     "images/generations",
     "images/edits",
     "audio/transcriptions",
     "audio/translations",
     "audio/speech",
-    "moderations",
     "messages/batches",
     "files",
 ];
@@ -57,6 +55,8 @@ pub fn endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Option<Endp
     let dialect = match name {
         "chat/completions" => Some(Dialect::OpenAiChat),
         "embeddings" => Some(Dialect::OpenAiEmbeddings),
+        "completions" => Some(Dialect::OpenAiCompletions),
+        "moderations" => Some(Dialect::OpenAiModerations),
         "responses" if method == Method::POST => Some(Dialect::OpenAiResponses),
         "messages" => Some(Dialect::AnthropicMessages),
         "messages/count_tokens" => Some(Dialect::AnthropicCountTokens),
@@ -148,7 +148,8 @@ mod tests {
             ("HEAD", "/api/hello", Some(Endpoint::Hello)),
             ("POST", "/v1/responses", Some(Endpoint::Proxy(Dialect::OpenAiResponses))),
             ("GET", "/v1/responses", Some(Endpoint::WrongMethod("POST"))),
-            ("POST", "/v1/moderations", Some(Endpoint::NotServed)),
+            ("POST", "/v1/moderations", Some(Endpoint::Proxy(Dialect::OpenAiModerations))),
+            ("POST", "/v1/files", Some(Endpoint::NotServed)),
             ("GET", "/v1/nothing", Some(Endpoint::Unknown)),
             ("GET", "/", None),
             ("GET", "/setup", None),

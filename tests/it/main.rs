@@ -30,6 +30,7 @@ mod budgets;
 mod cli;
 mod crash;
 mod documents;
+mod older_apis;
 mod proxy_anthropic;
 mod proxy_openai;
 mod real_model;

@@ -5,7 +5,9 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod openai_chat;
+pub(crate) mod openai_completions;
 pub(crate) mod openai_embeddings;
+pub(crate) mod openai_moderations;
 pub(crate) mod openai_responses;
 
 /// A wire format of requests and answers.
@@ -21,6 +23,10 @@ pub enum Dialect {
     OpenAiEmbeddings,
     /// `POST /v1/responses`; a client's dialect only: every backend gets a translation.
     OpenAiResponses,
+    /// `POST /v1/completions`.
+    OpenAiCompletions,
+    /// `POST /v1/moderations`.
+    OpenAiModerations,
 }
 
 /// Whose conventions errors, streams and model lists follow.
@@ -34,12 +40,14 @@ pub enum Family {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::OpenAiChat,
         Self::AnthropicMessages,
         Self::AnthropicCountTokens,
         Self::OpenAiEmbeddings,
         Self::OpenAiResponses,
+        Self::OpenAiCompletions,
+        Self::OpenAiModerations,
     ];
 
     /// The stable name in records, traces and metrics.
@@ -50,19 +58,35 @@ impl Dialect {
             Self::AnthropicCountTokens => "anthropic_count_tokens",
             Self::OpenAiEmbeddings => "openai_embeddings",
             Self::OpenAiResponses => "openai_responses",
+            Self::OpenAiCompletions => "openai_completions",
+            Self::OpenAiModerations => "openai_moderations",
         }
     }
 
     /// Returns the family whose error shape and headers this dialect uses.
     pub fn family(self) -> Family {
         match self {
-            Self::OpenAiChat | Self::OpenAiEmbeddings | Self::OpenAiResponses => Family::OpenAi,
+            Self::OpenAiChat
+            | Self::OpenAiEmbeddings
+            | Self::OpenAiResponses
+            | Self::OpenAiCompletions
+            | Self::OpenAiModerations => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
         }
     }
 
     /// Whether an answer can be a stream of events.
     pub fn can_stream(self) -> bool {
-        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::OpenAiResponses)
+        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::OpenAiResponses | Self::OpenAiCompletions)
+    }
+
+    /// Whether requests cost nothing, whatever the model.
+    pub fn is_free(self) -> bool {
+        matches!(self, Self::AnthropicCountTokens | Self::OpenAiModerations)
+    }
+
+    /// Whether a stream tells its usage only when it is asked to.
+    pub fn asks_for_stream_usage(self) -> bool {
+        matches!(self, Self::OpenAiChat | Self::OpenAiCompletions)
     }
 }

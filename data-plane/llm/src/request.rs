@@ -4,7 +4,10 @@
 //! right type; anything else is refused, because two readers could take it two ways. Unknown fields are none of our
 //! business and pass.
 
-use crate::dialect::{Dialect, Family, anthropic, openai_chat, openai_embeddings, openai_responses};
+use crate::dialect::{
+    Dialect, Family, anthropic, openai_chat, openai_completions, openai_embeddings, openai_moderations,
+    openai_responses,
+};
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
 
@@ -244,6 +247,8 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
     match dialect {
         Dialect::OpenAiChat => openai_chat::scan_request(&mut reader, &mut facts)?,
         Dialect::OpenAiEmbeddings => openai_embeddings::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiCompletions => openai_completions::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiModerations => openai_moderations::scan_request(&mut reader, &mut facts)?,
         Dialect::OpenAiResponses => openai_responses::scan_request(&mut reader, &mut facts)?,
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => {
             anthropic::scan_request(&mut reader, &mut facts)?;

@@ -69,7 +69,7 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
     if let Some(model) = changes.model.filter(|model| *model != facts.model) {
         splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
     }
-    if changes.force_usage && facts.is_stream && facts.dialect == Dialect::OpenAiChat {
+    if changes.force_usage && facts.is_stream && facts.dialect.asks_for_stream_usage() {
         splices.extend(usage_splice(facts));
     }
     if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_stream()) {
@@ -123,7 +123,9 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
         return;
     }
     let (name, field) = match cap.field {
-        _ if facts.dialect == Dialect::AnthropicMessages => ("max_tokens", &facts.splices.max_tokens),
+        _ if matches!(facts.dialect, Dialect::AnthropicMessages | Dialect::OpenAiCompletions) => {
+            ("max_tokens", &facts.splices.max_tokens)
+        }
         CapField::MaxTokens => ("max_tokens", &facts.splices.max_tokens),
         CapField::MaxCompletionTokens => ("max_completion_tokens", &facts.splices.max_completion_tokens),
     };

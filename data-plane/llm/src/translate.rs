@@ -40,7 +40,10 @@ impl ChatDialect {
             Dialect::OpenAiChat => Some(Self::OpenAiChat),
             Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
             Dialect::OpenAiResponses => Some(Self::OpenAiResponses),
-            Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
+            Dialect::AnthropicCountTokens
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiCompletions
+            | Dialect::OpenAiModerations => None,
         }
     }
 

@@ -24,6 +24,8 @@ const STAGE: &str = "budget";
 const LEAST_OUTPUT_TOKENS: u64 = 256;
 /// The cap where neither the caller nor the catalogue knows one.
 const DEFAULT_OUTPUT_TOKENS: u64 = 16_384;
+/// The API's own default of legacy completions. Source: OpenAI API reference, `max_tokens`.
+const COMPLETION_OUTPUT_TOKENS: u64 = 16;
 /// What one server-side search may add to the input.
 const TOKENS_PER_SEARCH: u64 = 20_000;
 
@@ -130,7 +132,7 @@ pub async fn admit(
     started_at: UnixMicros,
 ) -> Result<Admission, Refusal> {
     let free = Admission { reservation: None, worst_case: NanoUsd::ZERO, output_cap: None, clamped_to: None };
-    if path.hard.is_empty() || facts.dialect == Dialect::AnthropicCountTokens {
+    if path.hard.is_empty() || facts.dialect.is_free() {
         return Ok(free);
     }
     let Some(price) = &place.price else { return Err(unpriced(place)) };
@@ -189,7 +191,10 @@ fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<
         return Err(unbounded("give each server tool a `max_uses`"));
     }
     let input = input.saturating_add(searches.max_uses.saturating_mul(TOKENS_PER_SEARCH));
-    let cap = facts.output_cap.unwrap_or_else(|| place.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS));
+    let cap = facts.output_cap.unwrap_or_else(|| match facts.dialect {
+        Dialect::OpenAiCompletions => COMPLETION_OUTPUT_TOKENS,
+        _ => place.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
+    });
     let output = if facts.dialect == Dialect::OpenAiEmbeddings {
         0
     } else {

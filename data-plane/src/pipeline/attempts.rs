@@ -172,7 +172,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
-    if facts.dialect == Dialect::AnthropicCountTokens {
+    if facts.dialect.is_free() {
         accounts.clear();
     }
     let mut intent = v1::Intent {
@@ -367,12 +367,14 @@ fn upstream_request(
         // Responses are translated to the one or the other before they come here.
         Dialect::OpenAiChat | Dialect::OpenAiResponses => "/chat/completions",
         Dialect::OpenAiEmbeddings => "/embeddings",
+        Dialect::OpenAiCompletions => "/completions",
+        Dialect::OpenAiModerations => "/moderations",
         Dialect::AnthropicMessages => "/v1/messages",
         Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
     };
     let changes = Rewrite {
         model: Some(&place.upstream_model),
-        force_usage: facts.is_stream && facts.dialect == Dialect::OpenAiChat,
+        force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
         output_cap: admission.output_cap,
     };
     let body = rewrite(wire.body.clone(), facts, &changes);

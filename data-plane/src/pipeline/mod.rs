@@ -215,5 +215,7 @@ fn operation(dialect: Dialect) -> &'static str {
         Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::OpenAiResponses => "chat",
         Dialect::OpenAiEmbeddings => "embeddings",
         Dialect::AnthropicCountTokens => "count_tokens",
+        Dialect::OpenAiCompletions => "text_completion",
+        Dialect::OpenAiModerations => "moderations",
     }
 }

@@ -28,6 +28,10 @@ pub(crate) enum Endpoint {
     CountTokens,
     /// `POST /v1/embeddings`.
     Embeddings,
+    /// `POST /v1/completions`.
+    Completions,
+    /// `POST /v1/moderations`.
+    Moderations,
 }
 
 impl Endpoint {
@@ -38,6 +42,8 @@ impl Endpoint {
             ("/messages/count_tokens", Self::CountTokens),
             ("/messages", Self::Messages),
             ("/embeddings", Self::Embeddings),
+            ("/completions", Self::Completions),
+            ("/moderations", Self::Moderations),
         ];
         ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint)
     }
@@ -45,7 +51,7 @@ impl Endpoint {
     /// Returns the dialect of the endpoint.
     pub(crate) fn dialect(self) -> Dialect {
         match self {
-            Self::Chat | Self::Embeddings => Dialect::OpenAi,
+            Self::Chat | Self::Embeddings | Self::Completions | Self::Moderations => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
         }
     }
@@ -126,7 +132,8 @@ fn has_tool_result(body: &Value) -> bool {
 /// A fault with status 400 that names the field.
 pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Result<Ask, Fault> {
     let fields = body.as_object().ok_or_else(|| Fault::invalid("the body is not a JSON object"))?;
-    let model = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
+    let given = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
+    let model = given.or((endpoint == Endpoint::Moderations).then_some("omni-moderation-latest"));
     let model = model.ok_or_else(|| Fault::invalid("model: a non-empty string is required"))?.to_owned();
     let mut ask = Ask { model, dimensions: 8, ..Ask::default() };
     visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
@@ -135,8 +142,20 @@ pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Res
         Endpoint::Chat => read_chat(body, &mut ask)?,
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
+        Endpoint::Completions => read_completion(body, &mut ask)?,
+        Endpoint::Moderations => {}
     }
     Ok(ask)
+}
+
+fn read_completion(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    if body.get("max_completion_tokens").is_some() {
+        return Err(Fault::invalid("Unrecognized request argument supplied: max_completion_tokens"));
+    }
+    let options = body.get("stream_options").filter(|value| !value.is_null());
+    ask.include_usage = options.and_then(|value| value.get("include_usage")?.as_bool()).unwrap_or(false);
+    ask.output_cap = optional(body, "max_tokens", Value::as_u64, "an integer")?.or(Some(16));
+    Ok(())
 }
 
 fn read_chat(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
@@ -217,7 +236,7 @@ fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    for field in ["messages", "system", "input", "tools"] {
+    for field in ["messages", "system", "input", "prompt", "tools"] {
         if let Some(value) = body.get(field) {
             walk(value, visit);
         }

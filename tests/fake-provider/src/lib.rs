@@ -28,6 +28,7 @@ mod control;
 mod fast;
 mod fault;
 mod gates;
+mod legacy;
 mod openai;
 mod plan;
 mod price;

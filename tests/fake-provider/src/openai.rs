@@ -15,7 +15,7 @@ use crate::price::Tokens;
 use crate::script::Script;
 
 /// When everything was created: a constant, so that bodies can be compared.
-const CREATED: u64 = 1_760_000_000;
+pub(crate) const CREATED: u64 = 1_760_000_000;
 
 /// Plans a chat completion.
 pub(crate) fn chat(ask: &Ask, script: &Script, seq: u64) -> Plan {
@@ -127,7 +127,7 @@ fn service_tier(script: &Script) -> String {
 }
 
 /// The totals of this dialect include the cached tokens.
-fn usage(tokens: &Tokens) -> String {
+pub(crate) fn usage(tokens: &Tokens) -> String {
     let (prompt, completion) = (tokens.total_input(), tokens.output);
     let written = tokens.cache_write + tokens.cache_write_1h;
     let written = if written > 0 { format!(r#","cache_write_tokens":{written}"#) } else { String::new() };

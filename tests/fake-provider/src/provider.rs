@@ -20,7 +20,7 @@ use crate::gates::Gates;
 use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::script::Script;
-use crate::{anthropic, openai};
+use crate::{anthropic, legacy, openai};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -132,6 +132,8 @@ pub(crate) fn plan_of(endpoint: Endpoint, ask: &Ask, script: &Script, seq: u64) 
         Endpoint::Messages => anthropic::messages(ask, script, seq),
         Endpoint::CountTokens => anthropic::count_tokens(ask, script),
         Endpoint::Embeddings => openai::embeddings(ask, script),
+        Endpoint::Completions => legacy::completion(ask, script, seq),
+        Endpoint::Moderations => legacy::moderation(ask, script, seq),
     };
     if let Some(raw) = &script.raw_body {
         let headers = std::mem::take(&mut plan.headers);

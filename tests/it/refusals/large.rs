@@ -73,7 +73,7 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
             ("/v1/chat/completions", "hx_p_unknown", 401),
             ("/v1/messages", "sk-unknown", 401),
             ("/v1/responses", KEY, 413),
-            ("/v1/moderations", KEY, 404),
+            ("/v1/files", KEY, 404),
             ("/v1/models", KEY, 405),
         ] {
             let answer = world.client.post(&world.url(path), &[("x-api-key", key)], body.clone()).await;

@@ -102,7 +102,7 @@ fn count_items(reader: &mut Reader<'_>) -> Result<u64> {
     Ok(count)
 }
 
-fn read_stream_options(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+pub(crate) fn read_stream_options(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     reader.kind()?;
     let start = reader.position();
     if reader.is_null()? {
