@@ -25,10 +25,12 @@ mod secrecy;
 mod startup_errors;
 mod support;
 
+mod azure;
 mod budgets;
 mod cli;
 mod crash;
 mod documents;
+mod provider_kinds;
 mod proxy_anthropic;
 mod proxy_openai;
 mod real_model;
