@@ -26,11 +26,13 @@ mod secrecy;
 mod startup_errors;
 mod support;
 
+mod azure;
 mod budgets;
 mod cli;
 mod crash;
 mod documents;
 mod older_apis;
+mod provider_kinds;
 mod proxy_anthropic;
 mod proxy_openai;
 mod real_model;

@@ -233,6 +233,7 @@ fn provider_row(
         id,
         kind: it.kind,
         base_url: it.base_url,
+        api_version: it.api_version,
         sealed_credential,
         spec: store::ProviderSpec {
             connect_timeout_ms: it.connect_timeout_ms,

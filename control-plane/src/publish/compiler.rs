@@ -199,6 +199,7 @@ pub(crate) fn backend(row: helix_store::Provider, vault: &Vault) -> Resource {
     Resource::Backend(Backend {
         kind,
         base_url: row.base_url,
+        api_version: row.api_version,
         api_key,
         connect_timeout_ms: row.spec.connect_timeout_ms,
         first_byte_timeout_ms: row.spec.first_byte_timeout_ms,

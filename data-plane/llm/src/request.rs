@@ -135,6 +135,8 @@ pub(crate) struct Splices {
     pub(crate) top: usize,
     pub(crate) model: Span,
     pub(crate) usage: UsageSplice,
+    /// The value of `stream_options`, where there is one.
+    pub(crate) stream_options: Option<Span>,
     pub(crate) max_tokens: CapSplice,
     pub(crate) max_completion_tokens: CapSplice,
 }

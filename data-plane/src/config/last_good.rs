@@ -120,6 +120,7 @@ mod tests {
         let backend = Backend {
             kind: "openai".into(),
             base_url: "https://api.example".into(),
+            api_version: Some("2025-04-01-preview".into()),
             api_key: Some(Secret::new("sk-canary-credential")),
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,

@@ -241,6 +241,7 @@ async fn answer(
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format_args!("status {status}"));
         let may_fail_over = matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..);
+        super::retry_after::add(&mut parts, &body);
         let body = match &wire.translation {
             Some(translation) => translation.error(&mut parts, &body, draft.request_id()),
             None => body,
@@ -375,6 +376,7 @@ fn upstream_request(
     let changes = Rewrite {
         model: Some(&place.upstream_model),
         force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
+        withhold_stream_options: !place.upstream.backend.takes_stream_options(),
         output_cap: admission.output_cap,
     };
     let body = rewrite(wire.body.clone(), facts, &changes);
@@ -382,7 +384,7 @@ fn upstream_request(
     *request.method_mut() = Method::POST;
     // A query speaks to the API that the client knows.
     let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
-    *request.uri_mut() = place.upstream.uri(path, query)?;
+    *request.uri_mut() = place.upstream.uri(path, &place.upstream_model, query)?;
     let headers = request.headers_mut();
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));

@@ -16,6 +16,7 @@ pub mod read_body;
 pub mod refusal;
 pub mod relay;
 pub mod respond;
+pub mod retry_after;
 pub mod settle;
 pub mod unread;
 pub mod wire;

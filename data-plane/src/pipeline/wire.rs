@@ -13,7 +13,7 @@ use helix_llm::{
     translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
-use helix_shared::provider::{ProviderKind, WireFamily};
+use helix_shared::provider::{ModelMaker, ModelNames, ProviderKind, WireFamily};
 use helix_shared::routing::Params;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -86,7 +86,7 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         upstream_model: &place.upstream_model,
         output_cap: None,
         max_output_tokens: place.max_output_tokens,
-        traits: traits(place),
+        traits: traits(place, &ask.facts.model),
     };
     let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
     if ask.resolved.params == Params::Strict
@@ -118,20 +118,31 @@ fn refuse(error: &TranslateError) -> Refusal {
     Refusal::new("route", error.code(), error.to_string()).with_param(error.param())
 }
 
-fn traits(place: &Place) -> ModelTraits {
-    match place.upstream.backend.kind {
-        ProviderKind::Anthropic => ModelTraits::claude(&place.upstream_model),
-        ProviderKind::OpenAi => ModelTraits::openai(&place.upstream_model),
-        _ => ModelTraits::openai_compatible(),
+/// What the model of a place takes, as far as its name or its provider says so.
+fn traits(place: &Place, asked_model: &str) -> ModelTraits {
+    let facts = place.upstream.backend.kind.facts();
+    let model = &*place.upstream_model;
+    let of_model = match (facts.maker, facts.names) {
+        (ModelMaker::Anthropic, _) => ModelTraits::claude(model),
+        // A deployment has a name of its own; the model that the client knows it by says more.
+        (ModelMaker::OpenAi, ModelNames::Hosted(prefixes)) if !prefixes.iter().any(|it| model.starts_with(it)) => {
+            ModelTraits::openai(asked_model)
+        }
+        (ModelMaker::OpenAi, _) => ModelTraits::openai(model),
+        (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
+    };
+    ModelTraits {
+        cap_field: place.upstream.backend.cap_field(),
+        takes_top_k: of_model.takes_top_k || facts.takes_top_k,
+        takes_reasoning_content: of_model.takes_reasoning_content || facts.takes_reasoning_content,
+        ..of_model
     }
 }
 
 /// How a kind of provider differs from the family whose dialect it speaks.
 pub fn quirks(kind: ProviderKind) -> Quirks {
-    Quirks {
-        has_reasoning_outside: matches!(kind, ProviderKind::XAi | ProviderKind::Perplexity),
-        has_cost: matches!(kind, ProviderKind::OpenRouter | ProviderKind::Perplexity | ProviderKind::XAi),
-    }
+    let facts = kind.facts();
+    Quirks { has_reasoning_outside: facts.has_reasoning_outside, has_cost: facts.has_cost }
 }
 
 impl Translation {

@@ -132,6 +132,7 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
         Resource::Backend(it) => Body::Backend(v1::Backend {
             kind: it.kind,
             base_url: it.base_url,
+            api_version: it.api_version,
             api_key: it.api_key.map(|key| key.expose().to_vec()),
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
@@ -206,6 +207,7 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
         Body::Backend(it) => Resource::Backend(shared::Backend {
             kind: it.kind,
             base_url: it.base_url,
+            api_version: it.api_version,
             api_key: it.api_key.map(Secret::new),
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,

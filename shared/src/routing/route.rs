@@ -7,7 +7,7 @@
 use super::params::Params;
 use super::strategy::Strategy;
 use crate::access::Pattern;
-use crate::provider::ProviderKind;
+use crate::provider::{ModelNames, ProviderKind};
 use std::sync::Arc;
 
 /// A rule.
@@ -105,41 +105,18 @@ impl RouteTable {
                 .map(|(backend, _)| Target { backend, upstream_model: None, weight: 1 })
                 .collect()
         };
-        let named = of(&|kind| family_prefixes(kind).iter().any(|prefix| model.starts_with(prefix)));
-        if !named.is_empty() {
-            return Some(named);
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
+        let own = of(&|kind| matches!(kind.facts().names, ModelNames::Own(prefixes) if begins(prefixes)));
+        if !own.is_empty() {
+            return Some(own);
+        }
+        let hosted = of(&|kind| matches!(kind.facts().names, ModelNames::Hosted(prefixes) if begins(prefixes)));
+        if !hosted.is_empty() {
+            return Some(hosted);
         }
         // Providers with open catalogues serve any other name; the first one is asked.
-        let open = of(&|kind| family_prefixes(kind).is_empty());
+        let open = of(&|kind| kind.facts().names == ModelNames::Any);
         open.into_iter().next().map(|target| vec![target])
-    }
-}
-
-/// Prefixes of the model names that a provider makes itself; empty: it serves other people's models.
-pub fn family_prefixes(kind: ProviderKind) -> &'static [&'static str] {
-    match kind {
-        ProviderKind::OpenAi => &[
-            "gpt-",
-            "chatgpt-",
-            "o1",
-            "o3",
-            "o4",
-            "text-embedding-",
-            "dall-e-",
-            "tts-",
-            "whisper-",
-            "omni-moderation",
-            "codex-",
-            "computer-use-",
-        ],
-        ProviderKind::Anthropic => &["claude-"],
-        ProviderKind::XAi => &["grok-"],
-        ProviderKind::DeepSeek => &["deepseek-"],
-        ProviderKind::Mistral => {
-            &["mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-"]
-        }
-        ProviderKind::Perplexity => &["sonar"],
-        _ => &[],
     }
 }
 
@@ -188,6 +165,20 @@ mod tests {
         assert_eq!(first(&table, "gpt-5-mini"), Some((0, None)));
         assert_eq!(first(&table, "openai/gpt-5"), Some((0, Some("gpt-5".to_owned()))));
         assert_eq!(first(&table, "llama3:8b"), Some((2, None)));
+    }
+
+    #[test]
+    fn a_host_of_others_models_is_asked_where_their_maker_is_not_there() {
+        let azure = ("azure".to_owned(), ProviderKind::Azure);
+        let mut kinds = vec![azure];
+        kinds.extend(backends());
+        let table = RouteTable::new(vec![], kinds.clone(), 0);
+        assert_eq!(first(&table, "gpt-5"), Some((1, None)));
+        assert_eq!(first(&table, "llama3:8b"), Some((3, None)));
+        kinds.remove(1);
+        let table = RouteTable::new(vec![], kinds, 0);
+        assert_eq!(first(&table, "gpt-5"), Some((0, None)));
+        assert_eq!(first(&table, "azure/prod-fast"), Some((0, Some("prod-fast".to_owned()))));
     }
 
     #[test]

@@ -303,11 +303,18 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
             return Err("the credential has characters that no header can carry".into());
         }
     }
+    if let Some(version) = &backend.api_version {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if version.is_empty() || version.len() > 64 || !version.bytes().all(is_plain) {
+            return Err("the API version must be at most 64 letters, digits, `-`, `.` and `_`".into());
+        }
+    }
     let limit = |ms: u32, default: u64| Duration::from_millis(if ms == 0 { default } else { u64::from(ms) });
     Ok(Backend {
         id: BackendId::from(key.id.as_str()),
         kind,
         base_url: base_url.to_owned(),
+        api_version: backend.api_version.clone().filter(|_| kind.facts().has_api_version),
         api_key: backend.api_key.clone(),
         connect_timeout: limit(backend.connect_timeout_ms, 8_000),
         first_byte_timeout: limit(backend.first_byte_timeout_ms, 600_000),

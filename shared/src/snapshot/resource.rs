@@ -250,6 +250,8 @@ pub struct Backend {
     pub kind: String,
     /// Base URL.
     pub base_url: String,
+    /// Version of the API, where the kind has one.
+    pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
     /// Limit of connecting, TLS included, in ms.

@@ -66,6 +66,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// Whether the stream shall carry usage (OpenAI).
     pub(crate) include_usage: bool,
+    /// Whether it came by an address of Azure.
+    pub(crate) is_azure: bool,
     /// The cap on output tokens.
     pub(crate) output_cap: Option<u64>,
     /// Bytes of text in the request.

@@ -1,7 +1,7 @@
 //! A model provider that does as told and keeps its own bill: the instrument of the gateway's proofs.
 //!
 //! It speaks the OpenAI dialect (chat completions, embeddings, models) and the Anthropic dialect (messages, token counts,
-//! models) as strictly as the real ones, under any base path. A [`Script`] says per request what to answer, how slowly,
+//! models) as strictly as the real ones, under any base path; under `/azure` it is Azure OpenAI. A [`Script`] says per request what to answer, how slowly,
 //! and where to break; the [`Bill`] says what a real provider would charge for it, whatever the client was told.
 //!
 //! Rules: the bill shares no code with the gateway; the same request and script give the same bytes; an error status
@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 mod answer;
 mod anthropic;
 mod ask;
+mod azure;
 mod bill;
 mod body;
 mod control;

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use crate::answer::{Answer, Part, Stop, quoted};
 use crate::ask::Ask;
+use crate::azure;
 use crate::fault::Fault;
 use crate::plan::{EventWriter, Frame, Plan};
 use crate::price::Tokens;
@@ -81,7 +82,11 @@ fn chunks(answer: &Answer, ask: &Ask, script: &Script, seq: u64, writer: EventWr
         format!(r#"{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}"#)
     };
     let role = delta(r#"{"role":"assistant","content":"","refusal":null}"#, "null");
-    let mut frames = vec![Frame::now(chunk(&role, 0, false), 0, false)];
+    let mut frames = Vec::new();
+    if ask.is_azure {
+        frames.push(Frame::now(writer.event(None, azure::PROMPT_FILTER), 0, false));
+    }
+    frames.push(Frame::now(chunk(&role, 0, false), 0, false));
     for (part, output) in &answer.parts {
         let choices = delta(&part_delta(answer, part), "null");
         frames.push(Frame::now(chunk(&choices, *output, false), *output, true));
@@ -89,6 +94,9 @@ fn chunks(answer: &Answer, ask: &Ask, script: &Script, seq: u64, writer: EventWr
     let all = answer.tokens.output;
     let finish = delta("{}", &finish_reason(answer, script));
     frames.push(Frame::now(chunk(&finish, all, false), all, false));
+    if ask.is_azure {
+        frames.push(Frame::now(writer.event(None, azure::LATE_FILTER), all, false));
+    }
     if ask.include_usage && answer.reported.is_some() {
         frames.push(Frame::now(chunk("", all, true), all, false));
     }

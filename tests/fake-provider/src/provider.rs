@@ -20,7 +20,7 @@ use crate::gates::Gates;
 use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::script::Script;
-use crate::{anthropic, legacy, openai};
+use crate::{anthropic, azure, legacy, openai};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -66,6 +66,14 @@ impl Provider {
             Ok(json) => read(endpoint, &parts.headers, json),
             Err(error) => Err(Fault::invalid(format!("We could not parse the JSON body of your request: {error}"))),
         };
+        let asked = azure::check(parts).and_then(|azure| {
+            let mut ask = asked?;
+            ask.is_azure = azure.is_some();
+            if let Some(deployment) = azure.and_then(|azure| azure.deployment) {
+                ask.model = deployment;
+            }
+            Ok(ask)
+        });
         let null = Value::Null;
         let script = script_of(&self.script(), &parts.headers, json.as_ref().unwrap_or(&null));
         let mut charge = Charge::open(&self.bill, entry(parts, body, asked.as_ref().ok()));

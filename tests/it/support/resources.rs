@@ -82,6 +82,7 @@ pub(crate) fn backend(id: &str, base_url: &str) -> Named {
     let backend = Backend {
         kind: "openai".into(),
         base_url: base_url.into(),
+        api_version: None,
         api_key: Some(Secret::new("sk-canary-openai")),
         connect_timeout_ms: 0,
         first_byte_timeout_ms: 0,

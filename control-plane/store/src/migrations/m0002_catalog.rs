@@ -89,5 +89,10 @@ const SETTINGS: TableDef = TableDef {
     owned_by: &[],
 };
 
-pub(super) const STEP: Migration =
-    Migration { step: 2, name: "catalog", tables: &[PROVIDERS, MODELS, PRICES, BUDGETS, SETTINGS], rows: &[] };
+pub(super) const STEP: Migration = Migration {
+    step: 2,
+    name: "catalog",
+    tables: &[PROVIDERS, MODELS, PRICES, BUDGETS, SETTINGS],
+    columns: &[],
+    rows: &[],
+};

@@ -122,6 +122,7 @@ pub(crate) fn read_stream_options(reader: &mut Reader<'_>, facts: &mut RequestFa
     }
     let is_only = members.is_empty();
     facts.splices.usage = splice.unwrap_or(UsageSplice::Member { at: inside, is_only });
+    facts.splices.stream_options = Some(start..reader.position());
     Ok(())
 }
 
