@@ -1,6 +1,6 @@
 //! Provider kinds as rows of facts: what they speak, where, how they take a key, and in what they differ.
 //!
-//! Rule: a provider of the OpenAI family is one row of [`table`], not code. Whoever needs to know a difference reads the
+//! Rule: a provider of the OpenAI family is one row of `table`, not code. Whoever needs to know a difference reads the
 //! row; nobody else matches on kinds. What a single model can do is not here but in the catalogue and in `helix-llm`.
 
 pub mod azure;
