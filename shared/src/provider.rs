@@ -9,6 +9,8 @@ pub enum WireFamily {
     OpenAi,
     /// Messages and token counts.
     Anthropic,
+    /// `generateContent` and its stream; the model stands in the path.
+    Gemini,
 }
 
 /// How a backend takes its credential.
@@ -18,6 +20,8 @@ pub enum AuthScheme {
     Bearer,
     /// `x-api-key: KEY`.
     XApiKey,
+    /// `x-goog-api-key: KEY`.
+    XGoogApiKey,
 }
 
 macro_rules! provider_kinds {
@@ -63,6 +67,8 @@ provider_kinds! {
     OpenAi "openai" OpenAi Bearer Some("https://api.openai.com/v1"), false;
     /// Anthropic.
     Anthropic "anthropic" Anthropic XApiKey Some("https://api.anthropic.com"), false;
+    /// Google's Gemini API.
+    Gemini "gemini" Gemini XGoogApiKey Some("https://generativelanguage.googleapis.com"), false;
     /// Ollama, over its OpenAI-compatible API.
     Ollama "ollama" OpenAi Bearer Some("http://127.0.0.1:11434/v1"), true;
     /// Groq.

@@ -4,6 +4,7 @@
 //! conversion from one dialect straight into another never hides in these files.
 
 pub(crate) mod anthropic;
+pub(crate) mod gemini;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_embeddings;
 pub(crate) mod openai_responses;
@@ -19,6 +20,8 @@ pub enum Dialect {
     AnthropicCountTokens,
     /// `POST /v1/embeddings`.
     OpenAiEmbeddings,
+    /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`; a backend's dialect only.
+    Gemini,
 }
 
 /// Whose conventions errors, streams and model lists follow.
@@ -28,12 +31,14 @@ pub enum Family {
     OpenAi,
     /// `{"type": "error", ...}`, streams end in `message_stop`.
     Anthropic,
+    /// `{"error": {...}}` with Google's status, streams just end. No client's: what we say ourselves is said as to OpenAI's.
+    Gemini,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 4] =
-        [Self::OpenAiChat, Self::AnthropicMessages, Self::AnthropicCountTokens, Self::OpenAiEmbeddings];
+    pub const ALL: [Self; 5] =
+        [Self::OpenAiChat, Self::AnthropicMessages, Self::AnthropicCountTokens, Self::OpenAiEmbeddings, Self::Gemini];
 
     /// The stable name in records, traces and metrics.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +47,7 @@ impl Dialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::AnthropicCountTokens => "anthropic_count_tokens",
             Self::OpenAiEmbeddings => "openai_embeddings",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -50,11 +56,12 @@ impl Dialect {
         match self {
             Self::OpenAiChat | Self::OpenAiEmbeddings => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
+            Self::Gemini => Family::Gemini,
         }
     }
 
     /// Whether an answer can be a stream of events.
     pub fn can_stream(self) -> bool {
-        matches!(self, Self::OpenAiChat | Self::AnthropicMessages)
+        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::Gemini)
     }
 }

@@ -17,6 +17,7 @@ use crate::config::Pinned;
 use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
 use crate::upstream::body::Pieces;
+use crate::upstream::model_path::gemini_path;
 use bytes::Bytes;
 use helix_llm::{Dialect, Family, RequestFacts, Rewrite, rewrite, scan_response};
 use helix_proto::convert::record::account_to_wire;
@@ -27,7 +28,7 @@ use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -126,6 +127,7 @@ fn no_place(ask: &Ask, family: Family) -> Refusal {
     let dialect = match family {
         Family::OpenAi => "OpenAI",
         Family::Anthropic => "Anthropic",
+        Family::Gemini => "Gemini",
     };
     let message = format!("No backend of this model can serve this API of the {dialect} dialect.");
     Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
@@ -227,7 +229,6 @@ async fn answer(
         Ok(parts) => parts,
         Err(broken) => return broke(&mut exchange, broken, family),
     };
-    let status = parts.status.as_u16();
     if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
         return stream(exchange, ask, wire, place, parts, clamped_to);
     }
@@ -237,6 +238,10 @@ async fn answer(
     };
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
+        if let Some(translation) = &wire.translation {
+            translation.state_error(&mut parts, &body);
+        }
+        let status = parts.status.as_u16();
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format_args!("status {status}"));
@@ -363,12 +368,6 @@ fn upstream_request(
     admission: &Admission,
 ) -> Option<Request<Pieces>> {
     let facts = &*wire.facts;
-    let path = match facts.dialect {
-        Dialect::OpenAiChat => "/chat/completions",
-        Dialect::OpenAiEmbeddings => "/embeddings",
-        Dialect::AnthropicMessages => "/v1/messages",
-        Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
-    };
     let changes = Rewrite {
         model: Some(&place.upstream_model),
         force_usage: facts.is_stream && facts.dialect == Dialect::OpenAiChat,
@@ -377,9 +376,7 @@ fn upstream_request(
     let body = rewrite(wire.body.clone(), facts, &changes);
     let mut request = Request::new(Pieces::new(body.parts, body.length));
     *request.method_mut() = Method::POST;
-    // A query speaks to the API that the client knows.
-    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
-    *request.uri_mut() = place.upstream.uri(path, query)?;
+    *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
@@ -391,6 +388,25 @@ fn upstream_request(
     }
     draft.span.inject(headers);
     Some(request)
+}
+
+fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
+    // A query speaks to the API that the client knows.
+    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
+    let path = match wire.facts.dialect {
+        Dialect::OpenAiChat => "/chat/completions",
+        Dialect::OpenAiEmbeddings => "/embeddings",
+        Dialect::AnthropicMessages => "/v1/messages",
+        Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
+        Dialect::Gemini => {
+            let path = gemini_path(&place.upstream_model);
+            return match wire.facts.is_stream {
+                true => place.upstream.uri_of(&format!("{path}:streamGenerateContent"), Some("alt=sse")),
+                false => place.upstream.uri_of(&format!("{path}:generateContent"), None),
+            };
+        }
+    };
+    place.upstream.uri(path, query)
 }
 
 fn open_attempt(

@@ -212,7 +212,7 @@ fn shed(
 
 fn operation(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::OpenAiChat | Dialect::AnthropicMessages => "chat",
+        Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::Gemini => "chat",
         Dialect::OpenAiEmbeddings => "embeddings",
         Dialect::AnthropicCountTokens => "count_tokens",
     }

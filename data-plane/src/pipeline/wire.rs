@@ -9,7 +9,7 @@ use crate::config::current::Place;
 use bytes::Bytes;
 use helix_llm::{
     AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, ModelTraits, Quirks, RequestContext,
-    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, scan_request,
+    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, scan_request, stated_error,
     translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
@@ -45,13 +45,15 @@ pub struct Translation {
 
 /// Whether a place can serve a dialect at all, in its own words or by translation.
 pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
-    speaks(place, dialect.family()) || (chat(dialect).is_some() && chat(backend_dialect(place)).is_some())
+    let is_chat = |dialect| ChatDialect::of(dialect).is_some();
+    speaks(place, dialect.family()) || (is_chat(dialect) && is_chat(backend_dialect(place)))
 }
 
 fn speaks(place: &Place, family: Family) -> bool {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => family == Family::OpenAi,
         WireFamily::Anthropic => family == Family::Anthropic,
+        WireFamily::Gemini => family == Family::Gemini,
     }
 }
 
@@ -59,14 +61,7 @@ fn backend_dialect(place: &Place) -> Dialect {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => Dialect::OpenAiChat,
         WireFamily::Anthropic => Dialect::AnthropicMessages,
-    }
-}
-
-fn chat(dialect: Dialect) -> Option<ChatDialect> {
-    match dialect {
-        Dialect::OpenAiChat => Some(ChatDialect::OpenAiChat),
-        Dialect::AnthropicMessages => Some(ChatDialect::AnthropicMessages),
-        Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
+        WireFamily::Gemini => Dialect::Gemini,
     }
 }
 
@@ -80,7 +75,7 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None });
     }
     let target = backend_dialect(place);
-    let (Some(client), Some(provider)) = (chat(dialect), chat(target)) else {
+    let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(target)) else {
         return Err(Refusal::new("route", ErrorCode::UnsupportedBackend, "The backend does not serve this API."));
     };
     let context = RequestContext {
@@ -90,10 +85,15 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         traits: traits(place),
     };
     let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
-    let facts = scan_request(target, &translated.body).map_err(|error| {
+    let mut facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
     })?;
+    if target == Dialect::Gemini {
+        // Its bodies say neither: both go into the address.
+        facts.is_stream = ask.facts.is_stream;
+        facts.model = place.upstream_model.to_string();
+    }
     let translation = Translation {
         provider,
         client,
@@ -114,6 +114,7 @@ fn traits(place: &Place) -> ModelTraits {
     match place.upstream.backend.kind {
         ProviderKind::Anthropic => ModelTraits::claude(&place.upstream_model),
         ProviderKind::OpenAi => ModelTraits::openai(&place.upstream_model),
+        ProviderKind::Gemini => ModelTraits::gemini(&place.upstream_model),
         _ => ModelTraits::openai_compatible(),
     }
 }
@@ -143,6 +144,17 @@ impl Translation {
     /// [`TranslateError`] when the answer is not what the provider's dialect says.
     pub fn answer(&self, body: &[u8], request_id: &str, started_at_us: i64) -> Result<Bytes, TranslateError> {
         translate_answer(self.provider, self.client, body, &self.plan, &self.context(request_id, started_at_us))
+    }
+
+    /// Says in the head of an error what only its body says: that it is about the key, and when to come back.
+    pub fn state_error(&self, parts: &mut Parts, body: &[u8]) {
+        let stated = stated_error(self.provider.family(), parts.status.as_u16(), body);
+        parts.status = StatusCode::from_u16(stated.status).unwrap_or(parts.status);
+        if let Some(seconds) = stated.retry_after_s
+            && !parts.headers.contains_key(RETRY_AFTER)
+        {
+            parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
     }
 
     /// Turns an error of the provider into one of the client's dialect, status and headers included.

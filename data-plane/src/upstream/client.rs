@@ -132,15 +132,23 @@ impl Upstream {
             let (name, value) = match backend.kind.auth() {
                 AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
                 AuthScheme::XApiKey => (HeaderName::from_static("x-api-key"), HeaderValue::from_bytes(key.expose())),
+                AuthScheme::XGoogApiKey => {
+                    (HeaderName::from_static("x-goog-api-key"), HeaderValue::from_bytes(key.expose()))
+                }
             };
             let mut value = value.ok()?;
             value.set_sensitive(true);
             Some((name, value))
         });
         let mut path_prefix = uri.path().trim_end_matches('/').to_owned();
-        // Anthropic's base URL is written with and without its version; paths here carry it.
-        if backend.kind.family() == WireFamily::Anthropic {
-            path_prefix = path_prefix.strip_suffix("/v1").unwrap_or(&path_prefix).to_owned();
+        // These base URLs are written with and without their version; paths here carry it.
+        let version = match backend.kind.family() {
+            WireFamily::Anthropic => Some("/v1"),
+            WireFamily::Gemini => Some("/v1beta"),
+            WireFamily::OpenAi => None,
+        };
+        if let Some(bare) = version.and_then(|version| path_prefix.strip_suffix(version)) {
+            path_prefix = bare.to_owned();
         }
         // These serve their API under this path only, and their address is often written without it.
         if path_prefix.is_empty() && serves_under_v1(backend.kind) {
@@ -179,6 +187,11 @@ impl Upstream {
         let uri = self.make_uri(path, None)?;
         ready.insert(path, uri.clone());
         Some(uri)
+    }
+
+    /// The address of a path that is made for one request; `None` when the parts make no URL.
+    pub fn uri_of(&self, path: &str, query: Option<&str>) -> Option<Uri> {
+        self.make_uri(path, query)
     }
 
     /// The backend's name as a header's value.

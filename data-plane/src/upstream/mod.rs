@@ -5,5 +5,6 @@
 
 pub mod body;
 pub mod client;
+pub mod model_path;
 
 pub use client::{Upstream, Upstreams};

@@ -128,6 +128,7 @@ pub fn family_prefixes(kind: ProviderKind) -> &'static [&'static str] {
             "computer-use-",
         ],
         ProviderKind::Anthropic => &["claude-"],
+        ProviderKind::Gemini => &["gemini-", "gemma-"],
         ProviderKind::XAi => &["grok-"],
         ProviderKind::DeepSeek => &["deepseek-"],
         ProviderKind::Mistral => {
