@@ -7,4 +7,5 @@ mod breaking;
 #[cfg(test)]
 mod client;
 mod control;
+mod gemini;
 mod speaking;
