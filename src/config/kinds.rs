@@ -66,7 +66,7 @@ pub(crate) enum KeyNeed {
 impl ProviderKind {
     /// Reports whether this version can send requests to the kind.
     pub(crate) fn is_served(self) -> bool {
-        !matches!(self, Self::Bedrock | Self::Azure | Self::Vertex | Self::Gemini | Self::Cohere)
+        !matches!(self, Self::Bedrock | Self::Azure | Self::Vertex | Self::Cohere)
     }
 
     /// Returns the address of the kind when the file gives none; `None` when there is no usual one.
@@ -74,6 +74,7 @@ impl ProviderKind {
         Some(match self {
             Self::Openai => "https://api.openai.com/v1",
             Self::Anthropic => "https://api.anthropic.com",
+            Self::Gemini => "https://generativelanguage.googleapis.com",
             Self::Groq => "https://api.groq.com/openai/v1",
             Self::Together => "https://api.together.ai/v1",
             Self::Xai => "https://api.x.ai/v1",
@@ -87,7 +88,7 @@ impl ProviderKind {
             Self::Perplexity => "https://api.perplexity.ai",
             Self::Cerebras => "https://api.cerebras.ai/v1",
             Self::Vllm | Self::Localai | Self::OpenaiCompatible => return None,
-            Self::Bedrock | Self::Azure | Self::Vertex | Self::Gemini | Self::Cohere => return None,
+            Self::Bedrock | Self::Azure | Self::Vertex | Self::Cohere => return None,
         })
     }
 

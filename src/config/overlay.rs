@@ -14,9 +14,12 @@ use std::sync::Arc;
 const PREFIX: &str = "HELIX__";
 
 /// The variables that name a provider's key where there is no file: kind, key, and base URL if there is one.
-const PROVIDER_VARIABLES: [(&str, &str, &str); 12] = [
+const PROVIDER_VARIABLES: [(&str, &str, &str); 14] = [
     ("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
     ("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+    // Of two names for one key the later one counts.
+    ("gemini", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
+    ("gemini", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
     ("groq", "GROQ_API_KEY", "GROQ_BASE_URL"),
     ("together", "TOGETHER_API_KEY", "TOGETHER_BASE_URL"),
     ("xai", "XAI_API_KEY", ""),
@@ -30,11 +33,10 @@ const PROVIDER_VARIABLES: [(&str, &str, &str); 12] = [
 ];
 
 /// Variables of kinds that are known and not served yet.
-const UNSERVED_VARIABLES: [(&str, &str); 6] = [
+const UNSERVED_VARIABLES: [(&str, &str); 5] = [
     ("AZURE_OPENAI_API_KEY", "azure"),
     ("AWS_BEARER_TOKEN_BEDROCK", "bedrock"),
     ("GOOGLE_APPLICATION_CREDENTIALS", "vertex"),
-    ("GEMINI_API_KEY", "gemini"),
     ("CO_API_KEY", "cohere"),
     ("COHERE_API_KEY", "cohere"),
 ];
