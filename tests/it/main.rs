@@ -29,6 +29,7 @@ mod budgets;
 mod cli;
 mod crash;
 mod documents;
+mod gemini;
 mod proxy_anthropic;
 mod proxy_openai;
 mod real_model;
