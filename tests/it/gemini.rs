@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
+const RESPONSES: &str = "/v1/responses";
 const MODELS: [&str; 2] = ["gemini-2.5-flash", "gemini-3.1-flash-lite"];
 
 /// A file with Gemini beside the others, and no route: the kind claims its models.
@@ -198,4 +199,68 @@ async fn a_request_without_a_cap_gets_one_that_the_budget_affords() {
     assert!((256..65_536).contains(&clamped), "{clamped}");
     costs_agree(&world).await;
     world.verify(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_responses_client_gets_its_own_words_whole_and_streamed() {
+    let world = World::start(yaml);
+    let asking = |script: &Value| {
+        let input = format!("Say hello. [[fake:{script}]]");
+        json!({ "model": MODELS[1], "input": input, "max_output_tokens": 64 })
+    };
+    let script = json!({ "text": "Hello there.", "input_tokens": 30, "output_tokens": 12 });
+    let answer = world.ask(RESPONSES, &asking(&script)).await;
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, &body["object"], &body["status"]),
+        (200, &json!("response"), &json!("completed")),
+        "{body}"
+    );
+    let message = body["output"].as_array().unwrap().iter().find(|item| item["type"] == "message").unwrap();
+    assert_eq!(message["content"][0]["text"], "Hello there.");
+    let text = world.ask(RESPONSES, &streamed(asking(&script))).await.text();
+    let last = events(&text).pop().unwrap();
+    assert_eq!(
+        (&last["type"], &last["response"]["usage"]["output_tokens"]),
+        (&json!("response.completed"), &json!(12)),
+        "{text}"
+    );
+    costs_agree(&world).await;
+    let paths: Vec<String> = world.provider.bill.entries().into_iter().map(|entry| entry.path).collect();
+    assert!(paths[0].ends_with(":generateContent") && paths[1].contains(":streamGenerateContent"), "{paths:?}");
+    world.verify(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_responses_clients_calls_come_back_with_their_signature() {
+    let world = World::start(yaml);
+    let script = json!({ "tool_call": [{ "name": "look", "arguments": { "at": "sky" } }], "output_tokens": 9 });
+    let asked = |text: String| json!({ "role": "user", "content": text });
+    let tool = json!({ "type": "function", "name": "look", "parameters": { "type": "object" } });
+    let request =
+        |input: Value| json!({ "model": MODELS[1], "input": input, "tools": [tool], "max_output_tokens": 64 });
+    let body = world.ask(RESPONSES, &request(json!([asked(format!("Look. [[fake:{script}]]"))]))).await.json();
+    let items = body["output"].as_array().unwrap();
+    let call = items.iter().find(|item| item["type"] == "function_call").unwrap_or_else(|| panic!("{body}"));
+    assert!(call["name"] == "look" && call["call_id"].as_str().unwrap().contains("__thought_"), "{call}");
+    let result = json!({ "type": "function_call_output", "call_id": call["call_id"], "output": "a cat" });
+    let answer = world.ask(RESPONSES, &request(json!([asked("Look.".to_owned()), call, result]))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    world.verify(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apis_that_are_no_conversations_are_refused() {
+    let world = World::start(yaml);
+    for (path, request) in [
+        ("/v1/completions", json!({ "model": MODELS[0], "prompt": "hi" })),
+        ("/v1/moderations", json!({ "model": MODELS[0], "input": "hi" })),
+        ("/v1/embeddings", json!({ "model": MODELS[0], "input": "hi" })),
+    ] {
+        let answer = world.ask(path, &request).await;
+        let code = answer.header("x-helix-error-code");
+        assert_eq!((answer.status, code), (400, "unsupported_backend"), "{path}: {}", answer.text());
+    }
+    assert_eq!(world.provider.bill.entries().len(), 0);
+    world.verify(3);
 }

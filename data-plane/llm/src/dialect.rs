@@ -6,7 +6,9 @@
 pub(crate) mod anthropic;
 pub(crate) mod gemini;
 pub(crate) mod openai_chat;
+pub(crate) mod openai_completions;
 pub(crate) mod openai_embeddings;
+pub(crate) mod openai_moderations;
 pub(crate) mod openai_responses;
 
 /// A wire format of requests and answers.
@@ -20,6 +22,12 @@ pub enum Dialect {
     AnthropicCountTokens,
     /// `POST /v1/embeddings`.
     OpenAiEmbeddings,
+    /// `POST /v1/responses`; a client's dialect only: every backend gets a translation.
+    OpenAiResponses,
+    /// `POST /v1/completions`.
+    OpenAiCompletions,
+    /// `POST /v1/moderations`.
+    OpenAiModerations,
     /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`; a backend's dialect only.
     Gemini,
 }
@@ -37,8 +45,16 @@ pub enum Family {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 5] =
-        [Self::OpenAiChat, Self::AnthropicMessages, Self::AnthropicCountTokens, Self::OpenAiEmbeddings, Self::Gemini];
+    pub const ALL: [Self; 8] = [
+        Self::OpenAiChat,
+        Self::AnthropicMessages,
+        Self::AnthropicCountTokens,
+        Self::OpenAiEmbeddings,
+        Self::OpenAiResponses,
+        Self::OpenAiCompletions,
+        Self::OpenAiModerations,
+        Self::Gemini,
+    ];
 
     /// The stable name in records, traces and metrics.
     pub fn as_str(self) -> &'static str {
@@ -47,6 +63,9 @@ impl Dialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::AnthropicCountTokens => "anthropic_count_tokens",
             Self::OpenAiEmbeddings => "openai_embeddings",
+            Self::OpenAiResponses => "openai_responses",
+            Self::OpenAiCompletions => "openai_completions",
+            Self::OpenAiModerations => "openai_moderations",
             Self::Gemini => "gemini",
         }
     }
@@ -54,7 +73,11 @@ impl Dialect {
     /// Returns the family whose error shape and headers this dialect uses.
     pub fn family(self) -> Family {
         match self {
-            Self::OpenAiChat | Self::OpenAiEmbeddings => Family::OpenAi,
+            Self::OpenAiChat
+            | Self::OpenAiEmbeddings
+            | Self::OpenAiResponses
+            | Self::OpenAiCompletions
+            | Self::OpenAiModerations => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
             Self::Gemini => Family::Gemini,
         }
@@ -62,6 +85,19 @@ impl Dialect {
 
     /// Whether an answer can be a stream of events.
     pub fn can_stream(self) -> bool {
-        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::Gemini)
+        matches!(
+            self,
+            Self::OpenAiChat | Self::AnthropicMessages | Self::OpenAiResponses | Self::OpenAiCompletions | Self::Gemini
+        )
+    }
+
+    /// Whether requests cost nothing, whatever the model.
+    pub fn is_free(self) -> bool {
+        matches!(self, Self::AnthropicCountTokens | Self::OpenAiModerations)
+    }
+
+    /// Whether a stream tells its usage only when it is asked to.
+    pub fn asks_for_stream_usage(self) -> bool {
+        matches!(self, Self::OpenAiChat | Self::OpenAiCompletions)
     }
 }

@@ -4,7 +4,10 @@
 //! right type; anything else is refused, because two readers could take it two ways. Unknown fields are none of our
 //! business and pass.
 
-use crate::dialect::{Dialect, Family, anthropic, gemini, openai_chat, openai_embeddings};
+use crate::dialect::{
+    Dialect, Family, anthropic, gemini, openai_chat, openai_completions, openai_embeddings, openai_moderations,
+    openai_responses,
+};
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
 
@@ -134,6 +137,8 @@ pub(crate) struct Splices {
     pub(crate) top: usize,
     pub(crate) model: Span,
     pub(crate) usage: UsageSplice,
+    /// The value of `stream_options`, where there is one.
+    pub(crate) stream_options: Option<Span>,
     pub(crate) max_tokens: CapSplice,
     pub(crate) max_completion_tokens: CapSplice,
     /// Inside of Gemini's `generationConfig`.
@@ -257,6 +262,9 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
     match dialect {
         Dialect::OpenAiChat => openai_chat::scan_request(&mut reader, &mut facts)?,
         Dialect::OpenAiEmbeddings => openai_embeddings::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiCompletions => openai_completions::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiModerations => openai_moderations::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiResponses => openai_responses::scan_request(&mut reader, &mut facts)?,
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => {
             anthropic::scan_request(&mut reader, &mut facts)?;
         }

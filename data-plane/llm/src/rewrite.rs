@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+pub use helix_shared::provider::CapField;
+
 use crate::dialect::Dialect;
 use crate::json::Span;
 use crate::request::{CapSplice, MemberSplice, RequestFacts, UsageSplice};
@@ -16,6 +18,8 @@ pub struct Rewrite<'a> {
     pub model: Option<&'a str>,
     /// Ask for the usage event of an OpenAI stream, whether or not the client did.
     pub force_usage: bool,
+    /// Say `null` instead of the client's `stream_options`: the backend refuses them.
+    pub withhold_stream_options: bool,
     /// The most output tokens that are affordable.
     pub output_cap: Option<OutputCap>,
 }
@@ -27,15 +31,6 @@ pub struct OutputCap {
     pub tokens: u64,
     /// The field that the backend takes, used when the client gave none.
     pub field: CapField,
-}
-
-/// The names of the output cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CapField {
-    /// `max_tokens`: Anthropic, and most servers that speak like OpenAI.
-    MaxTokens,
-    /// `max_completion_tokens`: OpenAI itself.
-    MaxCompletionTokens,
 }
 
 /// A body in pieces, in order.
@@ -71,7 +66,10 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
     if let Some(model) = changes.model.filter(|model| is_in_body && *model != facts.model) {
         splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
     }
-    if changes.force_usage && facts.is_stream && facts.dialect == Dialect::OpenAiChat {
+    if changes.withhold_stream_options {
+        let options = facts.splices.stream_options.clone();
+        splices.extend(options.map(|span| Splice { span, bytes: Bytes::from_static(b"null") }));
+    } else if changes.force_usage && facts.is_stream && facts.dialect.asks_for_stream_usage() {
         splices.extend(usage_splice(facts));
     }
     if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_stream()) {
@@ -129,7 +127,9 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
         return;
     }
     let (name, field) = match cap.field {
-        _ if facts.dialect == Dialect::AnthropicMessages => ("max_tokens", &facts.splices.max_tokens),
+        _ if matches!(facts.dialect, Dialect::AnthropicMessages | Dialect::OpenAiCompletions) => {
+            ("max_tokens", &facts.splices.max_tokens)
+        }
         CapField::MaxTokens => ("max_tokens", &facts.splices.max_tokens),
         CapField::MaxCompletionTokens => ("max_completion_tokens", &facts.splices.max_completion_tokens),
     };

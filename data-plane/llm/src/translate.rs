@@ -41,8 +41,12 @@ impl ChatDialect {
         match dialect {
             Dialect::OpenAiChat => Some(Self::OpenAiChat),
             Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
+            Dialect::OpenAiResponses => Some(Self::OpenAiResponses),
             Dialect::Gemini => Some(Self::Gemini),
-            Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
+            Dialect::AnthropicCountTokens
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiCompletions
+            | Dialect::OpenAiModerations => None,
         }
     }
 

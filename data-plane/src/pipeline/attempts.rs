@@ -17,7 +17,6 @@ use crate::config::Pinned;
 use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
 use crate::upstream::body::Pieces;
-use crate::upstream::model_path::gemini_path;
 use bytes::Bytes;
 use helix_llm::{Dialect, Family, RequestFacts, Rewrite, rewrite, scan_response};
 use helix_proto::convert::record::account_to_wire;
@@ -174,7 +173,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
-    if facts.dialect == Dialect::AnthropicCountTokens {
+    if facts.dialect.is_free() {
         accounts.clear();
     }
     let mut intent = v1::Intent {
@@ -246,6 +245,7 @@ async fn answer(
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format_args!("status {status}"));
         let may_fail_over = matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..);
+        super::retry_after::add(&mut parts, &body);
         let body = match &wire.translation {
             Some(translation) => translation.error(&mut parts, &body, draft.request_id()),
             None => body,
@@ -370,7 +370,8 @@ fn upstream_request(
     let facts = &*wire.facts;
     let changes = Rewrite {
         model: Some(&place.upstream_model),
-        force_usage: facts.is_stream && facts.dialect == Dialect::OpenAiChat,
+        force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
+        withhold_stream_options: !place.upstream.backend.takes_stream_options(),
         output_cap: admission.output_cap,
     };
     let body = rewrite(wire.body.clone(), facts, &changes);
@@ -393,20 +394,18 @@ fn upstream_request(
 fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
     // A query speaks to the API that the client knows.
     let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
-    let path = match wire.facts.dialect {
-        Dialect::OpenAiChat => "/chat/completions",
-        Dialect::OpenAiEmbeddings => "/embeddings",
-        Dialect::AnthropicMessages => "/v1/messages",
-        Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
-        Dialect::Gemini => {
-            let path = gemini_path(&place.upstream_model);
-            return match wire.facts.is_stream {
-                true => place.upstream.uri_of(&format!("{path}:streamGenerateContent"), Some("alt=sse")),
-                false => place.upstream.uri_of(&format!("{path}:generateContent"), None),
-            };
-        }
+    let (path, query) = match wire.facts.dialect {
+        // Responses are translated before they come here.
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => ("/chat/completions", query),
+        Dialect::OpenAiEmbeddings => ("/embeddings", query),
+        Dialect::OpenAiCompletions => ("/completions", query),
+        Dialect::OpenAiModerations => ("/moderations", query),
+        Dialect::AnthropicMessages => ("/v1/messages", query),
+        Dialect::AnthropicCountTokens => ("/v1/messages/count_tokens", query),
+        Dialect::Gemini if wire.facts.is_stream => (":streamGenerateContent", Some("alt=sse")),
+        Dialect::Gemini => (":generateContent", None),
     };
-    place.upstream.uri(path, query)
+    place.upstream.uri(path, &place.upstream_model, query)
 }
 
 fn open_attempt(

@@ -13,7 +13,8 @@ use helix_llm::{
     translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
-use helix_shared::provider::{ProviderKind, WireFamily};
+use helix_shared::provider::{ModelMaker, ModelNames, ProviderKind, WireFamily};
+use helix_shared::routing::Params;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
@@ -45,8 +46,13 @@ pub struct Translation {
 
 /// Whether a place can serve a dialect at all, in its own words or by translation.
 pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
-    let is_chat = |dialect| ChatDialect::of(dialect).is_some();
-    speaks(place, dialect.family()) || (is_chat(dialect) && is_chat(backend_dialect(place)))
+    is_native(place, dialect)
+        || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
+}
+
+/// Whether a place is asked in the client's own words.
+fn is_native(place: &Place, dialect: Dialect) -> bool {
+    dialect != Dialect::OpenAiResponses && speaks(place, dialect.family())
 }
 
 fn speaks(place: &Place, family: Family) -> bool {
@@ -71,7 +77,7 @@ fn backend_dialect(place: &Place) -> Dialect {
 /// `unsupported_backend`, `invalid_request`: what the backend has no word for.
 pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
     let dialect = ask.facts.dialect;
-    if speaks(place, dialect.family()) {
+    if is_native(place, dialect) {
         return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None });
     }
     let target = backend_dialect(place);
@@ -82,9 +88,18 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         upstream_model: &place.upstream_model,
         output_cap: None,
         max_output_tokens: place.max_output_tokens,
-        traits: traits(place),
+        traits: traits(place, &ask.facts.model),
     };
     let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
+    if ask.resolved.params == Params::Strict
+        && let Some(first) = translated.dropped.first()
+    {
+        let message = format!(
+            "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
+            translated.dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)));
+    }
     let mut facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
@@ -110,21 +125,32 @@ fn refuse(error: &TranslateError) -> Refusal {
     Refusal::new("route", error.code(), error.to_string()).with_param(error.param())
 }
 
-fn traits(place: &Place) -> ModelTraits {
-    match place.upstream.backend.kind {
-        ProviderKind::Anthropic => ModelTraits::claude(&place.upstream_model),
-        ProviderKind::OpenAi => ModelTraits::openai(&place.upstream_model),
-        ProviderKind::Gemini => ModelTraits::gemini(&place.upstream_model),
-        _ => ModelTraits::openai_compatible(),
+/// What the model of a place takes, as far as its name or its provider says so.
+fn traits(place: &Place, asked_model: &str) -> ModelTraits {
+    let facts = place.upstream.backend.kind.facts();
+    let model = &*place.upstream_model;
+    let of_model = match (facts.maker, facts.names) {
+        (ModelMaker::Anthropic, _) => ModelTraits::claude(model),
+        // A deployment has a name of its own; the model that the client knows it by says more.
+        (ModelMaker::OpenAi, ModelNames::Hosted(prefixes)) if !prefixes.iter().any(|it| model.starts_with(it)) => {
+            ModelTraits::openai(asked_model)
+        }
+        (ModelMaker::OpenAi, _) => ModelTraits::openai(model),
+        (ModelMaker::Google, _) => ModelTraits::gemini(model),
+        (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
+    };
+    ModelTraits {
+        cap_field: place.upstream.backend.cap_field(),
+        takes_top_k: of_model.takes_top_k || facts.takes_top_k,
+        takes_reasoning_content: of_model.takes_reasoning_content || facts.takes_reasoning_content,
+        ..of_model
     }
 }
 
 /// How a kind of provider differs from the family whose dialect it speaks.
 pub fn quirks(kind: ProviderKind) -> Quirks {
-    Quirks {
-        has_reasoning_outside: matches!(kind, ProviderKind::XAi | ProviderKind::Perplexity),
-        has_cost: matches!(kind, ProviderKind::OpenRouter | ProviderKind::Perplexity | ProviderKind::XAi),
-    }
+    let facts = kind.facts();
+    Quirks { has_reasoning_outside: facts.has_reasoning_outside, has_cost: facts.has_cost }
 }
 
 impl Translation {

@@ -3,11 +3,11 @@
 //! Rule: connections outlive configuration changes: a backend whose address and limits stay keeps its pool, also when its
 //! credential changes, so that no stream in flight breaks.
 
+use super::address::Address;
 use super::body::Pieces;
-use helix_shared::provider::{AuthScheme, ProviderKind, WireFamily};
+use helix_shared::provider::AuthScheme;
 use helix_shared::snapshot::view::Backend;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -28,11 +28,7 @@ pub struct Upstream {
     /// The backend.
     pub backend: Arc<Backend>,
     client: HttpClient,
-    scheme: Scheme,
-    authority: Authority,
-    path_prefix: String,
-    /// Addresses that were asked for without a query: there are a handful, and each request needs one.
-    ready: papaya::HashMap<&'static str, Uri>,
+    address: Address,
     credential: Option<(HeaderName, HeaderValue)>,
     name_header: Option<HeaderValue>,
     in_flight: AtomicU32,
@@ -85,6 +81,7 @@ impl Upstreams {
         if let Some(old) = old
             && old.backend.api_key == backend.api_key
             && old.backend.kind == backend.kind
+            && old.backend.api_version == backend.api_version
             && old.backend.first_byte_timeout == backend.first_byte_timeout
             && old.backend.idle_timeout == backend.idle_timeout
             && old.backend.total_timeout == backend.total_timeout
@@ -125,12 +122,10 @@ impl Default for Upstreams {
 
 impl Upstream {
     fn new(backend: Arc<Backend>, client: HttpClient) -> Self {
-        // The compiler checked the URL; what still cannot be parsed leads nowhere instead of somewhere else.
-        let uri: Uri = backend.base_url.parse().unwrap_or_default();
-        let nowhere = Authority::from_static("invalid.invalid");
         let credential = backend.api_key.as_ref().filter(|key| !key.is_empty()).and_then(|key| {
-            let (name, value) = match backend.kind.auth() {
+            let (name, value) = match backend.kind.facts().auth {
                 AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
+                AuthScheme::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::from_bytes(key.expose())),
                 AuthScheme::XApiKey => (HeaderName::from_static("x-api-key"), HeaderValue::from_bytes(key.expose())),
                 AuthScheme::XGoogApiKey => {
                     (HeaderName::from_static("x-goog-api-key"), HeaderValue::from_bytes(key.expose()))
@@ -140,26 +135,9 @@ impl Upstream {
             value.set_sensitive(true);
             Some((name, value))
         });
-        let mut path_prefix = uri.path().trim_end_matches('/').to_owned();
-        // These base URLs are written with and without their version; paths here carry it.
-        let version = match backend.kind.family() {
-            WireFamily::Anthropic => Some("/v1"),
-            WireFamily::Gemini => Some("/v1beta"),
-            WireFamily::OpenAi => None,
-        };
-        if let Some(bare) = version.and_then(|version| path_prefix.strip_suffix(version)) {
-            path_prefix = bare.to_owned();
-        }
-        // These serve their API under this path only, and their address is often written without it.
-        if path_prefix.is_empty() && serves_under_v1(backend.kind) {
-            "/v1".clone_into(&mut path_prefix);
-        }
         Self {
             client,
-            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTPS),
-            authority: uri.authority().cloned().unwrap_or(nowhere),
-            path_prefix,
-            ready: papaya::HashMap::new(),
+            address: Address::of(&backend),
             credential,
             name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
             in_flight: AtomicU32::new(0),
@@ -175,37 +153,14 @@ impl Upstream {
         is_free.then_some(claimed)
     }
 
-    /// The address of a path (`/chat/completions`) at this backend; `None` when the parts make no URL.
-    pub fn uri(&self, path: &'static str, query: Option<&str>) -> Option<Uri> {
-        if query.is_some() {
-            return self.make_uri(path, query);
-        }
-        let ready = self.ready.pin();
-        if let Some(uri) = ready.get(path) {
-            return Some(uri.clone());
-        }
-        let uri = self.make_uri(path, None)?;
-        ready.insert(path, uri.clone());
-        Some(uri)
-    }
-
-    /// The address of a path that is made for one request; `None` when the parts make no URL.
-    pub fn uri_of(&self, path: &str, query: Option<&str>) -> Option<Uri> {
-        self.make_uri(path, query)
+    /// The address of an operation (`/chat/completions`) on a model at this backend; `None` when the parts make no URL.
+    pub fn uri(&self, path: &'static str, model: &str, query: Option<&str>) -> Option<Uri> {
+        self.address.uri(path, model, query)
     }
 
     /// The backend's name as a header's value.
     pub fn name_header(&self) -> Option<&HeaderValue> {
         self.name_header.as_ref()
-    }
-
-    fn make_uri(&self, path: &str, query: Option<&str>) -> Option<Uri> {
-        let path = match query {
-            Some(query) => format!("{}{path}?{query}", self.path_prefix),
-            None => format!("{}{path}", self.path_prefix),
-        };
-        let path = PathAndQuery::try_from(path).ok()?;
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build().ok()
     }
 
     /// Sends a request, adding the credential.
@@ -215,9 +170,4 @@ impl Upstream {
         }
         self.client.request(request)
     }
-}
-
-fn serves_under_v1(kind: ProviderKind) -> bool {
-    use ProviderKind::{LmStudio, LocalAi, Ollama, OpenAi, Vllm};
-    matches!(kind, OpenAi | Ollama | LmStudio | Vllm | LocalAi)
 }

@@ -3,8 +3,8 @@
 //! Rule: a request is rebuilt from parsed parts and goes to the host of its backend, nowhere else; redirects are never
 //! followed; a credential is set here and leaves the process in no other way.
 
+pub mod address;
 pub mod body;
 pub mod client;
-pub mod model_path;
 
 pub use client::{Upstream, Upstreams};

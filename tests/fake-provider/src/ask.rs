@@ -31,6 +31,10 @@ pub(crate) enum Endpoint {
     CountTokens,
     /// `POST /v1/embeddings`.
     Embeddings,
+    /// `POST /v1/completions`.
+    Completions,
+    /// `POST /v1/moderations`.
+    Moderations,
     /// `POST /v1beta/models/{model}:generateContent`.
     Generate,
     /// `POST /v1beta/models/{model}:streamGenerateContent`.
@@ -45,6 +49,8 @@ impl Endpoint {
             ("/messages/count_tokens", Self::CountTokens),
             ("/messages", Self::Messages),
             ("/embeddings", Self::Embeddings),
+            ("/completions", Self::Completions),
+            ("/moderations", Self::Moderations),
             (":generateContent", Self::Generate),
             (":streamGenerateContent", Self::StreamGenerate),
         ];
@@ -54,7 +60,7 @@ impl Endpoint {
     /// Returns the dialect of the endpoint.
     pub(crate) fn dialect(self) -> Dialect {
         match self {
-            Self::Chat | Self::Embeddings => Dialect::OpenAi,
+            Self::Chat | Self::Embeddings | Self::Completions | Self::Moderations => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
             Self::Generate | Self::StreamGenerate => Dialect::Gemini,
         }
@@ -70,6 +76,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// Whether the stream shall carry usage (OpenAI).
     pub(crate) include_usage: bool,
+    /// Whether it came by an address of Azure.
+    pub(crate) is_azure: bool,
     /// The cap on output tokens.
     pub(crate) output_cap: Option<u64>,
     /// Bytes of text in the request.
@@ -108,8 +116,26 @@ pub(crate) fn script_of(default: &Value, headers: &HeaderMap, body: &Value) -> R
             marker = find_marker(text);
         }
     });
+    let mut marker = marker.transpose()?;
+    if let Some(after) = marker.as_mut().and_then(|marker| marker.as_object_mut()?.remove("after_tool"))
+        && has_tool_result(body)
+    {
+        marker = Some(after);
+    }
     let header = headers.get("x-fake-script").and_then(|value| value.to_str().ok()).map(parse_layer);
-    Script::layered(&[Some(default.clone()), marker.transpose()?, header.transpose()?])
+    Script::layered(&[Some(default.clone()), marker, header.transpose()?])
+}
+
+/// Whether the conversation holds the result of a tool: a marker's `after_tool` is the script from then on.
+fn has_tool_result(body: &Value) -> bool {
+    match body {
+        Value::Object(fields) => {
+            let is = |name: &str, word: &str| fields.get(name).and_then(Value::as_str) == Some(word);
+            is("role", "tool") || is("type", "tool_result") || fields.values().any(has_tool_result)
+        }
+        Value::Array(items) => items.iter().any(has_tool_result),
+        _ => false,
+    }
 }
 
 /// Reads a request.
@@ -124,7 +150,8 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
         visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
         return Ok(ask);
     }
-    let model = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
+    let given = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
+    let model = given.or((endpoint == Endpoint::Moderations).then_some("omni-moderation-latest"));
     let model = model.ok_or_else(|| Fault::invalid("model: a non-empty string is required"))?.to_owned();
     let mut ask = Ask { model, dimensions: 8, ..Ask::default() };
     visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
@@ -133,9 +160,20 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
         Endpoint::Chat => read_chat(body, &mut ask)?,
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
-        Endpoint::Generate | Endpoint::StreamGenerate => {}
+        Endpoint::Completions => read_completion(body, &mut ask)?,
+        Endpoint::Moderations | Endpoint::Generate | Endpoint::StreamGenerate => {}
     }
     Ok(ask)
+}
+
+fn read_completion(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    if body.get("max_completion_tokens").is_some() {
+        return Err(Fault::invalid("Unrecognized request argument supplied: max_completion_tokens"));
+    }
+    let options = body.get("stream_options").filter(|value| !value.is_null());
+    ask.include_usage = options.and_then(|value| value.get("include_usage")?.as_bool()).unwrap_or(false);
+    ask.output_cap = optional(body, "max_tokens", Value::as_u64, "an integer")?.or(Some(16));
+    Ok(())
 }
 
 fn read_chat(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
@@ -216,7 +254,7 @@ fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    for field in ["messages", "system", "input", "tools", "contents", "systemInstruction"] {
+    for field in ["messages", "system", "input", "prompt", "tools", "contents", "systemInstruction"] {
         if let Some(value) = body.get(field) {
             walk(value, visit);
         }

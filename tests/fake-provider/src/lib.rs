@@ -1,7 +1,8 @@
 //! A model provider that does as told and keeps its own bill: the instrument of the gateway's proofs.
 //!
 //! It speaks the OpenAI dialect (chat completions, embeddings, models), the Anthropic dialect (messages, token counts,
-//! models) and the Gemini dialect (generateContent and its stream) as strictly as the real ones, under any base path. A [`Script`] says per request what to answer, how slowly,
+//! models) and the Gemini dialect (generateContent and its stream) as strictly as the real ones, under any base path; under
+//! `/azure` it is Azure OpenAI. A [`Script`] says per request what to answer, how slowly,
 //! and where to break; the [`Bill`] says what a real provider would charge for it, whatever the client was told.
 //!
 //! Rules: the bill shares no code with the gateway; the same request and script give the same bytes; an error status
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 mod answer;
 mod anthropic;
 mod ask;
+mod azure;
 mod bill;
 mod body;
 mod control;
@@ -29,6 +31,7 @@ mod fast;
 mod fault;
 mod gates;
 mod gemini;
+mod legacy;
 mod openai;
 mod plan;
 mod price;

@@ -20,7 +20,7 @@ use crate::gates::Gates;
 use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::script::Script;
-use crate::{anthropic, gemini, openai};
+use crate::{anthropic, azure, gemini, legacy, openai};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -66,6 +66,14 @@ impl Provider {
             Ok(json) => read(endpoint, parts, json),
             Err(error) => Err(Fault::invalid(format!("We could not parse the JSON body of your request: {error}"))),
         };
+        let asked = azure::check(parts).and_then(|azure| {
+            let mut ask = asked?;
+            ask.is_azure = azure.is_some();
+            if let Some(deployment) = azure.and_then(|azure| azure.deployment) {
+                ask.model = deployment;
+            }
+            Ok(ask)
+        });
         let null = Value::Null;
         let script = script_of(&self.script(), &parts.headers, json.as_ref().unwrap_or(&null));
         let mut charge = Charge::open(&self.bill, entry(parts, body, asked.as_ref().ok()));
@@ -132,6 +140,8 @@ pub(crate) fn plan_of(endpoint: Endpoint, ask: &Ask, script: &Script, seq: u64) 
         Endpoint::Messages => anthropic::messages(ask, script, seq),
         Endpoint::CountTokens => anthropic::count_tokens(ask, script),
         Endpoint::Embeddings => openai::embeddings(ask, script),
+        Endpoint::Completions => legacy::completion(ask, script, seq),
+        Endpoint::Moderations => legacy::moderation(ask, script, seq),
         Endpoint::Generate | Endpoint::StreamGenerate => gemini::generate(ask, script, seq),
     };
     if let Some(raw) = &script.raw_body {

@@ -20,6 +20,6 @@ pub(crate) use parse::{
 };
 pub(crate) use render::render;
 pub(crate) use render_messages::BILLING_NOTE;
-pub(crate) use request::scan_request;
+pub(crate) use request::{read_stream_options, scan_request};
 pub(crate) use response::observe;
 pub(crate) use stream::{StreamReader, StreamWriter};

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{ChatDialect, TranslateError};
 use crate::chat::names::ToolNames;
 use crate::chat::pairing;
+use crate::chat::request::Role;
 use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
 use crate::dialect::{anthropic, gemini, openai_chat, openai_responses};
@@ -78,6 +79,7 @@ pub fn translate_request(
         signed_id::strip(&mut conversation);
     }
     pairing::pair(&mut conversation);
+    conversation.drop_media_of(Role::System);
     if let Some(place) = conversation.first_url().filter(|_| !context.traits.takes_urls) {
         let reason = "it fetches nothing; send images and documents in base64";
         return Err(TranslateError::unsupported(place.path(conversation.words.messages), reason));

@@ -3,6 +3,8 @@
 //! Rule: thinking that nobody signed is not history; signed thinking comes first in its turn, as the provider that signed
 //! it demands.
 
+use std::collections::HashMap;
+
 use crate::chat::request::{Block, BlockKind, CacheMark, Call, Conversation, Place, Role, Source, Turn};
 use crate::chat::signed_id;
 use crate::json::{Node, Record};
@@ -54,10 +56,10 @@ pub(super) fn parse_messages(messages: Vec<Node>, conversation: &mut Conversatio
 /// Ids for the calls of functions, which have none, and for calls with a signature beside their id.
 #[derive(Default)]
 struct Functions {
-    called: Vec<String>,
-    answered: Vec<String>,
+    called: HashMap<String, usize>,
+    answered: HashMap<String, usize>,
     /// The client's id and the one that carries the signature beside it.
-    signed: Vec<(String, String)>,
+    signed: HashMap<String, String>,
 }
 
 impl Functions {
@@ -71,8 +73,7 @@ impl Functions {
 
     /// Returns the signed id of a call, where its signature came beside its id.
     fn signed(&self, id: String) -> String {
-        let found = self.signed.iter().rfind(|(own, _)| *own == id);
-        found.map_or(id, |(_, signed)| signed.clone())
+        self.signed.get(&id).cloned().unwrap_or(id)
     }
 
     /// Puts a signature that stands beside a call into its id.
@@ -81,14 +82,14 @@ impl Functions {
         let signature = google.and_then(|google| google.text("thought_signature"));
         let Some(signature) = signature.filter(|_| signed_id::split(&id).signature.is_none()) else { return id };
         let signed = signed_id::sign(&id, None, signature);
-        self.signed.push((id, signed.clone()));
+        self.signed.insert(id, signed.clone());
         signed
     }
 
-    fn next(names: &mut Vec<String>, name: &str) -> String {
-        let number = names.iter().filter(|known| *known == name).count();
-        names.push(name.to_owned());
-        format!("call_{name}_{number}")
+    fn next(counts: &mut HashMap<String, usize>, name: &str) -> String {
+        let count = counts.entry(name.to_owned()).or_default();
+        *count += 1;
+        format!("call_{name}_{}", *count - 1)
     }
 }
 

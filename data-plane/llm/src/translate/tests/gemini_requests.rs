@@ -252,7 +252,12 @@ fn the_cap_is_found_added_and_lowered() {
         let facts = scan_request(Dialect::Gemini, &translated.body).unwrap();
         assert_eq!((facts.output_cap, facts.messages), (cap, 1));
         let output_cap = OutputCap { tokens: 500, field: crate::CapField::MaxTokens };
-        let changes = Rewrite { model: Some("x"), force_usage: true, output_cap: Some(output_cap) };
+        let changes = Rewrite {
+            model: Some("x"),
+            force_usage: true,
+            withhold_stream_options: false,
+            output_cap: Some(output_cap),
+        };
         let sent: Vec<u8> = rewrite(translated.body, &facts, &changes).parts.concat();
         let sent: Value = serde_json::from_slice(&sent).unwrap();
         assert_eq!(sent["generationConfig"]["maxOutputTokens"], 500);

@@ -227,6 +227,26 @@ fn comparable(client: ChatDialect, whole: &Value) -> Value {
     }
 }
 
+#[test]
+fn a_hostile_body_costs_no_more_than_its_length() {
+    // Each would take minutes if anything were looked for once for each of its like.
+    let many = 20_000;
+    let calls: Vec<Value> = (0..many).map(|at| call(&format!("c{at}"), &format!("ü{at}"), "{}")).collect();
+    let results = (0..many).map(|at| json!({ "role": "tool", "tool_call_id": format!("c{at}"), "content": "r" }));
+    let mut messages =
+        vec![json!({ "role": "user", "content": "a" }), json!({ "role": "assistant", "tool_calls": calls })];
+    messages.extend(results);
+    let mut body = with_defaults(&json!({ "messages": messages }));
+    for at in 0..many {
+        body[format!("odd\n{at}")] = json!(1);
+    }
+    let started = std::time::Instant::now();
+    let translated = try_request(CHAT, MESSAGES, "claude-opus-5", &body).unwrap();
+    assert!(started.elapsed().as_secs() < 30);
+    assert_eq!(translated.dropped.len(), 64);
+    assert!(translated.dropped.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_graphic())));
+}
+
 proptest! {
     #[test]
     fn a_stream_equals_its_whole_twin((thinking, pieces) in pieces(), size in 1_usize..200) {
