@@ -19,11 +19,8 @@ const AZURE_RESOURCE: &str = "AZURE_RESOURCE_NAME";
 const AZURE_VERSIONS: [&str; 3] = ["OPENAI_API_VERSION", "AZURE_OPENAI_API_VERSION", "AZURE_API_VERSION"];
 
 /// Variables of kinds that are known and not served yet.
-const UNSERVED_VARIABLES: [(&str, &str); 3] = [
-    ("AWS_BEARER_TOKEN_BEDROCK", "bedrock"),
-    ("GOOGLE_APPLICATION_CREDENTIALS", "vertex"),
-    ("GEMINI_API_KEY", "gemini"),
-];
+const UNSERVED_VARIABLES: [(&str, &str); 2] =
+    [("AWS_BEARER_TOKEN_BEDROCK", "bedrock"), ("GOOGLE_APPLICATION_CREDENTIALS", "vertex")];
 
 /// Adds what the usual variables say, for a start without a file.
 pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, findings: &mut Findings) {

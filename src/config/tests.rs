@@ -320,8 +320,20 @@ fn a_base_url_meant_for_clients_is_noticed() {
 }
 
 #[test]
+fn the_key_of_gemini_has_two_names() {
+    for (set, expected) in
+        [(vec![("GOOGLE_API_KEY", "a")], "a"), (vec![("GEMINI_API_KEY", "b"), ("GOOGLE_API_KEY", "a")], "b")]
+    {
+        let loaded = load(None, &variables(&set), &[]).expect("valid");
+        let provider = &loaded.settings.providers["gemini"];
+        assert_eq!(provider.api_key.as_ref().and_then(|key| key.expose_str()), Some(expected));
+        assert_eq!(provider.base_url.as_str(), "https://generativelanguage.googleapis.com/");
+    }
+}
+
+#[test]
 fn kinds_that_cannot_be_served_yet_are_told_also_for_variables() {
-    let loaded = load(None, &variables(&[("GEMINI_API_KEY", "x")]), &[]).expect("valid");
+    let loaded = load(None, &variables(&[("GOOGLE_APPLICATION_CREDENTIALS", "x")]), &[]).expect("valid");
     assert_eq!(codes(&loaded.warnings), ["W0405"]);
 }
 

@@ -31,6 +31,7 @@ mod budgets;
 mod cli;
 mod crash;
 mod documents;
+mod gemini;
 mod older_apis;
 mod provider_kinds;
 mod proxy_anthropic;

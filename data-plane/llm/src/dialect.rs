@@ -4,6 +4,7 @@
 //! conversion from one dialect straight into another never hides in these files.
 
 pub(crate) mod anthropic;
+pub(crate) mod gemini;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_completions;
 pub(crate) mod openai_embeddings;
@@ -27,6 +28,8 @@ pub enum Dialect {
     OpenAiCompletions,
     /// `POST /v1/moderations`.
     OpenAiModerations,
+    /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`; a backend's dialect only.
+    Gemini,
 }
 
 /// Whose conventions errors, streams and model lists follow.
@@ -36,11 +39,13 @@ pub enum Family {
     OpenAi,
     /// `{"type": "error", ...}`, streams end in `message_stop`.
     Anthropic,
+    /// `{"error": {...}}` with Google's status, streams just end. No client's: what we say ourselves is said as to OpenAI's.
+    Gemini,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::OpenAiChat,
         Self::AnthropicMessages,
         Self::AnthropicCountTokens,
@@ -48,6 +53,7 @@ impl Dialect {
         Self::OpenAiResponses,
         Self::OpenAiCompletions,
         Self::OpenAiModerations,
+        Self::Gemini,
     ];
 
     /// The stable name in records, traces and metrics.
@@ -60,6 +66,7 @@ impl Dialect {
             Self::OpenAiResponses => "openai_responses",
             Self::OpenAiCompletions => "openai_completions",
             Self::OpenAiModerations => "openai_moderations",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -72,12 +79,16 @@ impl Dialect {
             | Self::OpenAiCompletions
             | Self::OpenAiModerations => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
+            Self::Gemini => Family::Gemini,
         }
     }
 
     /// Whether an answer can be a stream of events.
     pub fn can_stream(self) -> bool {
-        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::OpenAiResponses | Self::OpenAiCompletions)
+        matches!(
+            self,
+            Self::OpenAiChat | Self::AnthropicMessages | Self::OpenAiResponses | Self::OpenAiCompletions | Self::Gemini
+        )
     }
 
     /// Whether requests cost nothing, whatever the model.

@@ -5,7 +5,7 @@
 //! business and pass.
 
 use crate::dialect::{
-    Dialect, Family, anthropic, openai_chat, openai_completions, openai_embeddings, openai_moderations,
+    Dialect, Family, anthropic, gemini, openai_chat, openai_completions, openai_embeddings, openai_moderations,
     openai_responses,
 };
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
@@ -20,6 +20,8 @@ pub(crate) mod fields;
 /// 48,169; Anthropic's is under 5,000.
 const OPENAI_IMAGE_TOKENS: u64 = 65_536;
 const ANTHROPIC_IMAGE_TOKENS: u64 = 8_192;
+/// Gemini's tiles of a large image, or its highest resolution, are under 5,000 too.
+const GEMINI_IMAGE_TOKENS: u64 = 8_192;
 /// What a chat template, a default system prompt or an audio part may add beyond the bytes of the body.
 const BASE_TOKENS: u64 = 512;
 const PER_MESSAGE_TOKENS: u64 = 8;
@@ -139,6 +141,16 @@ pub(crate) struct Splices {
     pub(crate) stream_options: Option<Span>,
     pub(crate) max_tokens: CapSplice,
     pub(crate) max_completion_tokens: CapSplice,
+    /// Inside of Gemini's `generationConfig`.
+    pub(crate) config: Option<MemberSplice>,
+}
+
+/// Where a member can be added to an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberSplice {
+    /// Just after the opening brace.
+    pub(crate) at: usize,
+    pub(crate) is_only: bool,
 }
 
 /// A cap as the client wrote it.
@@ -205,6 +217,7 @@ impl RequestFacts {
         let per_image = match self.dialect.family() {
             Family::OpenAi => OPENAI_IMAGE_TOKENS,
             Family::Anthropic => ANTHROPIC_IMAGE_TOKENS,
+            Family::Gemini => GEMINI_IMAGE_TOKENS,
         };
         let tool_prompt = if self.tools > 0 { TOOL_PROMPT_TOKENS } else { 0 };
         let items = [
@@ -255,6 +268,7 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => {
             anthropic::scan_request(&mut reader, &mut facts)?;
         }
+        Dialect::Gemini => gemini::scan_request(&mut reader, &mut facts)?,
     }
     reader.end()?;
     facts.text.bytes = reader.string_bytes.saturating_sub(facts.media.inline_image_bytes);

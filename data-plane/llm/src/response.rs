@@ -5,7 +5,7 @@
 use helix_shared::money::NanoUsd;
 use helix_shared::usage::TokenUsage;
 
-use crate::dialect::{Dialect, Family, anthropic, openai_chat};
+use crate::dialect::{Dialect, Family, anthropic, gemini, openai_chat};
 use crate::json::{Kind, Reader, Result, Text, to_u64};
 use crate::usage::{Counts, Quirks, TextSize};
 
@@ -70,6 +70,7 @@ pub(crate) fn counts_as(family: Family, counts: &Counts, quirks: Quirks) -> Opti
     match family {
         Family::OpenAi => counts.as_openai(quirks),
         Family::Anthropic => counts.as_anthropic(),
+        Family::Gemini => counts.as_gemini(),
     }
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn text_of(family: Family, document: &[u8]) -> Option<TextSize> {
     match family {
         Family::OpenAi => openai_chat::text_of(document),
         Family::Anthropic => anthropic::text_of(document),
+        Family::Gemini => None,
     }
 }
 
@@ -122,6 +124,7 @@ pub(crate) fn observe(family: Family, document: &[u8]) -> Result<Observation<'_>
     match family {
         Family::OpenAi => openai_chat::observe(&mut reader, &mut seen)?,
         Family::Anthropic => anthropic::observe(&mut reader, &mut seen)?,
+        Family::Gemini => gemini::observe(&mut reader, &mut seen)?,
     }
     reader.end()?;
     Ok(seen)
@@ -147,7 +150,7 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError
 }
 
 /// Reads a string or a number as text, cut to the kept length.
-fn read_short(reader: &mut Reader<'_>) -> Result<Option<String>> {
+pub(crate) fn read_short(reader: &mut Reader<'_>) -> Result<Option<String>> {
     match reader.kind()? {
         Kind::String => Ok(owned(reader.string()?).map(cut_short)),
         Kind::Number => Ok(Some(cut_short(String::from_utf8_lossy(reader.number()?).into_owned()))),

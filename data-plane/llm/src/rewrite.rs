@@ -9,7 +9,7 @@ pub use helix_shared::provider::CapField;
 
 use crate::dialect::Dialect;
 use crate::json::Span;
-use crate::request::{CapSplice, RequestFacts, UsageSplice};
+use crate::request::{CapSplice, MemberSplice, RequestFacts, UsageSplice};
 
 /// What shall be different upstream.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +61,9 @@ struct Splice {
 #[expect(clippy::needless_pass_by_value, reason = "the slices share the body's buffer; a handle is what is given")]
 pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> RewrittenBody {
     let mut splices = Vec::new();
-    if let Some(model) = changes.model.filter(|model| *model != facts.model) {
+    // Gemini's model stands in the address.
+    let is_in_body = facts.dialect != Dialect::Gemini;
+    if let Some(model) = changes.model.filter(|model| is_in_body && *model != facts.model) {
         splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
     }
     if changes.withhold_stream_options {
@@ -120,6 +122,10 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
         }
         return;
     }
+    if facts.dialect == Dialect::Gemini {
+        splices.push(config_splice(facts, cap.tokens));
+        return;
+    }
     let (name, field) = match cap.field {
         _ if matches!(facts.dialect, Dialect::AnthropicMessages | Dialect::OpenAiCompletions) => {
             ("max_tokens", &facts.splices.max_tokens)
@@ -134,6 +140,19 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
             bytes: Bytes::from(format!("\"{name}\":{},", cap.tokens)),
         },
     });
+}
+
+/// Adds Gemini's cap, which stands inside of an object that may be there already.
+fn config_splice(facts: &RequestFacts, tokens: u64) -> Splice {
+    if let Some(null) = &facts.splices.max_tokens.span {
+        return Splice { span: null.clone(), bytes: Bytes::from(tokens.to_string()) };
+    }
+    let (at, member) = match &facts.splices.config {
+        Some(MemberSplice { at, is_only: true }) => (*at, format!("\"maxOutputTokens\":{tokens}")),
+        Some(MemberSplice { at, is_only: false }) => (*at, format!("\"maxOutputTokens\":{tokens},")),
+        None => (facts.splices.top, format!("\"generationConfig\":{{\"maxOutputTokens\":{tokens}}},")),
+    };
+    Splice { span: at..at, bytes: Bytes::from(member) }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod stream;
 pub use answer::{AnswerContext, translate_answer};
 pub use error::TranslateError;
 pub(crate) use failure::Failure;
-pub use failure::{TranslatedError, translate_error};
+pub use failure::{StatedError, TranslatedError, stated_error, translate_error};
 pub use request::{AnswerPlan, RequestContext, Translated, translate_request};
 pub use stream::StreamTranslator;
 
@@ -28,11 +28,13 @@ pub enum ChatDialect {
     AnthropicMessages,
     /// `POST /v1/responses`; a client's dialect only.
     OpenAiResponses,
+    /// `generateContent`; a backend's dialect only.
+    Gemini,
 }
 
 impl ChatDialect {
     /// Every dialect.
-    pub const ALL: [Self; 3] = [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses];
+    pub const ALL: [Self; 4] = [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses, Self::Gemini];
 
     /// Returns the dialect of a conversation; `None` for one that is about something else.
     pub fn of(dialect: Dialect) -> Option<Self> {
@@ -40,6 +42,7 @@ impl ChatDialect {
             Dialect::OpenAiChat => Some(Self::OpenAiChat),
             Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
             Dialect::OpenAiResponses => Some(Self::OpenAiResponses),
+            Dialect::Gemini => Some(Self::Gemini),
             Dialect::AnthropicCountTokens
             | Dialect::OpenAiEmbeddings
             | Dialect::OpenAiCompletions
@@ -53,6 +56,7 @@ impl ChatDialect {
             Self::OpenAiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
             Self::OpenAiResponses => "openai_responses",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -61,6 +65,7 @@ impl ChatDialect {
         match self {
             Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
             Self::AnthropicMessages => Family::Anthropic,
+            Self::Gemini => Family::Gemini,
         }
     }
 
@@ -69,6 +74,7 @@ impl ChatDialect {
         match self {
             Self::OpenAiChat => Some(Dialect::OpenAiChat),
             Self::AnthropicMessages => Some(Dialect::AnthropicMessages),
+            Self::Gemini => Some(Dialect::Gemini),
             Self::OpenAiResponses => None,
         }
     }

@@ -27,7 +27,7 @@ use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -126,6 +126,7 @@ fn no_place(ask: &Ask, family: Family) -> Refusal {
     let dialect = match family {
         Family::OpenAi => "OpenAI",
         Family::Anthropic => "Anthropic",
+        Family::Gemini => "Gemini",
     };
     let message = format!("No backend of this model can serve this API of the {dialect} dialect.");
     Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
@@ -227,7 +228,6 @@ async fn answer(
         Ok(parts) => parts,
         Err(broken) => return broke(&mut exchange, broken, family),
     };
-    let status = parts.status.as_u16();
     if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
         return stream(exchange, ask, wire, place, parts, clamped_to);
     }
@@ -237,6 +237,10 @@ async fn answer(
     };
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
+        if let Some(translation) = &wire.translation {
+            translation.state_error(&mut parts, &body);
+        }
+        let status = parts.status.as_u16();
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format_args!("status {status}"));
@@ -364,15 +368,6 @@ fn upstream_request(
     admission: &Admission,
 ) -> Option<Request<Pieces>> {
     let facts = &*wire.facts;
-    let path = match facts.dialect {
-        // Responses are translated to the one or the other before they come here.
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => "/chat/completions",
-        Dialect::OpenAiEmbeddings => "/embeddings",
-        Dialect::OpenAiCompletions => "/completions",
-        Dialect::OpenAiModerations => "/moderations",
-        Dialect::AnthropicMessages => "/v1/messages",
-        Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
-    };
     let changes = Rewrite {
         model: Some(&place.upstream_model),
         force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
@@ -382,9 +377,7 @@ fn upstream_request(
     let body = rewrite(wire.body.clone(), facts, &changes);
     let mut request = Request::new(Pieces::new(body.parts, body.length));
     *request.method_mut() = Method::POST;
-    // A query speaks to the API that the client knows.
-    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
-    *request.uri_mut() = place.upstream.uri(path, &place.upstream_model, query)?;
+    *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
@@ -396,6 +389,23 @@ fn upstream_request(
     }
     draft.span.inject(headers);
     Some(request)
+}
+
+fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
+    // A query speaks to the API that the client knows.
+    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
+    let (path, query) = match wire.facts.dialect {
+        // Responses are translated before they come here.
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => ("/chat/completions", query),
+        Dialect::OpenAiEmbeddings => ("/embeddings", query),
+        Dialect::OpenAiCompletions => ("/completions", query),
+        Dialect::OpenAiModerations => ("/moderations", query),
+        Dialect::AnthropicMessages => ("/v1/messages", query),
+        Dialect::AnthropicCountTokens => ("/v1/messages/count_tokens", query),
+        Dialect::Gemini if wire.facts.is_stream => (":streamGenerateContent", Some("alt=sse")),
+        Dialect::Gemini => (":generateContent", None),
+    };
+    place.upstream.uri(path, &place.upstream_model, query)
 }
 
 fn open_attempt(

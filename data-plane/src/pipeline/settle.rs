@@ -149,6 +149,7 @@ impl OpenAttempt {
         let price = self.price.as_ref()?;
         let tier = match self.dialect.family() {
             Family::OpenAi => ServiceTier::from_openai(facts.service_tier.as_deref()),
+            Family::Gemini => ServiceTier::from_gemini(facts.service_tier.as_deref()),
             Family::Anthropic => {
                 ServiceTier::from_anthropic(facts.service_tier.as_deref(), facts.is_fast.then_some("fast"))
             }

@@ -9,7 +9,7 @@ use crate::config::current::Place;
 use bytes::Bytes;
 use helix_llm::{
     AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, ModelTraits, Quirks, RequestContext,
-    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, scan_request,
+    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, scan_request, stated_error,
     translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
@@ -59,6 +59,7 @@ fn speaks(place: &Place, family: Family) -> bool {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => family == Family::OpenAi,
         WireFamily::Anthropic => family == Family::Anthropic,
+        WireFamily::Gemini => family == Family::Gemini,
     }
 }
 
@@ -66,6 +67,7 @@ fn backend_dialect(place: &Place) -> Dialect {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => Dialect::OpenAiChat,
         WireFamily::Anthropic => Dialect::AnthropicMessages,
+        WireFamily::Gemini => Dialect::Gemini,
     }
 }
 
@@ -98,10 +100,15 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         );
         return Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)));
     }
-    let facts = scan_request(target, &translated.body).map_err(|error| {
+    let mut facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
     })?;
+    if target == Dialect::Gemini {
+        // Its bodies say neither: both go into the address.
+        facts.is_stream = ask.facts.is_stream;
+        facts.model = place.upstream_model.to_string();
+    }
     let translation = Translation {
         provider,
         client,
@@ -129,6 +136,7 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
             ModelTraits::openai(asked_model)
         }
         (ModelMaker::OpenAi, _) => ModelTraits::openai(model),
+        (ModelMaker::Google, _) => ModelTraits::gemini(model),
         (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
     };
     ModelTraits {
@@ -162,6 +170,17 @@ impl Translation {
     /// [`TranslateError`] when the answer is not what the provider's dialect says.
     pub fn answer(&self, body: &[u8], request_id: &str, started_at_us: i64) -> Result<Bytes, TranslateError> {
         translate_answer(self.provider, self.client, body, &self.plan, &self.context(request_id, started_at_us))
+    }
+
+    /// Says in the head of an error what only its body says: that it is about the key, and when to come back.
+    pub fn state_error(&self, parts: &mut Parts, body: &[u8]) {
+        let stated = stated_error(self.provider.family(), parts.status.as_u16(), body);
+        parts.status = StatusCode::from_u16(stated.status).unwrap_or(parts.status);
+        if let Some(seconds) = stated.retry_after_s
+            && !parts.headers.contains_key(RETRY_AFTER)
+        {
+            parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
     }
 
     /// Turns an error of the provider into one of the client's dialect, status and headers included.

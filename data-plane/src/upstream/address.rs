@@ -11,6 +11,8 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 
 /// The name of Azure's version in a query.
 const API_VERSION: &str = "api-version";
+/// The version of Gemini's API in its paths.
+const GEMINI_VERSION: &str = "/v1beta";
 
 /// The addresses of one backend.
 #[derive(Debug)]
@@ -18,14 +20,24 @@ pub struct Address {
     scheme: Scheme,
     authority: Authority,
     prefix: String,
-    /// The model is a part of the path.
-    has_deployments: bool,
+    model_place: ModelPlace,
     /// The version that every address carries, where the backend wants one.
     api_version: Option<String>,
     /// The version in a client's query is about another API.
     drops_client_version: bool,
     /// Addresses that were asked for without a query: there are a handful, and each request needs one.
     ready: papaya::HashMap<&'static str, Uri>,
+}
+
+/// Where a request names its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ModelPlace {
+    /// In the body: the address is the same for all models.
+    Body,
+    /// In the path, as a deployment of Azure's.
+    Deployment,
+    /// In the path, before the method.
+    Method,
 }
 
 impl Address {
@@ -35,20 +47,24 @@ impl Address {
         let uri: Uri = backend.base_url.parse().unwrap_or_default();
         let nowhere = Authority::from_static("invalid.invalid");
         let mut prefix = uri.path().trim_end_matches('/').to_owned();
-        let (mut has_deployments, mut api_version) = (false, None);
+        let (mut model_place, mut api_version) = (ModelPlace::Body, None);
         let form = backend.kind.facts().paths;
         match form {
             PathForm::AsGiven => {}
             PathForm::UnderV1 if prefix.is_empty() => prefix.push_str("/v1"),
             PathForm::UnderV1 => {}
             PathForm::OwnVersion => prefix = prefix.strip_suffix("/v1").unwrap_or(&prefix).to_owned(),
+            PathForm::Gemini => {
+                prefix = prefix.strip_suffix(GEMINI_VERSION).unwrap_or(&prefix).to_owned();
+                model_place = ModelPlace::Method;
+            }
             PathForm::Azure => {
                 if !names_v1(&prefix) && !prefix.ends_with("/openai") {
                     prefix.push_str("/openai");
                 }
                 let version = match Generation::of(&backend.base_url, backend.api_version.as_deref()) {
                     Generation::Deployments { api_version } => {
-                        has_deployments = true;
+                        model_place = ModelPlace::Deployment;
                         Some(api_version)
                     }
                     Generation::V1 { api_version } => {
@@ -65,16 +81,16 @@ impl Address {
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTPS),
             authority: uri.authority().cloned().unwrap_or(nowhere),
             prefix,
-            has_deployments,
+            model_place,
             api_version,
             drops_client_version: form == PathForm::Azure,
             ready: papaya::HashMap::new(),
         }
     }
 
-    /// The address of an operation (`/chat/completions`) on a model; `None` when the parts make no URL.
+    /// The address of an operation (`/chat/completions`, `:generateContent`) on a model; `None` when the parts make no URL.
     pub fn uri(&self, path: &'static str, model: &str, query: Option<&str>) -> Option<Uri> {
-        if query.is_some() || self.has_deployments {
+        if query.is_some() || self.model_place != ModelPlace::Body {
             return self.make(path, model, query);
         }
         let ready = self.ready.pin();
@@ -88,9 +104,24 @@ impl Address {
 
     fn make(&self, path: &str, model: &str, query: Option<&str>) -> Option<Uri> {
         let mut text = self.prefix.clone();
-        if self.has_deployments {
-            text.push_str("/deployments/");
-            push_segment(&mut text, model)?;
+        match self.model_place {
+            ModelPlace::Body => {}
+            ModelPlace::Deployment => {
+                text.push_str("/deployments/");
+                push_segment(&mut text, model)?;
+            }
+            ModelPlace::Method => {
+                let (collection, name) = match model.split_once('/') {
+                    Some(("tunedModels", name)) => ("tunedModels", name),
+                    Some(("models", name)) => ("models", name),
+                    _ => ("models", model),
+                };
+                text.push_str(GEMINI_VERSION);
+                text.push('/');
+                text.push_str(collection);
+                text.push('/');
+                push_segment(&mut text, name)?;
+            }
         }
         text.push_str(path);
         let is_kept =
@@ -209,5 +240,28 @@ mod tests {
         let other = address("openai", "https://a.example", None);
         let expected = "https://a.example/v1/chat/completions?api-version=9";
         assert_eq!(chat(&other, "m", Some("api-version=9")).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn gemini_puts_the_model_into_the_path_before_the_method() {
+        let host = "https://generativelanguage.googleapis.com";
+        for (base_url, model, expected) in [
+            (host, "gemini-2.5-pro", Some("/v1beta/models/gemini-2.5-pro")),
+            (&format!("{host}/v1beta/"), "gemini-2.5-pro", Some("/v1beta/models/gemini-2.5-pro")),
+            (&format!("{host}/proxy"), "gemini-2.5-pro", Some("/proxy/v1beta/models/gemini-2.5-pro")),
+            (host, "models/gemini-2.5-pro", Some("/v1beta/models/gemini-2.5-pro")),
+            (host, "tunedModels/a_b", Some("/v1beta/tunedModels/a_b")),
+            (host, "../../x?y#z:w", Some("/v1beta/models/..%2F..%2Fx%3Fy%23z%3Aw")),
+            (host, "é %", Some("/v1beta/models/%C3%A9%20%25")),
+            (host, "models/..", None),
+            (host, "", None),
+        ] {
+            let address = address("gemini", base_url, None);
+            let of = |path, query| address.uri(path, model, query).map(|uri| uri.to_string());
+            let whole = expected.map(|path| format!("{host}{path}:generateContent"));
+            assert_eq!(of(":generateContent", None), whole, "{base_url} {model}");
+            let stream = expected.map(|path| format!("{host}{path}:streamGenerateContent?alt=sse"));
+            assert_eq!(of(":streamGenerateContent", Some("alt=sse")), stream, "{base_url} {model}");
+        }
     }
 }

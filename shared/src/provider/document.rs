@@ -58,6 +58,7 @@ fn render() -> String {
             AuthScheme::Bearer => "Authorization: Bearer",
             AuthScheme::XApiKey => "x-api-key",
             AuthScheme::ApiKey => "api-key",
+            AuthScheme::XGoogApiKey => "x-goog-api-key",
         };
         let need = if facts.needs_key { "" } else { ", optional" };
         let variables: Vec<String> =
@@ -85,12 +86,13 @@ fn render() -> String {
 }
 
 fn minded(facts: &ProviderFacts) -> String {
-    let cap = match facts.cap_field {
-        CapField::MaxTokens => "`max_tokens`",
-        CapField::MaxCompletionTokens => "`max_completion_tokens`",
+    let cap = match (facts.family, facts.cap_field) {
+        (WireFamily::Gemini, _) => "`maxOutputTokens`",
+        (_, CapField::MaxTokens) => "`max_tokens`",
+        (_, CapField::MaxCompletionTokens) => "`max_completion_tokens`",
     };
     let usage = match (facts.family, facts.takes_stream_options) {
-        (WireFamily::Anthropic, _) => "always there",
+        (WireFamily::Anthropic | WireFamily::Gemini, _) => "always there",
         (WireFamily::OpenAi, true) => "yes",
         (WireFamily::OpenAi, false) => "no: `stream_options` is kept back",
     };
@@ -102,8 +104,13 @@ fn minded(facts: &ProviderFacts) -> String {
         bill.push("free unless priced");
     }
     let yes = |is_so: bool| if is_so { "yes" } else { "" };
-    let top_k = yes(facts.takes_top_k || facts.family == WireFamily::Anthropic);
-    let thinking = yes(facts.takes_reasoning_content || facts.family == WireFamily::Anthropic);
+    let top_k = yes(facts.takes_top_k || facts.family != WireFamily::OpenAi);
+    let thinking = match facts.family {
+        WireFamily::Gemini => "by signature",
+        WireFamily::Anthropic | WireFamily::OpenAi => {
+            yes(facts.takes_reasoning_content || facts.family == WireFamily::Anthropic)
+        }
+    };
     let names = match facts.names {
         ModelNames::Own(prefixes) => format!("`{}*`", prefixes.join("*` `")),
         ModelNames::Hosted(_) => "those of OpenAI, where `openai` is not configured".to_owned(),

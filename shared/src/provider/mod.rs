@@ -20,6 +20,8 @@ pub enum WireFamily {
     OpenAi,
     /// Messages and token counts.
     Anthropic,
+    /// `generateContent` and its stream; the model stands in the path.
+    Gemini,
 }
 
 /// How a backend takes its credential.
@@ -31,6 +33,8 @@ pub enum AuthScheme {
     XApiKey,
     /// `api-key: KEY`.
     ApiKey,
+    /// `x-goog-api-key: KEY`.
+    XGoogApiKey,
 }
 
 /// How the addresses of a backend are made of its base URL.
@@ -44,6 +48,8 @@ pub enum PathForm {
     OwnVersion,
     /// `/openai/deployments/{deployment}` with a dated `api-version`, or `/openai/v1` without.
     Azure,
+    /// `/v1beta/models/{model}:{method}`; a base URL that ends with that version is meant without.
+    Gemini,
 }
 
 /// The names of the output cap in OpenAI's dialect.
@@ -62,6 +68,8 @@ pub enum ModelMaker {
     OpenAi,
     /// Anthropic's.
     Anthropic,
+    /// Google's.
+    Google,
     /// Anybody's: nothing is known by the name.
     Anybody,
 }

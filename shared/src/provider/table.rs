@@ -121,6 +121,30 @@ provider_kinds! {
         ],
         ..HOSTED
     };
+    /// Google's Gemini API.
+    Gemini = ProviderFacts {
+        name: "gemini",
+        title: "Google Gemini API",
+        family: WireFamily::Gemini,
+        auth: AuthScheme::XGoogApiKey,
+        base_url: Some("https://generativelanguage.googleapis.com"),
+        paths: PathForm::Gemini,
+        key_variables: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        url_variables: &["GOOGLE_GEMINI_BASE_URL"],
+        names: ModelNames::Own(&["gemini-", "gemma-"]),
+        maker: ModelMaker::Google,
+        quirks: &[
+            quirk("It is asked in its own API, not in its OpenAI dialect: conversations only, no embeddings.", "by design"),
+            quirk("The model stands in the path, under `/v1beta`; a base URL is written with that version or without.",
+                "by design"),
+            quirk("A call of a tool carries a signature that newer models want back: it travels in the id of the call.",
+                UNCHECKED),
+            quirk("Newer models refuse `temperature`, `top_p` and `top_k`: they are dropped, and named.", UNCHECKED),
+            quirk("A key that is not valid is answered with 400: it counts as 401. When to come back stands in the body.",
+                UNCHECKED),
+        ],
+        ..HOSTED
+    };
     /// Azure OpenAI.
     Azure = ProviderFacts {
         name: "azure",

@@ -3,6 +3,7 @@
 //! Rule: a request that a real provider refuses is refused here too, so that a gateway which garbles one is caught.
 
 use http::HeaderMap;
+use http::request::Parts;
 use serde_json::Value;
 
 use crate::fault::Fault;
@@ -15,6 +16,8 @@ pub(crate) enum Dialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Google's Gemini API.
+    Gemini,
 }
 
 /// What is asked for.
@@ -32,6 +35,10 @@ pub(crate) enum Endpoint {
     Completions,
     /// `POST /v1/moderations`.
     Moderations,
+    /// `POST /v1beta/models/{model}:generateContent`.
+    Generate,
+    /// `POST /v1beta/models/{model}:streamGenerateContent`.
+    StreamGenerate,
 }
 
 impl Endpoint {
@@ -44,6 +51,8 @@ impl Endpoint {
             ("/embeddings", Self::Embeddings),
             ("/completions", Self::Completions),
             ("/moderations", Self::Moderations),
+            (":generateContent", Self::Generate),
+            (":streamGenerateContent", Self::StreamGenerate),
         ];
         ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint)
     }
@@ -53,6 +62,7 @@ impl Endpoint {
         match self {
             Self::Chat | Self::Embeddings | Self::Completions | Self::Moderations => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Generate | Self::StreamGenerate => Dialect::Gemini,
         }
     }
 }
@@ -91,7 +101,7 @@ impl Ask {
 pub(crate) fn key_of(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    let named = ["x-api-key", "api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let named = ["x-api-key", "api-key", "x-goog-api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
     bearer.or(named).map(str::trim).filter(|key| !key.is_empty())
 }
 
@@ -132,8 +142,14 @@ fn has_tool_result(body: &Value) -> bool {
 ///
 /// # Errors
 /// A fault with status 400 that names the field.
-pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Result<Ask, Fault> {
+pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<Ask, Fault> {
+    let headers = &parts.headers;
     let fields = body.as_object().ok_or_else(|| Fault::invalid("the body is not a JSON object"))?;
+    if endpoint.dialect() == Dialect::Gemini {
+        let mut ask = crate::gemini::read(endpoint, &parts.uri, body)?;
+        visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
+        return Ok(ask);
+    }
     let given = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
     let model = given.or((endpoint == Endpoint::Moderations).then_some("omni-moderation-latest"));
     let model = model.ok_or_else(|| Fault::invalid("model: a non-empty string is required"))?.to_owned();
@@ -145,7 +161,7 @@ pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Res
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
         Endpoint::Completions => read_completion(body, &mut ask)?,
-        Endpoint::Moderations => {}
+        Endpoint::Moderations | Endpoint::Generate | Endpoint::StreamGenerate => {}
     }
     Ok(ask)
 }
@@ -222,7 +238,7 @@ fn optional<'a, T>(
     }
 }
 
-/// Visits the texts that a model would read: the strings under `messages`, `system`, `input` and `tools`.
+/// Visits the texts that a model would read: the strings under `messages`, `contents`, `system`, `input` and `tools`.
 fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
     fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
         match value {
@@ -238,7 +254,7 @@ fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    for field in ["messages", "system", "input", "prompt", "tools"] {
+    for field in ["messages", "system", "input", "prompt", "tools", "contents", "systemInstruction"] {
         if let Some(value) = body.get(field) {
             walk(value, visit);
         }

@@ -16,7 +16,17 @@ pub(crate) struct ToolNames {
 impl ToolNames {
     /// Makes names of at most `max_bytes` out of letters, digits, `_` and `-`.
     pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str> + Clone, max_bytes: usize) -> Self {
-        let is_fit = |name: &str| (1..=max_bytes).contains(&name.len()) && name.bytes().all(is_plain);
+        Self::bend(names, max_bytes, false)
+    }
+
+    /// Makes such names that begin with a letter or `_`.
+    pub(crate) fn led_by_letter<'a>(names: impl Iterator<Item = &'a str> + Clone, max_bytes: usize) -> Self {
+        Self::bend(names, max_bytes, true)
+    }
+
+    fn bend<'a>(names: impl Iterator<Item = &'a str> + Clone, max_bytes: usize, needs_letter: bool) -> Self {
+        let is_led = |name: &str| !needs_letter || !name.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        let is_fit = |name: &str| (1..=max_bytes).contains(&name.len()) && name.bytes().all(is_plain) && is_led(name);
         let mut taken: HashSet<String> = names.clone().filter(|name| is_fit(name)).map(str::to_owned).collect();
         // How often each plain form came up, so that a thousand alike do not try a thousand numbers each.
         let mut numbers: HashMap<String, u32> = HashMap::new();
@@ -25,7 +35,9 @@ impl ToolNames {
             if bent.outward.contains_key(name) {
                 continue;
             }
-            let plain: String = plain(name).chars().take(max_bytes).collect();
+            let plain = plain(name);
+            let lead = if is_led(&plain) { "" } else { "_" };
+            let plain: String = lead.chars().chain(plain.chars()).take(max_bytes).collect();
             let plain = if plain.is_empty() { "tool".to_owned() } else { plain };
             let number = numbers.entry(plain.clone()).or_insert(1);
             let mut candidate = plain.clone();

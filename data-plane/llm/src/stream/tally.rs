@@ -50,6 +50,7 @@ impl Tally {
             self.is_usage_final |= match self.family {
                 Family::OpenAi => seen.choices.is_empty_list || self.are_choices_finished(),
                 Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_delta")),
+                Family::Gemini => self.answer.finish.is_some(),
             };
         }
         let is_stop = self.family == Family::Anthropic && seen.kind.is_some_and(|kind| kind.is("message_stop"));
@@ -101,7 +102,7 @@ impl Tally {
     pub(super) fn is_whole(&self, is_hiding_usage: bool) -> bool {
         match self.family {
             Family::OpenAi => self.are_choices_finished() && (is_hiding_usage || self.counts.is_usage()),
-            Family::Anthropic => self.answer.finish.is_some(),
+            Family::Anthropic | Family::Gemini => self.answer.finish.is_some(),
         }
     }
 

@@ -11,7 +11,7 @@ use helix_shared::usage::TokenUsage;
 use super::{AnswerContext, AnswerPlan, ChatDialect};
 use crate::chat::event::Event;
 use crate::chat::sequence::Sequence;
-use crate::dialect::{Dialect, anthropic, openai_chat, openai_responses};
+use crate::dialect::{Dialect, anthropic, gemini, openai_chat, openai_responses};
 use crate::error_body::ErrorBody;
 use crate::json::Node;
 use crate::response::{ProviderError, cut_short};
@@ -46,6 +46,7 @@ pub struct StreamTranslator {
 enum Reader {
     OpenAiChat(openai_chat::StreamReader),
     Anthropic(anthropic::StreamReader),
+    Gemini(gemini::StreamReader),
 }
 
 /// Writes the client's dialect.
@@ -58,7 +59,7 @@ enum Writer {
 
 impl StreamTranslator {
     /// Makes a translator of a stream that answers the request of this plan. A provider's dialect that no backend speaks
-    /// is read as chat completions.
+    /// is read as chat completions; a client's dialect that no client speaks is written as them.
     pub fn new(provider: ChatDialect, client: ChatDialect, plan: AnswerPlan, context: AnswerContext) -> Self {
         let dialect = provider.backend().unwrap_or(Dialect::OpenAiChat);
         Self {
@@ -68,11 +69,16 @@ impl StreamTranslator {
             is_begun: false,
             reader: match provider {
                 ChatDialect::AnthropicMessages => Reader::Anthropic(anthropic::StreamReader::default()),
-                _ => Reader::OpenAiChat(openai_chat::StreamReader::default()),
+                ChatDialect::Gemini => Reader::Gemini(gemini::StreamReader::new(&plan, &context)),
+                ChatDialect::OpenAiChat | ChatDialect::OpenAiResponses => {
+                    Reader::OpenAiChat(openai_chat::StreamReader::default())
+                }
             },
             sequence: Sequence::default(),
             writer: match client {
-                ChatDialect::OpenAiChat => Writer::OpenAiChat(openai_chat::StreamWriter::new(plan, context.clone())),
+                ChatDialect::OpenAiChat | ChatDialect::Gemini => {
+                    Writer::OpenAiChat(openai_chat::StreamWriter::new(plan, context.clone()))
+                }
                 ChatDialect::AnthropicMessages => {
                     Writer::Anthropic(anthropic::StreamWriter::new(plan, context.clone()))
                 }
@@ -150,6 +156,7 @@ impl StreamTranslator {
             Ok(node) => match &mut self.reader {
                 Reader::OpenAiChat(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Anthropic(reader) => reader.read(parsed.name, &node, &mut events),
+                Reader::Gemini(reader) => reader.read(parsed.name, &node, &mut events),
             },
             Err(_) if data == b"[DONE]" && matches!(self.reader, Reader::OpenAiChat(_)) => self.end_reader(&mut events),
             Err(_) if parsed.name == b"error" => {
@@ -165,6 +172,7 @@ impl StreamTranslator {
         match &mut self.reader {
             Reader::OpenAiChat(reader) => reader.end(events),
             Reader::Anthropic(reader) => reader.end(events),
+            Reader::Gemini(reader) => reader.end(events),
         }
     }
 
@@ -225,6 +233,7 @@ impl StreamTranslator {
             let has_stopped = match &self.reader {
                 Reader::OpenAiChat(reader) => reader.has_stopped(),
                 Reader::Anthropic(reader) => reader.has_stopped(),
+                Reader::Gemini(reader) => reader.has_stopped(),
             };
             match kind {
                 EndKind::Eof if has_stopped => {
