@@ -9,6 +9,8 @@ pub enum WireFamily {
     OpenAi,
     /// Messages and token counts.
     Anthropic,
+    /// Amazon Bedrock's Converse.
+    Bedrock,
 }
 
 /// How a backend takes its credential.
@@ -63,6 +65,8 @@ provider_kinds! {
     OpenAi "openai" OpenAi Bearer Some("https://api.openai.com/v1"), false;
     /// Anthropic.
     Anthropic "anthropic" Anthropic XApiKey Some("https://api.anthropic.com"), false;
+    /// Amazon Bedrock; its key is a bearer token, or what requests are signed by ([`crate::aws::AwsAccess`]).
+    Bedrock "bedrock" Bedrock Bearer None, false;
     /// Ollama, over its OpenAI-compatible API.
     Ollama "ollama" OpenAi Bearer Some("http://127.0.0.1:11434/v1"), true;
     /// Groq.

@@ -66,7 +66,7 @@ pub(crate) enum KeyNeed {
 impl ProviderKind {
     /// Reports whether this version can send requests to the kind.
     pub(crate) fn is_served(self) -> bool {
-        !matches!(self, Self::Bedrock | Self::Azure | Self::Vertex | Self::Gemini | Self::Cohere)
+        !matches!(self, Self::Azure | Self::Vertex | Self::Gemini | Self::Cohere)
     }
 
     /// Returns the address of the kind when the file gives none; `None` when there is no usual one.

@@ -25,6 +25,7 @@ mod secrecy;
 mod startup_errors;
 mod support;
 
+mod bedrock;
 mod budgets;
 mod cli;
 mod crash;

@@ -4,6 +4,7 @@
 //! conversion from one dialect straight into another never hides in these files.
 
 pub(crate) mod anthropic;
+pub(crate) mod bedrock;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_embeddings;
 pub(crate) mod openai_responses;
@@ -19,6 +20,8 @@ pub enum Dialect {
     AnthropicCountTokens,
     /// `POST /v1/embeddings`.
     OpenAiEmbeddings,
+    /// Amazon Bedrock's `converse` and `converse-stream`; a backend's dialect only.
+    BedrockConverse,
 }
 
 /// Whose conventions errors, streams and model lists follow.
@@ -32,8 +35,13 @@ pub enum Family {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 4] =
-        [Self::OpenAiChat, Self::AnthropicMessages, Self::AnthropicCountTokens, Self::OpenAiEmbeddings];
+    pub const ALL: [Self; 5] = [
+        Self::OpenAiChat,
+        Self::AnthropicMessages,
+        Self::AnthropicCountTokens,
+        Self::OpenAiEmbeddings,
+        Self::BedrockConverse,
+    ];
 
     /// The stable name in records, traces and metrics.
     pub fn as_str(self) -> &'static str {
@@ -42,19 +50,21 @@ impl Dialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::AnthropicCountTokens => "anthropic_count_tokens",
             Self::OpenAiEmbeddings => "openai_embeddings",
+            Self::BedrockConverse => "bedrock_converse",
         }
     }
 
-    /// Returns the family whose error shape and headers this dialect uses.
+    /// Returns the family whose error shape and headers this dialect uses. Converse has no clients; its counters and
+    /// texts are measured as Anthropic's.
     pub fn family(self) -> Family {
         match self {
             Self::OpenAiChat | Self::OpenAiEmbeddings => Family::OpenAi,
-            Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
+            Self::AnthropicMessages | Self::AnthropicCountTokens | Self::BedrockConverse => Family::Anthropic,
         }
     }
 
     /// Whether an answer can be a stream of events.
     pub fn can_stream(self) -> bool {
-        matches!(self, Self::OpenAiChat | Self::AnthropicMessages)
+        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::BedrockConverse)
     }
 }

@@ -4,7 +4,7 @@
 //! right type; anything else is refused, because two readers could take it two ways. Unknown fields are none of our
 //! business and pass.
 
-use crate::dialect::{Dialect, Family, anthropic, openai_chat, openai_embeddings};
+use crate::dialect::{Dialect, Family, anthropic, bedrock, openai_chat, openai_embeddings};
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
 
@@ -134,6 +134,17 @@ pub(crate) struct Splices {
     pub(crate) usage: UsageSplice,
     pub(crate) max_tokens: CapSplice,
     pub(crate) max_completion_tokens: CapSplice,
+    /// Converse's `inferenceConfig`.
+    pub(crate) inference: Option<InferenceSplice>,
+}
+
+/// The object that a cap belongs into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InferenceSplice {
+    /// Just after its opening brace.
+    pub(crate) at: usize,
+    /// Nothing else stands in it.
+    pub(crate) is_only: bool,
 }
 
 /// A cap as the client wrote it.
@@ -247,6 +258,7 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => {
             anthropic::scan_request(&mut reader, &mut facts)?;
         }
+        Dialect::BedrockConverse => bedrock::scan_request(&mut reader, &mut facts)?,
     }
     reader.end()?;
     facts.text.bytes = reader.string_bytes.saturating_sub(facts.media.inline_image_bytes);

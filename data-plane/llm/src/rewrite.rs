@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::dialect::Dialect;
 use crate::json::Span;
-use crate::request::{CapSplice, RequestFacts, UsageSplice};
+use crate::request::{CapSplice, InferenceSplice, RequestFacts, UsageSplice};
 
 /// What shall be different upstream.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +66,9 @@ struct Splice {
 #[expect(clippy::needless_pass_by_value, reason = "the slices share the body's buffer; a handle is what is given")]
 pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> RewrittenBody {
     let mut splices = Vec::new();
-    if let Some(model) = changes.model.filter(|model| *model != facts.model) {
+    // Converse has the model in its address.
+    let model = changes.model.filter(|_| facts.dialect != Dialect::BedrockConverse);
+    if let Some(model) = model.filter(|model| *model != facts.model) {
         splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
     }
     if changes.force_usage && facts.is_stream && facts.dialect == Dialect::OpenAiChat {
@@ -122,6 +124,10 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
         }
         return;
     }
+    if facts.dialect == Dialect::BedrockConverse {
+        splices.push(inference_splice(facts, cap.tokens));
+        return;
+    }
     let (name, field) = match cap.field {
         _ if facts.dialect == Dialect::AnthropicMessages => ("max_tokens", &facts.splices.max_tokens),
         CapField::MaxTokens => ("max_tokens", &facts.splices.max_tokens),
@@ -134,6 +140,19 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
             bytes: Bytes::from(format!("\"{name}\":{},", cap.tokens)),
         },
     });
+}
+
+/// Puts a cap into Converse's `inferenceConfig`, where there is none.
+fn inference_splice(facts: &RequestFacts, tokens: u64) -> Splice {
+    if let Some(null) = &facts.splices.max_tokens.span {
+        return Splice { span: null.clone(), bytes: Bytes::from(tokens.to_string()) };
+    }
+    let (at, bytes) = match facts.splices.inference {
+        Some(InferenceSplice { at, is_only: true }) => (at, format!("\"maxTokens\":{tokens}")),
+        Some(InferenceSplice { at, is_only: false }) => (at, format!("\"maxTokens\":{tokens},")),
+        None => (facts.splices.top, format!("\"inferenceConfig\":{{\"maxTokens\":{tokens}}},")),
+    };
+    Splice { span: at..at, bytes: Bytes::from(bytes) }
 }
 
 #[cfg(test)]

@@ -28,17 +28,20 @@ pub enum ChatDialect {
     AnthropicMessages,
     /// `POST /v1/responses`; a client's dialect only.
     OpenAiResponses,
+    /// Amazon Bedrock's Converse; a backend's dialect only.
+    Bedrock,
 }
 
 impl ChatDialect {
     /// Every dialect.
-    pub const ALL: [Self; 3] = [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses];
+    pub const ALL: [Self; 4] = [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses, Self::Bedrock];
 
     /// Returns the dialect of a conversation; `None` for one that is about something else.
     pub fn of(dialect: Dialect) -> Option<Self> {
         match dialect {
             Dialect::OpenAiChat => Some(Self::OpenAiChat),
             Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
+            Dialect::BedrockConverse => Some(Self::Bedrock),
             Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
         }
     }
@@ -49,6 +52,7 @@ impl ChatDialect {
             Self::OpenAiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
             Self::OpenAiResponses => "openai_responses",
+            Self::Bedrock => "bedrock_converse",
         }
     }
 
@@ -56,7 +60,7 @@ impl ChatDialect {
     pub fn family(self) -> Family {
         match self {
             Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
-            Self::AnthropicMessages => Family::Anthropic,
+            Self::AnthropicMessages | Self::Bedrock => Family::Anthropic,
         }
     }
 
@@ -65,6 +69,7 @@ impl ChatDialect {
         match self {
             Self::OpenAiChat => Some(Dialect::OpenAiChat),
             Self::AnthropicMessages => Some(Dialect::AnthropicMessages),
+            Self::Bedrock => Some(Dialect::BedrockConverse),
             Self::OpenAiResponses => None,
         }
     }

@@ -9,9 +9,11 @@ pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
 pub mod exchange;
+mod first_frame;
 pub mod headers;
 pub mod inspect;
 pub mod list_models;
+mod outgoing;
 pub mod read_body;
 pub mod refusal;
 pub mod relay;
@@ -212,7 +214,7 @@ fn shed(
 
 fn operation(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::OpenAiChat | Dialect::AnthropicMessages => "chat",
+        Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::BedrockConverse => "chat",
         Dialect::OpenAiEmbeddings => "embeddings",
         Dialect::AnthropicCountTokens => "count_tokens",
     }

@@ -9,7 +9,7 @@ use crate::config::current::Place;
 use bytes::Bytes;
 use helix_llm::{
     AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, ModelTraits, Quirks, RequestContext,
-    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, scan_request,
+    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, bedrock_error, scan_request,
     translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
@@ -52,6 +52,8 @@ fn speaks(place: &Place, family: Family) -> bool {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => family == Family::OpenAi,
         WireFamily::Anthropic => family == Family::Anthropic,
+        // Nobody asks in its dialect.
+        WireFamily::Bedrock => false,
     }
 }
 
@@ -59,6 +61,7 @@ fn backend_dialect(place: &Place) -> Dialect {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => Dialect::OpenAiChat,
         WireFamily::Anthropic => Dialect::AnthropicMessages,
+        WireFamily::Bedrock => Dialect::BedrockConverse,
     }
 }
 
@@ -66,6 +69,7 @@ fn chat(dialect: Dialect) -> Option<ChatDialect> {
     match dialect {
         Dialect::OpenAiChat => Some(ChatDialect::OpenAiChat),
         Dialect::AnthropicMessages => Some(ChatDialect::AnthropicMessages),
+        Dialect::BedrockConverse => Some(ChatDialect::Bedrock),
         Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
     }
 }
@@ -90,10 +94,15 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         traits: traits(place),
     };
     let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
-    let facts = scan_request(target, &translated.body).map_err(|error| {
+    let mut facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
     })?;
+    if target == Dialect::BedrockConverse {
+        // Both stand in the address.
+        facts.is_stream = ask.facts.is_stream;
+        place.upstream_model.as_ref().clone_into(&mut facts.model);
+    }
     let translation = Translation {
         provider,
         client,
@@ -112,6 +121,7 @@ fn refuse(error: &TranslateError) -> Refusal {
 
 fn traits(place: &Place) -> ModelTraits {
     match place.upstream.backend.kind {
+        ProviderKind::Bedrock => ModelTraits::bedrock(&place.upstream_model),
         ProviderKind::Anthropic => ModelTraits::claude(&place.upstream_model),
         ProviderKind::OpenAi => ModelTraits::openai(&place.upstream_model),
         _ => ModelTraits::openai_compatible(),
@@ -143,6 +153,17 @@ impl Translation {
     /// [`TranslateError`] when the answer is not what the provider's dialect says.
     pub fn answer(&self, body: &[u8], request_id: &str, started_at_us: i64) -> Result<Bytes, TranslateError> {
         translate_answer(self.provider, self.client, body, &self.plan, &self.context(request_id, started_at_us))
+    }
+
+    /// Reads a provider's error that says in its own way what went wrong: afterwards status and body say it.
+    pub fn explain(&self, parts: &mut Parts, body: Bytes) -> Bytes {
+        if self.provider != ChatDialect::Bedrock {
+            return body;
+        }
+        let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+        let (status, body) = bedrock_error(parts.status.as_u16(), kind, &body);
+        parts.status = StatusCode::from_u16(status).unwrap_or(parts.status);
+        body
     }
 
     /// Turns an error of the provider into one of the client's dialect, status and headers included.

@@ -3,9 +3,14 @@
 //! Rule: connections outlive configuration changes: a backend whose address and limits stay keeps its pool, also when its
 //! credential changes, so that no stream in flight breaks.
 
+use super::aws_credentials::AwsCredentials;
+use super::bedrock::{self, Unauthorized};
 use super::body::Pieces;
+use bytes::Bytes;
+use helix_shared::aws::AwsAccess;
 use helix_shared::provider::{AuthScheme, ProviderKind, WireFamily};
 use helix_shared::snapshot::view::Backend;
+use helix_shared::time::UnixMicros;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri};
@@ -34,6 +39,8 @@ pub struct Upstream {
     /// Addresses that were asked for without a query: there are a handful, and each request needs one.
     ready: papaya::HashMap<&'static str, Uri>,
     credential: Option<(HeaderName, HeaderValue)>,
+    /// For requests that are signed instead.
+    aws: Option<AwsCredentials>,
     name_header: Option<HeaderValue>,
     in_flight: AtomicU32,
 }
@@ -128,7 +135,9 @@ impl Upstream {
         // The compiler checked the URL; what still cannot be parsed leads nowhere instead of somewhere else.
         let uri: Uri = backend.base_url.parse().unwrap_or_default();
         let nowhere = Authority::from_static("invalid.invalid");
-        let credential = backend.api_key.as_ref().filter(|key| !key.is_empty()).and_then(|key| {
+        let key = backend.api_key.as_ref().filter(|key| !key.is_empty());
+        let signs = key.filter(|_| backend.kind == ProviderKind::Bedrock).and_then(AwsAccess::from_secret);
+        let credential = key.filter(|_| signs.is_none()).and_then(|key| {
             let (name, value) = match backend.kind.auth() {
                 AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
                 AuthScheme::XApiKey => (HeaderName::from_static("x-api-key"), HeaderValue::from_bytes(key.expose())),
@@ -153,6 +162,7 @@ impl Upstream {
             path_prefix,
             ready: papaya::HashMap::new(),
             credential,
+            aws: signs.map(AwsCredentials::new),
             name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
             in_flight: AtomicU32::new(0),
             backend,
@@ -179,6 +189,38 @@ impl Upstream {
         let uri = self.make_uri(path, None)?;
         ready.insert(path, uri.clone());
         Some(uri)
+    }
+
+    /// The address of a model of Bedrock at this backend; `None` when the parts make no URL.
+    pub fn model_uri(&self, model: &str, is_stream: bool) -> Option<Uri> {
+        let uri = self.make_uri(&bedrock::model_path(model, is_stream), None)?;
+        let Some(host) = bedrock::host_for(uri.host()?, model) else { return Some(uri) };
+        let mut parts = uri.into_parts();
+        parts.authority = host.parse().ok();
+        Uri::from_parts(parts).ok()
+    }
+
+    /// Signs a request to a model, where requests are signed.
+    ///
+    /// # Errors
+    /// [`Unauthorized`].
+    pub async fn sign(
+        &self,
+        request: &mut Request<Pieces>,
+        model: &str,
+        body: &Bytes,
+        now: UnixMicros,
+    ) -> Result<(), Unauthorized> {
+        let Some(credentials) = &self.aws else { return Ok(()) };
+        let uri = request.uri().clone();
+        bedrock::authorize(credentials, model, &uri, request.headers_mut(), body, now).await
+    }
+
+    /// Forgets a key that the provider says is over; `false` when there is no other to be had.
+    pub async fn renew_key(&self) -> bool {
+        let Some(credentials) = self.aws.as_ref().filter(|credentials| credentials.can_refresh()) else { return false };
+        credentials.forget().await;
+        true
     }
 
     /// The backend's name as a header's value.

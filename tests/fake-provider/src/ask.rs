@@ -15,6 +15,8 @@ pub(crate) enum Dialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Amazon Bedrock.
+    Bedrock,
 }
 
 /// What is asked for.
@@ -28,6 +30,10 @@ pub(crate) enum Endpoint {
     CountTokens,
     /// `POST /v1/embeddings`.
     Embeddings,
+    /// `POST /model/{model}/converse`.
+    Converse,
+    /// `POST /model/{model}/converse-stream`.
+    ConverseStream,
 }
 
 impl Endpoint {
@@ -38,6 +44,8 @@ impl Endpoint {
             ("/messages/count_tokens", Self::CountTokens),
             ("/messages", Self::Messages),
             ("/embeddings", Self::Embeddings),
+            ("/converse", Self::Converse),
+            ("/converse-stream", Self::ConverseStream),
         ];
         ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint)
     }
@@ -47,6 +55,7 @@ impl Endpoint {
         match self {
             Self::Chat | Self::Embeddings => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Converse | Self::ConverseStream => Dialect::Bedrock,
         }
     }
 }
@@ -117,6 +126,11 @@ pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Res
         Endpoint::Chat => read_chat(body, &mut ask)?,
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
+        Endpoint::Converse | Endpoint::ConverseStream => {
+            require_messages(body)?;
+            let config = body.get("inferenceConfig").unwrap_or(&Value::Null);
+            ask.output_cap = optional(config, "maxTokens", Value::as_u64, "an integer")?;
+        }
     }
     Ok(ask)
 }

@@ -1,7 +1,7 @@
 //! A model provider that does as told and keeps its own bill: the instrument of the gateway's proofs.
 //!
 //! It speaks the OpenAI dialect (chat completions, embeddings, models) and the Anthropic dialect (messages, token counts,
-//! models) as strictly as the real ones, under any base path. A [`Script`] says per request what to answer, how slowly,
+//! models) as strictly as the real ones, and Amazon Bedrock's Converse with its signatures, under any base path. A [`Script`] says per request what to answer, how slowly,
 //! and where to break; the [`Bill`] says what a real provider would charge for it, whatever the client was told.
 //!
 //! Rules: the bill shares no code with the gateway; the same request and script give the same bytes; an error status
@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 mod answer;
 mod anthropic;
 mod ask;
+mod bedrock;
 mod bill;
 mod body;
 mod control;
@@ -36,6 +37,7 @@ mod script;
 mod server;
 mod wire;
 
+pub use bedrock::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use bill::{Bill, Entry, State, Stats, sha256_hex};
 pub use price::{Price, Tokens, built_in, cost_nano_usd, known_models};
 pub use script::{Newline, Script, ScriptError, ToolCall, ToolCalls};

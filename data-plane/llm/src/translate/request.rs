@@ -8,7 +8,7 @@ use super::{ChatDialect, TranslateError};
 use crate::chat::names::ToolNames;
 use crate::chat::pairing;
 use crate::chat::traits::ModelTraits;
-use crate::dialect::{anthropic, openai_chat, openai_responses};
+use crate::dialect::{anthropic, bedrock, openai_chat, openai_responses};
 use crate::json::Node;
 
 /// What a request is translated for.
@@ -69,6 +69,7 @@ pub fn translate_request(
         ChatDialect::OpenAiChat => openai_chat::parse(body)?,
         ChatDialect::AnthropicMessages => anthropic::parse(body)?,
         ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
+        ChatDialect::Bedrock => return Err(TranslateError::UnsupportedTarget { dialect: from.as_str() }),
     };
     pairing::pair(&mut conversation);
     if let Some(place) = conversation.first_url().filter(|_| !context.traits.takes_urls) {
@@ -81,6 +82,7 @@ pub fn translate_request(
     let rendered: Node = match to {
         ChatDialect::OpenAiChat => openai_chat::render(&mut conversation, context, &mut plan)?,
         ChatDialect::AnthropicMessages => anthropic::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::Bedrock => bedrock::render(&mut conversation, context, &mut plan)?,
         ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() }),
     };
     Ok(Translated { body: Bytes::from(rendered.to_bytes()), dropped: conversation.unread, plan })

@@ -1,6 +1,8 @@
 //! Translation, case by case, as the wire reference numbers them; then what must hold for all bodies and streams.
 
 mod answers;
+mod bedrock;
+mod bedrock_streams;
 mod errors;
 mod laws;
 mod reader;
@@ -22,6 +24,7 @@ use crate::stream::{EndKind, StreamFacts};
 const CHAT: ChatDialect = ChatDialect::OpenAiChat;
 const MESSAGES: ChatDialect = ChatDialect::AnthropicMessages;
 const RESPONSES: ChatDialect = ChatDialect::OpenAiResponses;
+const BEDROCK: ChatDialect = ChatDialect::Bedrock;
 
 fn bytes(body: &Value) -> Vec<u8> {
     serde_json::to_vec(body).unwrap()
@@ -30,6 +33,7 @@ fn bytes(body: &Value) -> Vec<u8> {
 fn context_for(to: ChatDialect, model: &str) -> RequestContext<'_> {
     let traits = match to {
         MESSAGES => ModelTraits::claude(model),
+        BEDROCK => ModelTraits::bedrock(model),
         _ => ModelTraits::openai(model),
     };
     RequestContext { upstream_model: model, output_cap: None, max_output_tokens: Some(64_000), traits }

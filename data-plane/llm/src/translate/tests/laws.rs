@@ -177,7 +177,7 @@ fn comparable(client: ChatDialect, whole: &Value) -> Value {
         MESSAGES => json!({
             "content": whole["content"], "stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"], "usage": whole["usage"],
         }),
-        RESPONSES => whole.clone(),
+        RESPONSES | BEDROCK => whole.clone(),
     }
 }
 
