@@ -20,7 +20,7 @@ pub(super) async fn first_error(
     first: &mut VecDeque<Bytes>,
 ) -> Result<Option<ProviderError>, Broken> {
     if let (Some(translation), Some(draft)) = (&wire.translation, exchange.draft()) {
-        let watch = translation.watch(&draft.request_id().to_owned(), draft.started_at_us());
+        let watch = translation.watch(draft.request_id(), draft.started_at_us());
         exchange.filter = Some(watch);
     }
     exchange.begin(first).await?;
