@@ -63,6 +63,7 @@ fn provider(name: &str, it: &file::Provider, limits: &file::ServerLimits) -> con
         name: name.to_owned(),
         kind: it.kind.as_str().to_owned(),
         base_url: Some(it.base_url.as_str().trim_end_matches('/').to_owned()),
+        api_version: it.api_version.clone(),
         api_key: it.api_key.clone().or_else(|| amazons_key(it)),
         connect_timeout_ms: milliseconds(it.timeout.connect),
         first_byte_timeout_ms: milliseconds(it.timeout.first_byte),
@@ -97,6 +98,7 @@ fn model(it: &file::ModelRoute) -> control::FileModel {
     control::FileModel {
         pattern: it.pattern.clone(),
         strategy: it.strategy.as_str().to_owned(),
+        params: it.params.as_str().to_owned(),
         backends: it.backends.iter().map(backend).collect(),
     }
 }

@@ -8,7 +8,7 @@ use super::kinds::ProviderKind;
 use super::scalars::{BasisPoints, Email, PricePerMillion};
 use super::setting::settings;
 use super::special::{DatabaseUrl, Scope, Unserved};
-use super::words::{BodyMode, BudgetMode, JournalMode, LogFormat, LogLevel, Period, Role, Strategy};
+use super::words::{BodyMode, BudgetMode, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy};
 use helix_shared::money::NanoUsd;
 use helix_shared::secret::Secret;
 use helix_shared::time::UnixMicros;
@@ -198,6 +198,9 @@ settings! {
         pattern ["match"]: String,
         /// How a backend is chosen.
         strategy: Strategy = "priority",
+        /// What happens to parameters that a backend of another dialect has no word for: `drop` leaves them out and names
+        /// them in the answer's headers, `strict` refuses the request.
+        params: Params = "drop",
         /// The backends, first choice first.
         backends: Vec<Backend>,
     }

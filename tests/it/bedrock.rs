@@ -96,6 +96,31 @@ async fn both_dialects_get_answers_whole_and_streamed_and_pay_what_is_billed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_of_responses_are_served_and_older_apis_refused() {
+    let world = World::start(yaml);
+    let input = json!({ "input_tokens": 31, "output_tokens": 12, "text": "Hello there." });
+    let mut request =
+        json!({ "model": "gpt-5-mini", "input": format!("Say hello. [[fake:{input}]]"), "max_output_tokens": 100 });
+    let whole = world.ask("/v1/responses", &request).await;
+    let body = whole.json();
+    assert_eq!((whole.status, whole.header("x-helix-model")), (200, SONNET), "{body}");
+    let usage = (&body["usage"]["input_tokens"], &body["usage"]["output_tokens"]);
+    assert_eq!((&body["object"], usage), (&json!("response"), (&json!(31), &json!(12))), "{body}");
+    request["stream"] = json!(true);
+    let text = world.ask("/v1/responses", &request).await.text();
+    let last = events(&text).pop().unwrap();
+    assert_eq!((&last["type"], &last["response"]["usage"]["input_tokens"]), (&json!("response.completed"), &json!(31)));
+    assert_eq!(assert_billed(&world).await.len(), 2);
+    for (path, body) in [
+        ("/v1/completions", json!({ "model": "gpt-5-mini", "prompt": "hi" })),
+        ("/v1/moderations", json!({ "model": "gpt-5-mini", "input": "hi" })),
+    ] {
+        let answer = world.ask(path, &body).await;
+        assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unsupported_backend"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_of_tools_come_in_the_clients_words() {
     let world = World::start(yaml);
     let script = json!({ "tool_call": [{ "name": "f", "arguments": { "a": 1 } }, { "name": "g" }] });

@@ -69,6 +69,20 @@ async fn what_the_backend_does_not_get_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_strict_route_refuses_what_its_backend_would_not_get() {
+    let strict = |provider: &str| crossed(provider).replace("match: gpt-5-mini,", "match: gpt-5-mini, params: strict,");
+    let world = World::start(strict);
+    let mut request = chat(&json!({}));
+    assert_eq!(world.ask(CHAT, &request).await.status, 200);
+    request["logit_bias"] = json!({ "50256": -100 });
+    let refused = world.ask(CHAT, &request).await;
+    let error = &refused.json()["error"];
+    assert_eq!((refused.status, &error["param"]), (400, &json!("logit_bias")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("params: strict"), "{error}");
+    assert_eq!(world.provider.bill.settled().await.len(), 1, "nothing more went upstream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_backend_can_say_is_refused_before_it_costs_and_another_backend_may_say_it() {
     let world = World::start(crossed);
     let mut request = chat(&json!({}));

@@ -10,4 +10,5 @@ pub(crate) mod names;
 pub(crate) mod pairing;
 pub(crate) mod request;
 pub(crate) mod sequence;
+pub(crate) mod signed_id;
 pub(crate) mod traits;

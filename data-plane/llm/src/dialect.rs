@@ -5,8 +5,11 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod bedrock;
+pub(crate) mod gemini;
 pub(crate) mod openai_chat;
+pub(crate) mod openai_completions;
 pub(crate) mod openai_embeddings;
+pub(crate) mod openai_moderations;
 pub(crate) mod openai_responses;
 
 /// A wire format of requests and answers.
@@ -20,8 +23,16 @@ pub enum Dialect {
     AnthropicCountTokens,
     /// `POST /v1/embeddings`.
     OpenAiEmbeddings,
+    /// `POST /v1/responses`; a client's dialect only: every backend gets a translation.
+    OpenAiResponses,
+    /// `POST /v1/completions`.
+    OpenAiCompletions,
+    /// `POST /v1/moderations`.
+    OpenAiModerations,
     /// Amazon Bedrock's `converse` and `converse-stream`; a backend's dialect only.
     BedrockConverse,
+    /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`; a backend's dialect only.
+    Gemini,
 }
 
 /// Whose conventions errors, streams and model lists follow.
@@ -31,16 +42,22 @@ pub enum Family {
     OpenAi,
     /// `{"type": "error", ...}`, streams end in `message_stop`.
     Anthropic,
+    /// `{"error": {...}}` with Google's status, streams just end. No client's: what we say ourselves is said as to OpenAI's.
+    Gemini,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::OpenAiChat,
         Self::AnthropicMessages,
         Self::AnthropicCountTokens,
         Self::OpenAiEmbeddings,
+        Self::OpenAiResponses,
+        Self::OpenAiCompletions,
+        Self::OpenAiModerations,
         Self::BedrockConverse,
+        Self::Gemini,
     ];
 
     /// The stable name in records, traces and metrics.
@@ -50,7 +67,11 @@ impl Dialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::AnthropicCountTokens => "anthropic_count_tokens",
             Self::OpenAiEmbeddings => "openai_embeddings",
+            Self::OpenAiResponses => "openai_responses",
+            Self::OpenAiCompletions => "openai_completions",
+            Self::OpenAiModerations => "openai_moderations",
             Self::BedrockConverse => "bedrock_converse",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -58,13 +79,36 @@ impl Dialect {
     /// texts are measured as Anthropic's.
     pub fn family(self) -> Family {
         match self {
-            Self::OpenAiChat | Self::OpenAiEmbeddings => Family::OpenAi,
+            Self::OpenAiChat
+            | Self::OpenAiEmbeddings
+            | Self::OpenAiResponses
+            | Self::OpenAiCompletions
+            | Self::OpenAiModerations => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens | Self::BedrockConverse => Family::Anthropic,
+            Self::Gemini => Family::Gemini,
         }
     }
 
     /// Whether an answer can be a stream of events.
     pub fn can_stream(self) -> bool {
-        matches!(self, Self::OpenAiChat | Self::AnthropicMessages | Self::BedrockConverse)
+        matches!(
+            self,
+            Self::OpenAiChat
+                | Self::AnthropicMessages
+                | Self::OpenAiResponses
+                | Self::OpenAiCompletions
+                | Self::BedrockConverse
+                | Self::Gemini
+        )
+    }
+
+    /// Whether requests cost nothing, whatever the model.
+    pub fn is_free(self) -> bool {
+        matches!(self, Self::AnthropicCountTokens | Self::OpenAiModerations)
+    }
+
+    /// Whether a stream tells its usage only when it is asked to.
+    pub fn asks_for_stream_usage(self) -> bool {
+        matches!(self, Self::OpenAiChat | Self::OpenAiCompletions)
     }
 }

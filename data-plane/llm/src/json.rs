@@ -14,7 +14,7 @@ use std::ops::Range;
 
 pub(crate) use fault::{Fault, InPath, Reason, Segment, fault};
 pub(crate) use node::{Name, Node, object};
-pub(crate) use record::{Misfit, Record};
+pub(crate) use record::{Misfit, Record, note};
 pub(crate) use text::Text;
 use text::skip_plain;
 

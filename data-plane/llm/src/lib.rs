@@ -36,7 +36,7 @@ pub use response::{ProviderError, ResponseFacts, scan_response};
 pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
-    AnswerContext, AnswerPlan, ChatDialect, RequestContext, StreamTranslator, TranslateError, Translated,
-    TranslatedError, translate_answer, translate_error, translate_request,
+    AnswerContext, AnswerPlan, ChatDialect, RequestContext, StatedError, StreamTranslator, TranslateError, Translated,
+    TranslatedError, stated_error, translate_answer, translate_error, translate_request,
 };
 pub use usage::{Quirks, TextSize};

@@ -5,7 +5,7 @@
 use helix_shared::money::NanoUsd;
 use helix_shared::usage::TokenUsage;
 
-use crate::dialect::{Dialect, Family, anthropic, bedrock, openai_chat};
+use crate::dialect::{Dialect, Family, anthropic, bedrock, gemini, openai_chat};
 use crate::json::{Kind, Reader, Result, Text, to_u64};
 use crate::usage::{Counts, Quirks, TextSize};
 
@@ -70,6 +70,7 @@ pub(crate) fn counts_as(family: Family, counts: &Counts, quirks: Quirks) -> Opti
     match family {
         Family::OpenAi => counts.as_openai(quirks),
         Family::Anthropic => counts.as_anthropic(),
+        Family::Gemini => counts.as_gemini(),
     }
 }
 
@@ -110,9 +111,14 @@ pub(crate) struct Choices {
 /// Returns the text of an event that carries text and nothing else; `None` when it must be read in full.
 pub(crate) fn text_of(dialect: Dialect, document: &[u8]) -> Option<TextSize> {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings => openai_chat::text_of(document),
+        Dialect::OpenAiChat
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiModerations => openai_chat::text_of(document),
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::text_of(document),
         Dialect::BedrockConverse => None,
+        Dialect::Gemini => None,
     }
 }
 
@@ -121,9 +127,14 @@ pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'
     let mut reader = Reader::new(document);
     let mut seen = Observation::default();
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings => openai_chat::observe(&mut reader, &mut seen)?,
+        Dialect::OpenAiChat
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiModerations => openai_chat::observe(&mut reader, &mut seen)?,
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::observe(&mut reader, &mut seen)?,
         Dialect::BedrockConverse => bedrock::observe(&mut reader, &mut seen)?,
+        Dialect::Gemini => gemini::observe(&mut reader, &mut seen)?,
     }
     reader.end()?;
     Ok(seen)
@@ -149,7 +160,7 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError
 }
 
 /// Reads a string or a number as text, cut to the kept length.
-fn read_short(reader: &mut Reader<'_>) -> Result<Option<String>> {
+pub(crate) fn read_short(reader: &mut Reader<'_>) -> Result<Option<String>> {
     match reader.kind()? {
         Kind::String => Ok(owned(reader.string()?).map(cut_short)),
         Kind::Number => Ok(Some(cut_short(String::from_utf8_lossy(reader.number()?).into_owned()))),

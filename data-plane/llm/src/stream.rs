@@ -41,7 +41,7 @@ pub enum StreamEnd {
     /// None came.
     #[default]
     Open,
-    /// `[DONE]` or `message_stop`.
+    /// `[DONE]` or `message_stop`; where the dialect has no mark, the end of a body that was whole.
     Done,
     /// An error event.
     Error,
@@ -289,6 +289,8 @@ impl StreamFilter {
                     last.extend_from_slice(&error.render_event(family));
                 }
                 (None, Family::OpenAi) => last.extend_from_slice(b"data: [DONE]\n\n"),
+                // The end of the body is the end mark.
+                (None, Family::Gemini) => self.tally.note_end(StreamEnd::Done),
                 (None, Family::Anthropic) => {
                     last.extend_from_slice(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
                 }

@@ -13,7 +13,7 @@ mod stream;
 pub use answer::{AnswerContext, translate_answer};
 pub use error::TranslateError;
 pub(crate) use failure::Failure;
-pub use failure::{TranslatedError, translate_error};
+pub use failure::{StatedError, TranslatedError, stated_error, translate_error};
 pub use request::{AnswerPlan, RequestContext, Translated, translate_request};
 pub use stream::StreamTranslator;
 
@@ -30,19 +30,27 @@ pub enum ChatDialect {
     OpenAiResponses,
     /// Amazon Bedrock's Converse; a backend's dialect only.
     Bedrock,
+    /// `generateContent`; a backend's dialect only.
+    Gemini,
 }
 
 impl ChatDialect {
     /// Every dialect.
-    pub const ALL: [Self; 4] = [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses, Self::Bedrock];
+    pub const ALL: [Self; 5] =
+        [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses, Self::Bedrock, Self::Gemini];
 
     /// Returns the dialect of a conversation; `None` for one that is about something else.
     pub fn of(dialect: Dialect) -> Option<Self> {
         match dialect {
             Dialect::OpenAiChat => Some(Self::OpenAiChat),
             Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
+            Dialect::OpenAiResponses => Some(Self::OpenAiResponses),
             Dialect::BedrockConverse => Some(Self::Bedrock),
-            Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
+            Dialect::Gemini => Some(Self::Gemini),
+            Dialect::AnthropicCountTokens
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiCompletions
+            | Dialect::OpenAiModerations => None,
         }
     }
 
@@ -53,6 +61,7 @@ impl ChatDialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::OpenAiResponses => "openai_responses",
             Self::Bedrock => "bedrock_converse",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -61,6 +70,7 @@ impl ChatDialect {
         match self {
             Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
             Self::AnthropicMessages | Self::Bedrock => Family::Anthropic,
+            Self::Gemini => Family::Gemini,
         }
     }
 
@@ -70,6 +80,7 @@ impl ChatDialect {
             Self::OpenAiChat => Some(Dialect::OpenAiChat),
             Self::AnthropicMessages => Some(Dialect::AnthropicMessages),
             Self::Bedrock => Some(Dialect::BedrockConverse),
+            Self::Gemini => Some(Dialect::Gemini),
             Self::OpenAiResponses => None,
         }
     }

@@ -8,7 +8,7 @@ use crate::upstream::{Upstream, Upstreams};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::hmac;
 use helix_shared::catalog::{Catalog, ModelPrice};
-use helix_shared::routing::Strategy;
+use helix_shared::routing::{Params, Strategy};
 use helix_shared::snapshot::Snapshot;
 use http::HeaderValue;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub struct Pinned {
 pub struct Resolved {
     /// How places are ordered.
     pub strategy: Strategy,
+    /// What happens to what a translation cannot say.
+    pub params: Params,
     /// The places, in order; empty: known, but unavailable.
     pub places: Vec<Place>,
 }
@@ -107,7 +109,7 @@ impl Pinned {
                 price,
             })
         });
-        Some(Resolved { strategy: matched.strategy, places: places.collect() })
+        Some(Resolved { strategy: matched.strategy, params: matched.params, places: places.collect() })
     }
 }
 

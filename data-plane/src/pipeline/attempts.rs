@@ -138,6 +138,7 @@ fn no_place(ask: &Ask, family: Family) -> Refusal {
     let dialect = match family {
         Family::OpenAi => "OpenAI",
         Family::Anthropic => "Anthropic",
+        Family::Gemini => "Gemini",
     };
     let message = format!("No backend of this model can serve this API of the {dialect} dialect.");
     Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
@@ -192,7 +193,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
-    if facts.dialect == Dialect::AnthropicCountTokens {
+    if facts.dialect.is_free() {
         accounts.clear();
     }
     let mut intent = v1::Intent {
@@ -275,6 +276,7 @@ async fn answer(
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format_args!("status {status}"));
         let may_fail_over = may_fail_over(status);
+        super::retry_after::add(&mut parts, &body);
         let body = match &wire.translation {
             Some(translation) => translation.error(&mut parts, &body, draft.request_id()),
             None => body,

@@ -151,8 +151,8 @@ impl Exchange {
         self.phase = Phase::Body(body);
         if let Some((_, attempt)) = &mut self.parts {
             attempt.status = parts.status.as_u16();
-            let id = parts.headers.get("x-request-id").or_else(|| parts.headers.get("request-id"));
-            let id = id.or_else(|| parts.headers.get("x-amzn-requestid"));
+            let names = ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"];
+            let id = names.iter().find_map(|name| parts.headers.get(*name));
             let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
             attempt.provider_request_id = id.chars().take(200).collect();
         }

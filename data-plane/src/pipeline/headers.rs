@@ -19,7 +19,7 @@ const HOP_BY_HOP: [&str; 11] = [
     "content-length",
 ];
 
-const NOT_UPSTREAM: [&str; 17] = [
+const NOT_UPSTREAM: [&str; 18] = [
     "accept-encoding",
     "anthropic-workspace-id",
     "api-key",
@@ -28,6 +28,7 @@ const NOT_UPSTREAM: [&str; 17] = [
     "cookie",
     "forwarded",
     "host",
+    "ocp-apim-subscription-key",
     "openai-organization",
     "openai-project",
     "request-id",
@@ -39,7 +40,7 @@ const NOT_UPSTREAM: [&str; 17] = [
     "x-request-id",
 ];
 
-const NOT_DOWNSTREAM: [&str; 9] = [
+const NOT_DOWNSTREAM: [&str; 10] = [
     "alt-svc",
     "openai-organization",
     "openai-project",
@@ -48,6 +49,7 @@ const NOT_DOWNSTREAM: [&str; 9] = [
     "set-cookie",
     "strict-transport-security",
     "via",
+    "x-ms-deployment-name",
     "x-request-id",
 ];
 

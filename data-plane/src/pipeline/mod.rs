@@ -18,6 +18,7 @@ pub mod read_body;
 pub mod refusal;
 pub mod relay;
 pub mod respond;
+pub mod retry_after;
 pub mod settle;
 pub mod unread;
 pub mod wire;
@@ -214,8 +215,14 @@ fn shed(
 
 fn operation(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::BedrockConverse => "chat",
+        Dialect::OpenAiChat
+        | Dialect::AnthropicMessages
+        | Dialect::OpenAiResponses
+        | Dialect::BedrockConverse
+        | Dialect::Gemini => "chat",
         Dialect::OpenAiEmbeddings => "embeddings",
         Dialect::AnthropicCountTokens => "count_tokens",
+        Dialect::OpenAiCompletions => "text_completion",
+        Dialect::OpenAiModerations => "moderations",
     }
 }

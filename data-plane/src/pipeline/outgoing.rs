@@ -12,7 +12,7 @@ use crate::upstream::body::Pieces;
 use bytes::Bytes;
 use helix_llm::{Dialect, Family, Rewrite, rewrite};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 
 /// Makes the request of an attempt; beside it its body as one, where a signature must cover it. `None`: the parts make no
 /// URL.
@@ -24,16 +24,10 @@ pub(super) fn upstream_request(
     admission: &Admission,
 ) -> Option<(Request<Pieces>, Option<Bytes>)> {
     let facts = &*wire.facts;
-    let path = match facts.dialect {
-        Dialect::OpenAiChat => "/chat/completions",
-        Dialect::OpenAiEmbeddings => "/embeddings",
-        Dialect::AnthropicMessages => "/v1/messages",
-        Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
-        Dialect::BedrockConverse => "",
-    };
     let changes = Rewrite {
         model: Some(&place.upstream_model),
-        force_usage: facts.is_stream && facts.dialect == Dialect::OpenAiChat,
+        force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
+        withhold_stream_options: !place.upstream.backend.takes_stream_options(),
         output_cap: admission.output_cap,
     };
     let mut body = rewrite(wire.body.clone(), facts, &changes);
@@ -49,12 +43,7 @@ pub(super) fn upstream_request(
     }
     let mut request = Request::new(Pieces::new(body.parts, body.length));
     *request.method_mut() = Method::POST;
-    // A query speaks to the API that the client knows.
-    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
-    *request.uri_mut() = match facts.dialect {
-        Dialect::BedrockConverse => place.upstream.model_uri(&place.upstream_model, facts.is_stream)?,
-        _ => place.upstream.uri(path, query)?,
-    };
+    *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
@@ -70,4 +59,22 @@ pub(super) fn upstream_request(
     }
     draft.span.inject(headers);
     Some((request, whole))
+}
+
+fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
+    // A query speaks to the API that the client knows.
+    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
+    let (path, query) = match wire.facts.dialect {
+        // Responses are translated before they come here.
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => ("/chat/completions", query),
+        Dialect::OpenAiEmbeddings => ("/embeddings", query),
+        Dialect::OpenAiCompletions => ("/completions", query),
+        Dialect::OpenAiModerations => ("/moderations", query),
+        Dialect::AnthropicMessages => ("/v1/messages", query),
+        Dialect::AnthropicCountTokens => ("/v1/messages/count_tokens", query),
+        Dialect::Gemini if wire.facts.is_stream => (":streamGenerateContent", Some("alt=sse")),
+        Dialect::Gemini => (":generateContent", None),
+        Dialect::BedrockConverse => return place.upstream.model_uri(&place.upstream_model, wire.facts.is_stream),
+    };
+    place.upstream.uri(path, &place.upstream_model, query)
 }

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use helix_llm::{
     AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, ModelTraits, Quirks, RequestContext,
     RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, bedrock_error, scan_request,
-    translate_answer, translate_error, translate_request,
+    stated_error, translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
-use helix_shared::provider::{ProviderKind, WireFamily};
+use helix_shared::provider::{ModelMaker, ModelNames, ProviderKind, WireFamily};
+use helix_shared::routing::Params;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
@@ -45,7 +46,13 @@ pub struct Translation {
 
 /// Whether a place can serve a dialect at all, in its own words or by translation.
 pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
-    speaks(place, dialect.family()) || (chat(dialect).is_some() && chat(backend_dialect(place)).is_some())
+    is_native(place, dialect)
+        || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
+}
+
+/// Whether a place is asked in the client's own words.
+fn is_native(place: &Place, dialect: Dialect) -> bool {
+    dialect != Dialect::OpenAiResponses && speaks(place, dialect.family())
 }
 
 fn speaks(place: &Place, family: Family) -> bool {
@@ -54,6 +61,7 @@ fn speaks(place: &Place, family: Family) -> bool {
         WireFamily::Anthropic => family == Family::Anthropic,
         // Nobody asks in its dialect.
         WireFamily::Bedrock => false,
+        WireFamily::Gemini => family == Family::Gemini,
     }
 }
 
@@ -62,15 +70,7 @@ fn backend_dialect(place: &Place) -> Dialect {
         WireFamily::OpenAi => Dialect::OpenAiChat,
         WireFamily::Anthropic => Dialect::AnthropicMessages,
         WireFamily::Bedrock => Dialect::BedrockConverse,
-    }
-}
-
-fn chat(dialect: Dialect) -> Option<ChatDialect> {
-    match dialect {
-        Dialect::OpenAiChat => Some(ChatDialect::OpenAiChat),
-        Dialect::AnthropicMessages => Some(ChatDialect::AnthropicMessages),
-        Dialect::BedrockConverse => Some(ChatDialect::Bedrock),
-        Dialect::AnthropicCountTokens | Dialect::OpenAiEmbeddings => None,
+        WireFamily::Gemini => Dialect::Gemini,
     }
 }
 
@@ -80,26 +80,35 @@ fn chat(dialect: Dialect) -> Option<ChatDialect> {
 /// `unsupported_backend`, `invalid_request`: what the backend has no word for.
 pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
     let dialect = ask.facts.dialect;
-    if speaks(place, dialect.family()) {
+    if is_native(place, dialect) {
         return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None });
     }
     let target = backend_dialect(place);
-    let (Some(client), Some(provider)) = (chat(dialect), chat(target)) else {
+    let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(target)) else {
         return Err(Refusal::new("route", ErrorCode::UnsupportedBackend, "The backend does not serve this API."));
     };
     let context = RequestContext {
         upstream_model: &place.upstream_model,
         output_cap: None,
         max_output_tokens: place.max_output_tokens,
-        traits: traits(place),
+        traits: traits(place, &ask.facts.model),
     };
     let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
+    if ask.resolved.params == Params::Strict
+        && let Some(first) = translated.dropped.first()
+    {
+        let message = format!(
+            "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
+            translated.dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)));
+    }
     let mut facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
     })?;
-    if target == Dialect::BedrockConverse {
-        // Both stand in the address.
+    if matches!(target, Dialect::BedrockConverse | Dialect::Gemini) {
+        // Their bodies say neither: both go into the address.
         facts.is_stream = ask.facts.is_stream;
         place.upstream_model.as_ref().clone_into(&mut facts.model);
     }
@@ -119,21 +128,33 @@ fn refuse(error: &TranslateError) -> Refusal {
     Refusal::new("route", error.code(), error.to_string()).with_param(error.param())
 }
 
-fn traits(place: &Place) -> ModelTraits {
-    match place.upstream.backend.kind {
-        ProviderKind::Bedrock => ModelTraits::bedrock(&place.upstream_model),
-        ProviderKind::Anthropic => ModelTraits::claude(&place.upstream_model),
-        ProviderKind::OpenAi => ModelTraits::openai(&place.upstream_model),
-        _ => ModelTraits::openai_compatible(),
+/// What the model of a place takes, as far as its name or its provider says so.
+fn traits(place: &Place, asked_model: &str) -> ModelTraits {
+    let facts = place.upstream.backend.kind.facts();
+    let model = &*place.upstream_model;
+    let of_model = match (facts.maker, facts.names) {
+        (ModelMaker::Anthropic, _) => ModelTraits::claude(model),
+        // A deployment has a name of its own; the model that the client knows it by says more.
+        (ModelMaker::OpenAi, ModelNames::Hosted(prefixes)) if !prefixes.iter().any(|it| model.starts_with(it)) => {
+            ModelTraits::openai(asked_model)
+        }
+        (ModelMaker::OpenAi, _) => ModelTraits::openai(model),
+        (ModelMaker::Several, _) => ModelTraits::bedrock(model),
+        (ModelMaker::Google, _) => ModelTraits::gemini(model),
+        (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
+    };
+    ModelTraits {
+        cap_field: place.upstream.backend.cap_field(),
+        takes_top_k: of_model.takes_top_k || facts.takes_top_k,
+        takes_reasoning_content: of_model.takes_reasoning_content || facts.takes_reasoning_content,
+        ..of_model
     }
 }
 
 /// How a kind of provider differs from the family whose dialect it speaks.
 pub fn quirks(kind: ProviderKind) -> Quirks {
-    Quirks {
-        has_reasoning_outside: matches!(kind, ProviderKind::XAi | ProviderKind::Perplexity),
-        has_cost: matches!(kind, ProviderKind::OpenRouter | ProviderKind::Perplexity | ProviderKind::XAi),
-    }
+    let facts = kind.facts();
+    Quirks { has_reasoning_outside: facts.has_reasoning_outside, has_cost: facts.has_cost }
 }
 
 impl Translation {
@@ -155,14 +176,22 @@ impl Translation {
         translate_answer(self.provider, self.client, body, &self.plan, &self.context(request_id, started_at_us))
     }
 
-    /// Reads a provider's error that says in its own way what went wrong: afterwards status and body say it.
+    /// Reads a provider's error that says in its own way what went wrong, or when to come back: afterwards status, headers
+    /// and body say it.
     pub fn explain(&self, parts: &mut Parts, body: Bytes) -> Bytes {
-        if self.provider != ChatDialect::Bedrock {
+        if self.provider == ChatDialect::Bedrock {
+            let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+            let (status, body) = bedrock_error(parts.status.as_u16(), kind, &body);
+            parts.status = StatusCode::from_u16(status).unwrap_or(parts.status);
             return body;
         }
-        let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-        let (status, body) = bedrock_error(parts.status.as_u16(), kind, &body);
-        parts.status = StatusCode::from_u16(status).unwrap_or(parts.status);
+        let stated = stated_error(self.provider.family(), parts.status.as_u16(), &body);
+        parts.status = StatusCode::from_u16(stated.status).unwrap_or(parts.status);
+        if let Some(seconds) = stated.retry_after_s
+            && !parts.headers.contains_key(RETRY_AFTER)
+        {
+            parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         body
     }
 

@@ -3,9 +3,10 @@
 //! Rule: a model's name is one segment of the path, whatever is in it; a region inside of an ARN wins over the configured
 //! one. A bearer token is never beside a signature.
 
+use super::address::push_segment;
 use super::aws_credentials::{AwsCredentials, NoCredentials};
 use super::sigv4::{Signer, Unsigned};
-use helix_shared::aws::{bedrock_host, encode};
+use helix_shared::aws::bedrock_host;
 use helix_shared::time::UnixMicros;
 use http::{HeaderMap, Uri};
 
@@ -22,12 +23,12 @@ pub enum Unauthorized {
     Signature(#[from] Unsigned),
 }
 
-/// Returns the path of an operation on a model.
-pub fn model_path(model: &str, is_stream: bool) -> String {
+/// Returns the path of an operation on a model; `None` for a name that would climb or is empty.
+pub fn model_path(model: &str, is_stream: bool) -> Option<String> {
     let mut path = "/model/".to_owned();
-    encode(model, &mut path);
+    push_segment(&mut path, model)?;
     path.push_str(if is_stream { "/converse-stream" } else { "/converse" });
-    path
+    Some(path)
 }
 
 /// Returns the region inside of an ARN.
@@ -73,8 +74,10 @@ mod tests {
     fn b10_an_arn_is_one_segment() {
         let expected =
             "/model/arn%3Aaws%3Abedrock%3Aus-west-2%3A123456789012%3Aapplication-inference-profile%2Fabc123/converse";
-        assert_eq!(model_path(ARN, false), expected);
-        assert_eq!(model_path("../../x?y#z", true), "/model/..%2F..%2Fx%3Fy%23z/converse-stream");
+        assert_eq!(model_path(ARN, false).as_deref(), Some(expected));
+        let expected = "/model/..%2F..%2Fx%3Fy%23z/converse-stream";
+        assert_eq!(model_path("../../x?y#z", true).as_deref(), Some(expected));
+        assert_eq!((model_path("..", false), model_path("", true)), (None, None));
     }
 
     #[test]

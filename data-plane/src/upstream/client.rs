@@ -3,16 +3,16 @@
 //! Rule: connections outlive configuration changes: a backend whose address and limits stay keeps its pool, also when its
 //! credential changes, so that no stream in flight breaks.
 
+use super::address::Address;
 use super::aws_credentials::AwsCredentials;
 use super::bedrock::{self, Unauthorized};
 use super::body::Pieces;
 use bytes::Bytes;
 use helix_shared::aws::AwsAccess;
-use helix_shared::provider::{AuthScheme, ProviderKind, WireFamily};
+use helix_shared::provider::{AuthScheme, WireFamily};
 use helix_shared::snapshot::view::Backend;
 use helix_shared::time::UnixMicros;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -33,11 +33,7 @@ pub struct Upstream {
     /// The backend.
     pub backend: Arc<Backend>,
     client: HttpClient,
-    scheme: Scheme,
-    authority: Authority,
-    path_prefix: String,
-    /// Addresses that were asked for without a query: there are a handful, and each request needs one.
-    ready: papaya::HashMap<&'static str, Uri>,
+    address: Address,
     credential: Option<(HeaderName, HeaderValue)>,
     /// For requests that are signed instead.
     aws: Option<AwsCredentials>,
@@ -92,6 +88,7 @@ impl Upstreams {
         if let Some(old) = old
             && old.backend.api_key == backend.api_key
             && old.backend.kind == backend.kind
+            && old.backend.api_version == backend.api_version
             && old.backend.first_byte_timeout == backend.first_byte_timeout
             && old.backend.idle_timeout == backend.idle_timeout
             && old.backend.total_timeout == backend.total_timeout
@@ -132,35 +129,24 @@ impl Default for Upstreams {
 
 impl Upstream {
     fn new(backend: Arc<Backend>, client: HttpClient) -> Self {
-        // The compiler checked the URL; what still cannot be parsed leads nowhere instead of somewhere else.
-        let uri: Uri = backend.base_url.parse().unwrap_or_default();
-        let nowhere = Authority::from_static("invalid.invalid");
         let key = backend.api_key.as_ref().filter(|key| !key.is_empty());
-        let signs = key.filter(|_| backend.kind == ProviderKind::Bedrock).and_then(AwsAccess::from_secret);
+        let signs = key.filter(|_| backend.kind.family() == WireFamily::Bedrock).and_then(AwsAccess::from_secret);
         let credential = key.filter(|_| signs.is_none()).and_then(|key| {
-            let (name, value) = match backend.kind.auth() {
+            let (name, value) = match backend.kind.facts().auth {
                 AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
+                AuthScheme::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::from_bytes(key.expose())),
                 AuthScheme::XApiKey => (HeaderName::from_static("x-api-key"), HeaderValue::from_bytes(key.expose())),
+                AuthScheme::XGoogApiKey => {
+                    (HeaderName::from_static("x-goog-api-key"), HeaderValue::from_bytes(key.expose()))
+                }
             };
             let mut value = value.ok()?;
             value.set_sensitive(true);
             Some((name, value))
         });
-        let mut path_prefix = uri.path().trim_end_matches('/').to_owned();
-        // Anthropic's base URL is written with and without its version; paths here carry it.
-        if backend.kind.family() == WireFamily::Anthropic {
-            path_prefix = path_prefix.strip_suffix("/v1").unwrap_or(&path_prefix).to_owned();
-        }
-        // These serve their API under this path only, and their address is often written without it.
-        if path_prefix.is_empty() && serves_under_v1(backend.kind) {
-            "/v1".clone_into(&mut path_prefix);
-        }
         Self {
             client,
-            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTPS),
-            authority: uri.authority().cloned().unwrap_or(nowhere),
-            path_prefix,
-            ready: papaya::HashMap::new(),
+            address: Address::of(&backend),
             credential,
             aws: signs.map(AwsCredentials::new),
             name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
@@ -177,23 +163,14 @@ impl Upstream {
         is_free.then_some(claimed)
     }
 
-    /// The address of a path (`/chat/completions`) at this backend; `None` when the parts make no URL.
-    pub fn uri(&self, path: &'static str, query: Option<&str>) -> Option<Uri> {
-        if query.is_some() {
-            return self.make_uri(path, query);
-        }
-        let ready = self.ready.pin();
-        if let Some(uri) = ready.get(path) {
-            return Some(uri.clone());
-        }
-        let uri = self.make_uri(path, None)?;
-        ready.insert(path, uri.clone());
-        Some(uri)
+    /// The address of an operation (`/chat/completions`) on a model at this backend; `None` when the parts make no URL.
+    pub fn uri(&self, path: &'static str, model: &str, query: Option<&str>) -> Option<Uri> {
+        self.address.uri(path, model, query)
     }
 
     /// The address of a model of Bedrock at this backend; `None` when the parts make no URL.
     pub fn model_uri(&self, model: &str, is_stream: bool) -> Option<Uri> {
-        let uri = self.make_uri(&bedrock::model_path(model, is_stream), None)?;
+        let uri = self.address.uri_of(&bedrock::model_path(model, is_stream)?)?;
         let Some(host) = bedrock::host_for(uri.host()?, model) else { return Some(uri) };
         let mut parts = uri.into_parts();
         parts.authority = host.parse().ok();
@@ -228,15 +205,6 @@ impl Upstream {
         self.name_header.as_ref()
     }
 
-    fn make_uri(&self, path: &str, query: Option<&str>) -> Option<Uri> {
-        let path = match query {
-            Some(query) => format!("{}{path}?{query}", self.path_prefix),
-            None => format!("{}{path}", self.path_prefix),
-        };
-        let path = PathAndQuery::try_from(path).ok()?;
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build().ok()
-    }
-
     /// Sends a request, adding the credential.
     pub fn send(&self, mut request: Request<Pieces>) -> hyper_util::client::legacy::ResponseFuture {
         if let Some((name, value)) = &self.credential {
@@ -244,9 +212,4 @@ impl Upstream {
         }
         self.client.request(request)
     }
-}
-
-fn serves_under_v1(kind: ProviderKind) -> bool {
-    use ProviderKind::{LmStudio, LocalAi, Ollama, OpenAi, Vllm};
-    matches!(kind, OpenAi | Ollama | LmStudio | Vllm | LocalAi)
 }

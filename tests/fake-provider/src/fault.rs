@@ -46,6 +46,7 @@ impl Fault {
                 Self { kind: word.clone(), code: word, ..Self::new(429, message) }
             }
             Dialect::Anthropic | Dialect::Bedrock => Self::new(402, message),
+            Dialect::Gemini => Self::new(429, message),
         };
         Self { should_retry: Some(false), ..refusal }
     }
@@ -75,6 +76,7 @@ impl Fault {
                 json!({"type": "error", "error": {"type": kind, "message": self.message}, "request_id": request_id})
             }
             Dialect::Bedrock => json!({"message": self.message}),
+            Dialect::Gemini => crate::gemini::error(self),
         };
         error.to_string()
     }
@@ -83,7 +85,8 @@ impl Fault {
     pub(crate) fn plan(&self, dialect: Dialect, request_id: &str) -> Plan {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = self.retry_after {
+        // Google says it in the body.
+        if let Some(seconds) = self.retry_after.filter(|_| dialect != Dialect::Gemini) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(retry) = self.should_retry {

@@ -49,7 +49,7 @@ impl Tokens {
 }
 
 /// The built-in table, in 1e-12 USD per token: `$1` per million tokens is 1,000,000.
-const TABLE: [(&str, Price); 5] = [
+const TABLE: [(&str, Price); 7] = [
     ("gpt-5-mini", Price { cache_read: Some(25_000), ..price(250_000, 2_000_000) }),
     ("gpt-4o-mini", Price { cache_read: Some(75_000), ..price(150_000, 600_000) }),
     (
@@ -71,6 +71,8 @@ const TABLE: [(&str, Price); 5] = [
         },
     ),
     ("text-embedding-3-small", price(20_000, 0)),
+    ("gemini-2.5-flash", Price { cache_read: Some(30_000), ..price(300_000, 2_500_000) }),
+    ("gemini-3.1-flash-lite", Price { cache_read: Some(25_000), ..price(250_000, 1_500_000) }),
 ];
 
 /// Models of Amazon Bedrock, which no list names.

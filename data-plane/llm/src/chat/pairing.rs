@@ -3,7 +3,7 @@
 //! Rule: each call is followed, in the very next turn, by exactly one result, the results first in that turn. A call
 //! without a result gets one that says so, a result without a call becomes text, of two results the first counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::request::{Block, BlockKind, Conversation, Place, Role, Turn};
 
@@ -14,6 +14,7 @@ pub(crate) fn pair(conversation: &mut Conversation) {
     // For each assistant turn with calls: its results, in the order they came.
     let mut results: HashMap<usize, Vec<Block>> = HashMap::new();
     let mut latest: HashMap<String, usize> = HashMap::new();
+    let mut answered: HashSet<(usize, String)> = HashSet::new();
     for (index, turn) in conversation.turns.iter_mut().enumerate() {
         if turn.role == Role::Assistant {
             for call in turn.calls() {
@@ -29,9 +30,8 @@ pub(crate) fn pair(conversation: &mut Conversation) {
             };
             match latest.get(id) {
                 Some(call) => {
-                    let known = results.entry(*call).or_default();
-                    if !known.iter().any(|block| has_id(block, id)) {
-                        known.push(block);
+                    if answered.insert((*call, id.clone())) {
+                        results.entry(*call).or_default().push(block);
                     }
                 }
                 None => {
@@ -42,15 +42,15 @@ pub(crate) fn pair(conversation: &mut Conversation) {
         }
         turn.blocks = kept;
     }
-    place(conversation, results);
-}
-
-fn has_id(block: &Block, wanted: &str) -> bool {
-    matches!(&block.kind, BlockKind::Result { id, .. } if id == wanted)
+    place(conversation, results, &mut answered);
 }
 
 /// Puts the results behind the turns that asked for them.
-fn place(conversation: &mut Conversation, mut results: HashMap<usize, Vec<Block>>) {
+fn place(
+    conversation: &mut Conversation,
+    mut results: HashMap<usize, Vec<Block>>,
+    answered: &mut HashSet<(usize, String)>,
+) {
     let count = conversation.turns.len();
     let mut placed = Vec::with_capacity(count + 1);
     let mut waiting: Vec<Block> = Vec::new();
@@ -67,7 +67,7 @@ fn place(conversation: &mut Conversation, mut results: HashMap<usize, Vec<Block>
         if turn.role == Role::Assistant {
             waiting = results.remove(&index).unwrap_or_default();
             for call in turn.calls() {
-                if !waiting.iter().any(|block| has_id(block, &call.id)) {
+                if answered.insert((index, call.id.clone())) {
                     waiting.push(missing(&call.id));
                 }
             }

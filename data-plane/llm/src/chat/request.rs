@@ -5,7 +5,7 @@
 //! Not here: what a model can do (traits), what a call and its result owe each other (pairing).
 
 use crate::dialect::Family;
-use crate::json::{Name, Node};
+use crate::json::{Name, Node, note};
 
 /// A whole request.
 #[derive(Debug, Default)]
@@ -285,6 +285,11 @@ impl Block {
         if let BlockKind::Call(call) = &self.kind { Some(call) } else { None }
     }
 
+    /// Whether it is thinking, readable or not.
+    pub(crate) fn is_thought(&self) -> bool {
+        matches!(self.kind, BlockKind::Thinking { .. } | BlockKind::Redacted(_))
+    }
+
     /// Whether it is the result of a tool.
     pub(crate) fn is_result(&self) -> bool {
         matches!(self.kind, BlockKind::Result { .. })
@@ -304,9 +309,23 @@ impl Turn {
 impl Conversation {
     /// Notes something that the target does not get.
     pub(crate) fn drop_field(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        if !self.unread.contains(&path) {
-            self.unread.push(path);
+        note(&mut self.unread, path.into());
+    }
+
+    /// Lets go of media where no dialect takes them, and names them: in the turns of this role, and for the system's in
+    /// the instructions too.
+    pub(crate) fn drop_media_of(&mut self, role: Role) {
+        fn is_media(block: &Block) -> bool {
+            matches!(block.kind, BlockKind::Image { .. } | BlockKind::Document { .. } | BlockKind::Audio(_))
+        }
+        let words = self.words;
+        let system = Some(&mut self.system).filter(|_| role == Role::System);
+        let turns = self.turns.iter_mut().filter(|turn| turn.role == role).map(|turn| &mut turn.blocks);
+        for blocks in system.into_iter().chain(turns) {
+            for block in blocks.iter().filter(|block| is_media(block)) {
+                note(&mut self.unread, block.place.path(words.messages));
+            }
+            blocks.retain(|block| !is_media(block));
         }
     }
 

@@ -145,6 +145,25 @@ impl ModelTraits {
         }
     }
 
+    /// Returns the traits of a model on Google's Gemini API, by its name.
+    pub fn gemini(model: &str) -> Self {
+        let version = gemini_version(model);
+        let can_rest = version == (2, 5) && model.contains("flash");
+        Self {
+            takes_sampling: version < (3, 6) && !model.contains("3.5-flash-lite"),
+            takes_top_k: version < (3, 6) && !model.contains("3.5-flash-lite"),
+            thinking: match version {
+                (3.., _) => ThinkingForm::Adaptive,
+                (2, 5..) => ThinkingForm::Budget,
+                _ => ThinkingForm::None,
+            },
+            least_thinking: if can_rest { LeastThinking::Disabled } else { LeastThinking::LowestEffort },
+            takes_system_turns: false,
+            takes_web_search: true,
+            ..Self::openai_compatible()
+        }
+    }
+
     /// Returns the traits of a server that speaks like OpenAI.
     pub fn openai_compatible() -> Self {
         Self {
@@ -176,9 +195,38 @@ fn names(model: &str, family: &str) -> bool {
     !rest.starts_with(|next: char| next.is_ascii_digit()) && !(1..=2).contains(&digits)
 }
 
+/// Returns the version in a Gemini model's name; the newest where there is none. Gemma is older than all of them.
+pub(crate) fn gemini_version(model: &str) -> (u32, u32) {
+    if model.contains("gemma") {
+        return (0, 0);
+    }
+    let newest = (u32::MAX, 0);
+    let Some((_, rest)) = model.split_once("gemini-") else { return newest };
+    let version = rest.split('-').next().unwrap_or_default();
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    match (major.parse(), minor.parse()) {
+        (Ok(major), Ok(minor)) => (major, minor),
+        _ => newest,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gemini_has_the_version_in_its_name() {
+        for (model, expected) in [
+            ("gemini-2.5-pro", (2, 5)),
+            ("models/gemini-3-flash-preview", (3, 0)),
+            ("gemini-4-argon", (4, 0)),
+            ("gemini-flash-latest", (u32::MAX, 0)),
+            ("tuned-7", (u32::MAX, 0)),
+            ("gemma-3-27b-it", (0, 0)),
+        ] {
+            assert_eq!(gemini_version(model), expected, "{model}");
+        }
+    }
 
     #[test]
     fn a_name_is_of_one_family() {

@@ -19,6 +19,7 @@ pub(crate) use parse::{
     parse, parse_allowed, parse_choice_word, parse_effort, parse_function, parse_schema, parse_tier,
 };
 pub(crate) use render::render;
-pub(crate) use request::scan_request;
+pub(crate) use render_messages::BILLING_NOTE;
+pub(crate) use request::{read_stream_options, scan_request};
 pub(crate) use response::observe;
 pub(crate) use stream::{StreamReader, StreamWriter};

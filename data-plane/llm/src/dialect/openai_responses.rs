@@ -9,9 +9,11 @@ mod echo;
 mod item;
 mod items;
 mod parse;
+mod request;
 mod write;
 
 pub(crate) use answer::render_answer;
 pub(crate) use echo::Echo;
 pub(crate) use parse::parse;
+pub(crate) use request::scan_request;
 pub(crate) use write::StreamWriter;

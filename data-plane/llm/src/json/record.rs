@@ -20,6 +20,24 @@ pub(crate) struct Record {
     path: String,
 }
 
+/// The most names that are noted; a client's list has no end.
+const MAX_NAMES: usize = 64;
+const MAX_NAME_BYTES: usize = 128;
+
+/// Notes the name of a field once, in a form that fits into a header: short, printable, without a comma.
+pub(crate) fn note(names: &mut Vec<String>, mut name: String) {
+    if names.len() >= MAX_NAMES {
+        return;
+    }
+    name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
+    if name.contains(|c: char| !c.is_ascii_graphic() || c == ',') {
+        name = name.replace(|c: char| !c.is_ascii_graphic() || c == ',', "?");
+    }
+    if !names.contains(&name) {
+        names.push(name);
+    }
+}
+
 type Result<T> = std::result::Result<T, Misfit>;
 
 impl Record {
@@ -111,8 +129,8 @@ impl Record {
                 _ => false,
             };
             let path = format!("{prefix}.{name}");
-            if !is_empty && !names.contains(&path) {
-                names.push(path);
+            if !is_empty {
+                note(names, path);
             }
         }
     }

@@ -53,11 +53,12 @@ impl Tally {
                 _ if self.is_converse() => true,
                 Family::OpenAi => seen.choices.is_empty_list || self.are_choices_finished(),
                 Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_delta")),
+                Family::Gemini => self.answer.finish.is_some(),
             };
         }
         let is_stop = match self.family {
             _ if self.is_converse() => event_name == b"metadata",
-            Family::OpenAi => false,
+            Family::OpenAi | Family::Gemini => false,
             Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_stop")),
         };
         let is_error = event_name == b"error" || seen.kind.is_some_and(|kind| kind.is("error"));
@@ -112,7 +113,7 @@ impl Tally {
     pub(super) fn is_whole(&self, is_hiding_usage: bool) -> bool {
         match self.family {
             Family::OpenAi => self.are_choices_finished() && (is_hiding_usage || self.counts.is_usage()),
-            Family::Anthropic => self.answer.finish.is_some(),
+            Family::Anthropic | Family::Gemini => self.answer.finish.is_some(),
         }
     }
 

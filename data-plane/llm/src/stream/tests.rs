@@ -63,7 +63,7 @@ fn last_words(dialect: Dialect, stream: &[u8]) -> usize {
     let is_last_word = |(name, data): &(String, String)| {
         let json = serde_json::from_str::<serde_json::Value>(data).unwrap_or_default();
         match dialect.family() {
-            Family::OpenAi => data == "[DONE]" || json["error"]["message"].is_string(),
+            Family::OpenAi | Family::Gemini => data == "[DONE]" || json["error"]["message"].is_string(),
             Family::Anthropic => {
                 (name == "message_stop" || name == "error") && json["type"].as_str() == Some(name.as_str())
             }
@@ -74,7 +74,7 @@ fn last_words(dialect: Dialect, stream: &[u8]) -> usize {
 
 fn expected_usage(dialect: Dialect) -> TokenUsage {
     match dialect.family() {
-        Family::OpenAi => TokenUsage {
+        Family::OpenAi | Family::Gemini => TokenUsage {
             input_tokens: 30,
             cache_read_tokens: 60,
             cache_write_tokens: 10,

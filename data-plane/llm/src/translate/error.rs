@@ -45,6 +45,12 @@ pub enum TranslateError {
         /// The stable name of the dialect.
         dialect: &'static str,
     },
+    /// No client speaks this dialect.
+    #[error("requests of the dialect {dialect} cannot be translated")]
+    UnsupportedSource {
+        /// The stable name of the dialect.
+        dialect: &'static str,
+    },
     /// The provider's answer is not what its dialect says.
     #[error("the provider's answer could not be read")]
     UnreadableAnswer,
@@ -57,7 +63,10 @@ impl TranslateError {
             Self::WrongType { param, .. } | Self::Invalid { param, .. } | Self::Unsupported { param, .. } => {
                 Some(param.as_str()).filter(|param| !param.is_empty())
             }
-            Self::InvalidJson { .. } | Self::UnsupportedTarget { .. } | Self::UnreadableAnswer => None,
+            Self::InvalidJson { .. }
+            | Self::UnsupportedTarget { .. }
+            | Self::UnsupportedSource { .. }
+            | Self::UnreadableAnswer => None,
         }
     }
 
@@ -66,7 +75,7 @@ impl TranslateError {
         match self {
             Self::InvalidJson { .. } => ErrorCode::InvalidJson,
             Self::WrongType { .. } | Self::Invalid { .. } | Self::Unsupported { .. } => ErrorCode::InvalidRequest,
-            Self::UnsupportedTarget { .. } => ErrorCode::UnsupportedBackend,
+            Self::UnsupportedTarget { .. } | Self::UnsupportedSource { .. } => ErrorCode::UnsupportedBackend,
             Self::UnreadableAnswer => ErrorCode::UpstreamDisconnected,
         }
     }

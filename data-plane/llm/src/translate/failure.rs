@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::dialect::Family;
+use crate::dialect::{Family, gemini};
 use crate::json::{Node, object};
 use crate::response::{ProviderError, cut_short};
 
@@ -16,6 +16,26 @@ pub struct TranslatedError {
     pub status: u16,
     /// The body.
     pub body: Bytes,
+}
+
+/// What an error says of itself beyond its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatedError {
+    /// The HTTP status that says what it is.
+    pub status: u16,
+    /// After how many seconds to come back, where only the body says so.
+    pub retry_after_s: Option<u64>,
+}
+
+/// Reads what the status and the headers of a provider's error hide: Google says in the body that a key is wrong, and
+/// when to come back.
+pub fn stated_error(provider: Family, status: u16, body: &[u8]) -> StatedError {
+    if provider != Family::Gemini {
+        return StatedError { status, retry_after_s: None };
+    }
+    let node = Node::parse(body).unwrap_or_default();
+    let status = if status == 400 && gemini::is_key_invalid(&node) { 401 } else { status };
+    StatedError { status, retry_after_s: gemini::retry_after_s(&node) }
 }
 
 /// What went wrong, neutrally.
@@ -54,7 +74,7 @@ pub fn translate_error(
     request_id: &str,
 ) -> TranslatedError {
     let error = read_error(body);
-    let failure = Failure::new(provider, client, Some(status), error);
+    let failure = Failure::new(provider, client, Some(stated_error(provider, status, body).status), error);
     TranslatedError {
         status: failure.shape(client).0,
         body: Bytes::from(failure.render(client, request_id).to_bytes()),
@@ -64,7 +84,9 @@ pub fn translate_error(
 /// Reads the error of a body; text that is not JSON is the message, HTML says nothing.
 fn read_error(body: &[u8]) -> ProviderError {
     let node = Node::parse(body).unwrap_or_default();
-    let error = node.get("error").unwrap_or(&node);
+    // Google puts some errors into an array.
+    let node = node.items().first().unwrap_or(&node);
+    let error = node.get("error").unwrap_or(node);
     let short = |node: &Node| match node {
         Node::String(text) => Some(cut_short(text.clone())),
         Node::Number(number) => Some(cut_short(number.clone())),
@@ -73,7 +95,7 @@ fn read_error(body: &[u8]) -> ProviderError {
     let field = |name: &str| error.get(name).and_then(short);
     let message = field("message").or_else(|| short(error)).or_else(|| field("detail"));
     let message = message.unwrap_or_else(|| plain_text(body));
-    ProviderError { kind: field("type"), code: field("code"), message }
+    ProviderError { kind: field("type").or_else(|| field("status")), code: field("code"), message }
 }
 
 fn plain_text(body: &[u8]) -> String {
@@ -97,7 +119,7 @@ impl Failure {
     /// Returns status, type and code.
     pub(crate) fn shape(&self, family: Family) -> (u16, &'static str, &'static str) {
         match family {
-            Family::OpenAi => match self.class {
+            Family::OpenAi | Family::Gemini => match self.class {
                 Class::Invalid => (400, "invalid_request_error", "invalid_request"),
                 Class::ContextLength => (400, "invalid_request_error", "context_length_exceeded"),
                 Class::Credential => (401, "invalid_request_error", "invalid_api_key"),
@@ -132,7 +154,7 @@ impl Failure {
     pub(crate) fn render(&self, family: Family, request_id: &str) -> Node {
         let (_, kind, code) = self.shape(family);
         match family {
-            Family::OpenAi => {
+            Family::OpenAi | Family::Gemini => {
                 let code = self.code.as_deref().unwrap_or(code);
                 let error = object! { "message": &self.message, "type": kind, "param": Node::Null, "code": code };
                 object! { "error": error }
@@ -150,7 +172,9 @@ impl Failure {
 
 fn classify(status: Option<u16>, error: &ProviderError) -> Class {
     let is = |word: &str| error.kind.as_deref() == Some(word) || error.code.as_deref() == Some(word);
-    if is("context_length_exceeded") || error.message.starts_with("prompt is too long") {
+    let is_too_long = error.message.starts_with("prompt is too long")
+        || error.message.contains("exceeds the maximum number of tokens allowed");
+    if is("context_length_exceeded") || is_too_long {
         return Class::ContextLength;
     }
     if is("insufficient_quota") {

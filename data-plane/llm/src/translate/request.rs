@@ -7,8 +7,10 @@ use bytes::Bytes;
 use super::{ChatDialect, TranslateError};
 use crate::chat::names::ToolNames;
 use crate::chat::pairing;
+use crate::chat::request::Role;
+use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
-use crate::dialect::{anthropic, bedrock, openai_chat, openai_responses};
+use crate::dialect::{anthropic, bedrock, gemini, openai_chat, openai_responses};
 use crate::json::Node;
 
 /// What a request is translated for.
@@ -42,6 +44,8 @@ pub struct AnswerPlan {
     /// The client's names of tools that take plain text.
     pub(crate) freeform: Vec<String>,
     pub(crate) asks_usage: bool,
+    /// The model, where it signs its calls.
+    pub(crate) signer: String,
     /// What a Responses client gets back of its request.
     pub(crate) echo: openai_responses::Echo,
 }
@@ -69,9 +73,15 @@ pub fn translate_request(
         ChatDialect::OpenAiChat => openai_chat::parse(body)?,
         ChatDialect::AnthropicMessages => anthropic::parse(body)?,
         ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
-        ChatDialect::Bedrock => return Err(TranslateError::UnsupportedTarget { dialect: from.as_str() }),
+        ChatDialect::Bedrock | ChatDialect::Gemini => {
+            return Err(TranslateError::UnsupportedSource { dialect: from.as_str() });
+        }
     };
+    if to != ChatDialect::Gemini {
+        signed_id::strip(&mut conversation);
+    }
     pairing::pair(&mut conversation);
+    conversation.drop_media_of(Role::System);
     if let Some(place) = conversation.first_url().filter(|_| !context.traits.takes_urls) {
         let reason = "it fetches nothing; send images and documents in base64";
         return Err(TranslateError::unsupported(place.path(conversation.words.messages), reason));
@@ -83,6 +93,7 @@ pub fn translate_request(
         ChatDialect::OpenAiChat => openai_chat::render(&mut conversation, context, &mut plan)?,
         ChatDialect::AnthropicMessages => anthropic::render(&mut conversation, context, &mut plan)?,
         ChatDialect::Bedrock => bedrock::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::Gemini => gemini::render(&mut conversation, context, &mut plan)?,
         ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() }),
     };
     Ok(Translated { body: Bytes::from(rendered.to_bytes()), dropped: conversation.unread, plan })

@@ -12,7 +12,7 @@ use super::{AnswerContext, AnswerPlan, ChatDialect};
 use crate::chat::event::Event;
 use crate::chat::sequence::Sequence;
 use crate::dialect::bedrock::{self, EventStream};
-use crate::dialect::{Dialect, anthropic, openai_chat, openai_responses};
+use crate::dialect::{Dialect, anthropic, gemini, openai_chat, openai_responses};
 use crate::error_body::ErrorBody;
 use crate::json::Node;
 use crate::response::{ProviderError, cut_short};
@@ -50,6 +50,7 @@ enum Reader {
     OpenAiChat(openai_chat::StreamReader),
     Anthropic(anthropic::StreamReader),
     Bedrock(bedrock::StreamReader),
+    Gemini(gemini::StreamReader),
 }
 
 /// Writes the client's dialect.
@@ -62,7 +63,7 @@ enum Writer {
 
 impl StreamTranslator {
     /// Makes a translator of a stream that answers the request of this plan. A provider's dialect that no backend speaks
-    /// is read as chat completions.
+    /// is read as chat completions; a client's dialect that no client speaks is written as them.
     pub fn new(provider: ChatDialect, client: ChatDialect, plan: AnswerPlan, context: AnswerContext) -> Self {
         let dialect = provider.backend().unwrap_or(Dialect::OpenAiChat);
         Self {
@@ -74,14 +75,15 @@ impl StreamTranslator {
             reader: match provider {
                 ChatDialect::AnthropicMessages => Reader::Anthropic(anthropic::StreamReader::default()),
                 ChatDialect::Bedrock => Reader::Bedrock(bedrock::StreamReader::default()),
+                ChatDialect::Gemini => Reader::Gemini(gemini::StreamReader::new(&plan, &context)),
                 ChatDialect::OpenAiChat | ChatDialect::OpenAiResponses => {
                     Reader::OpenAiChat(openai_chat::StreamReader::default())
                 }
             },
             sequence: Sequence::default(),
             writer: match client {
-                // Nobody asks in Bedrock's dialect.
-                ChatDialect::OpenAiChat | ChatDialect::Bedrock => {
+                // Nobody asks in the dialects of Bedrock and Gemini.
+                ChatDialect::OpenAiChat | ChatDialect::Bedrock | ChatDialect::Gemini => {
                     Writer::OpenAiChat(openai_chat::StreamWriter::new(plan, context.clone()))
                 }
                 ChatDialect::AnthropicMessages => {
@@ -175,6 +177,7 @@ impl StreamTranslator {
                 Reader::OpenAiChat(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Anthropic(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Bedrock(reader) => reader.read(parsed.name, &node, &mut events),
+                Reader::Gemini(reader) => reader.read(parsed.name, &node, &mut events),
             },
             Err(_) if data == b"[DONE]" && matches!(self.reader, Reader::OpenAiChat(_)) => self.end_reader(&mut events),
             Err(_) if parsed.name == b"error" => {
@@ -191,6 +194,7 @@ impl StreamTranslator {
             Reader::OpenAiChat(reader) => reader.end(events),
             Reader::Anthropic(reader) => reader.end(events),
             Reader::Bedrock(reader) => reader.end(events),
+            Reader::Gemini(reader) => reader.end(events),
         }
     }
 
@@ -252,6 +256,7 @@ impl StreamTranslator {
                 Reader::OpenAiChat(reader) => reader.has_stopped(),
                 Reader::Anthropic(reader) => reader.has_stopped(),
                 Reader::Bedrock(reader) => reader.has_stopped(),
+                Reader::Gemini(reader) => reader.has_stopped(),
             };
             match kind {
                 EndKind::Eof if has_stopped => {

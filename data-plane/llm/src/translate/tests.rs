@@ -4,6 +4,10 @@ mod answers;
 mod bedrock;
 mod bedrock_streams;
 mod errors;
+mod gemini_answers;
+mod gemini_requests;
+mod gemini_signatures;
+mod gemini_streams;
 mod laws;
 mod reader;
 mod responses;
@@ -25,6 +29,7 @@ const CHAT: ChatDialect = ChatDialect::OpenAiChat;
 const MESSAGES: ChatDialect = ChatDialect::AnthropicMessages;
 const RESPONSES: ChatDialect = ChatDialect::OpenAiResponses;
 const BEDROCK: ChatDialect = ChatDialect::Bedrock;
+const GEMINI: ChatDialect = ChatDialect::Gemini;
 
 fn bytes(body: &Value) -> Vec<u8> {
     serde_json::to_vec(body).unwrap()
@@ -34,6 +39,7 @@ fn context_for(to: ChatDialect, model: &str) -> RequestContext<'_> {
     let traits = match to {
         MESSAGES => ModelTraits::claude(model),
         BEDROCK => ModelTraits::bedrock(model),
+        GEMINI => ModelTraits::gemini(model),
         _ => ModelTraits::openai(model),
     };
     RequestContext { upstream_model: model, output_cap: None, max_output_tokens: Some(64_000), traits }
@@ -63,6 +69,12 @@ fn to_gpt(model: &str, fields: &Value) -> (Value, Vec<String>) {
     let mut body = with_defaults(fields);
     body.as_object_mut().unwrap().entry("max_tokens").or_insert(json!(100));
     let translated = try_request(MESSAGES, CHAT, model, &body).unwrap();
+    (value(&translated), translated.dropped)
+}
+
+/// A chat completion request with these fields, for a Gemini model.
+fn to_gemini(model: &str, fields: &Value) -> (Value, Vec<String>) {
+    let translated = try_request(CHAT, GEMINI, model, &with_defaults(fields)).unwrap();
     (value(&translated), translated.dropped)
 }
 
@@ -130,6 +142,26 @@ fn asking() -> AnswerPlan {
 /// Writes events as Anthropic does.
 fn anthropic_stream(events: &[Value]) -> String {
     events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())).collect()
+}
+
+/// Writes events as Gemini does: line ends of two bytes, no names, no end mark.
+fn gemini_stream(events: &[Value]) -> String {
+    events.iter().map(|event| format!("data: {event}\r\n\r\n")).collect()
+}
+
+/// A Gemini answer, or event, with these parts; `reason` where it ends.
+fn candidate(parts: &Value, reason: Option<&str>) -> Value {
+    let mut candidate = json!({ "content": { "role": "model", "parts": parts }, "index": 0 });
+    if let Some(reason) = reason {
+        candidate["finishReason"] = json!(reason);
+    }
+    json!({ "candidates": [candidate], "modelVersion": "served", "responseId": "r1" })
+}
+
+/// The same with counters of 10 and 5 tokens.
+fn counted(mut event: Value) -> Value {
+    event["usageMetadata"] = json!({ "promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15 });
+    event
 }
 
 /// Writes chunks as OpenAI does, with the end mark.

@@ -4,7 +4,7 @@
 //! provider: it is dropped and named.
 
 use crate::chat::request::{Block, BlockKind, CacheMark, Call, Place, Source};
-use crate::json::{Node, Record};
+use crate::json::{Node, Record, note};
 use crate::translate::TranslateError;
 
 type Result<T> = std::result::Result<T, TranslateError>;
@@ -38,7 +38,7 @@ pub(super) fn parse_blocks(
                 blocks.push(Block { kind, cache, place });
             }
             Parsed::Blocks(inner) => blocks.extend(inner),
-            Parsed::Unread => unread.push(path),
+            Parsed::Unread => note(unread, path),
             Parsed::Nothing => {}
         }
     }
@@ -119,7 +119,7 @@ fn parse_document(record: &mut Record, message: usize, unread: &mut Vec<String>)
     if let Some(context) = record.text("context")?
         && !context.is_empty()
     {
-        unread.push(record.path("context"));
+        note(unread, record.path("context"));
     }
     let path = record.path("source");
     let Some(source) = record.take("source") else {

@@ -4,12 +4,16 @@
 //! request instead.
 //! Not here: turns and blocks, the schema of a structured answer.
 
+use std::collections::HashSet;
+
 use super::render_turns::{
     check_ends, keep_last_marks, place_system_turns, render_blocks, render_turns, tools_of_history,
 };
 use super::schema;
 use crate::chat::names::ToolNames;
-use crate::chat::request::{Conversation, Effort, Format, Role, Thinking, Tier, Tool, ToolChoice, WebSearch};
+use crate::chat::request::{
+    Block, Conversation, Effort, Format, Place, Role, Thinking, Tier, Tool, ToolChoice, WebSearch,
+};
 use crate::chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
 use crate::dialect::Family;
 use crate::json::{Node, object};
@@ -116,7 +120,8 @@ fn max_tokens(conversation: &Conversation, context: &RequestContext<'_>) -> u64 
 /// Keeps only the tools that the choice allows.
 fn allow_tools(conversation: &mut Conversation) {
     if let Some(ToolChoice::Allowed { names, .. }) = &conversation.tool_choice {
-        conversation.tools.retain(|tool| names.contains(&tool.name));
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        conversation.tools.retain(|tool| names.contains(tool.name.as_str()));
     }
 }
 
@@ -143,9 +148,13 @@ fn render_tool(tool: &Tool, index: usize, names: &ToolNames) -> Result<Node> {
     Ok(rendered.with("cache_control", tool.cache.map(super::render_turns::render_mark)))
 }
 
+/// Searches that a client of another dialect, which has no word for their number, gets at most: without a number the cost of
+/// a request has no bound, and no hard budget would admit it.
+const MOST_SEARCHES: u64 = 5;
+
 fn render_web_search(search: WebSearch) -> Node {
     object! { "type": "web_search_20250305", "name": "web_search" }
-        .with("max_uses", search.max_uses)
+        .with("max_uses", Some(search.max_uses.unwrap_or(MOST_SEARCHES)))
         .with("user_location", search.location)
 }
 
@@ -227,11 +236,8 @@ fn budget_of(effort: Effort) -> u64 {
 
 /// A history of calls without a single thought: the API refuses to think on from there.
 fn has_calls_without_thinking(conversation: &Conversation) -> bool {
-    use crate::chat::request::BlockKind;
     let own = || conversation.turns.iter().filter(|turn| turn.role == Role::Assistant);
-    let is_thought = |kind: &BlockKind| matches!(kind, BlockKind::Thinking { .. } | BlockKind::Redacted(_));
-    own().any(|turn| turn.calls().next().is_some())
-        && !own().any(|turn| turn.blocks.iter().any(|block| is_thought(&block.kind)))
+    own().any(|turn| turn.calls().next().is_some()) && !own().any(|turn| turn.blocks.iter().any(Block::is_thought))
 }
 
 /// Returns the effort in the words that the model takes.
@@ -286,7 +292,7 @@ fn render_format(conversation: &mut Conversation) -> Option<Node> {
             }
         },
     };
-    conversation.system.push(crate::chat::request::Block::text(wish, crate::chat::request::Place::default()));
+    conversation.system.push(Block::text(wish, Place::default()));
     None
 }
 

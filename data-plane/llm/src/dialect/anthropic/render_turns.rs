@@ -3,6 +3,8 @@
 //! Rule: turns alternate, the user's first; results of tools stand first in their turn; no text block is blank; at most
 //! four cache marks remain, the last ones.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -26,9 +28,9 @@ pub(crate) fn place_system_turns(conversation: &mut Conversation, traits: ModelT
         turn.blocks.retain(|block| !block.is_blank());
     }
     conversation.merge_turns();
-    for turn in conversation.turns.iter_mut().filter(|turn| turn.role == Role::User) {
-        // Stable: only the results move.
-        turn.blocks.sort_by_key(|block| !block.is_result());
+    // Stable: only results and thoughts move, to the front of their turns.
+    for turn in &mut conversation.turns {
+        turn.blocks.sort_by_key(|block| !(block.is_result() || block.is_thought()));
     }
 }
 
@@ -57,8 +59,9 @@ pub(crate) fn tools_of_history(conversation: &Conversation) -> Vec<Tool> {
     if !conversation.tools.is_empty() {
         return stubs;
     }
+    let mut known = HashSet::new();
     for call in conversation.turns.iter().flat_map(Turn::calls) {
-        if !stubs.iter().any(|stub| stub.name == call.name) {
+        if known.insert(call.name.as_str()) {
             let schema = Some(object! { "type": "object", "properties": object! {} });
             stubs.push(Tool {
                 name: call.name.clone(),
@@ -79,7 +82,7 @@ pub(crate) fn keep_last_marks(conversation: &mut Conversation) {
     let system = conversation.system.iter_mut();
     let blocks = system.chain(conversation.turns.iter_mut().flat_map(|turn| &mut turn.blocks));
     let blocks = blocks.map(|block| {
-        if matches!(block.kind, BlockKind::Thinking { .. } | BlockKind::Redacted(_)) {
+        if block.is_thought() {
             block.cache = None;
         }
         &mut block.cache
@@ -106,12 +109,7 @@ pub(super) fn render_turns(conversation: &Conversation, names: &ToolNames) -> Re
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        let mut blocks = turn.blocks.clone();
-        if turn.role == Role::Assistant {
-            let is_thought = |kind: &BlockKind| matches!(kind, BlockKind::Thinking { .. } | BlockKind::Redacted(_));
-            blocks.sort_by_key(|block| !is_thought(&block.kind));
-        }
-        let blocks = render_blocks(&blocks, conversation, names)?;
+        let blocks = render_blocks(&turn.blocks, conversation, names)?;
         messages.push(object! { "role": role, "content": Node::Array(blocks) });
     }
     Ok(Node::Array(messages))

@@ -5,7 +5,7 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{Fields, missing, read_cache_mark, read_cap, read_text, text_or_skip};
-use crate::request::{InferenceSplice, RequestFacts};
+use crate::request::{MemberSplice, RequestFacts};
 
 const FIELDS: &[&str] = &["messages", "system", "inferenceConfig", "toolConfig", "serviceTier"];
 const BLOCK: &[&str] = &["image", "document", "video", "audio", "toolResult", "cachePoint"];
@@ -42,7 +42,7 @@ fn scan_inference(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<(
     while let Some(name) = fields.next(reader, &mut members)? {
         facts.splices.max_tokens = read_cap(reader).in_field(name)?;
     }
-    facts.splices.inference = Some(InferenceSplice { at, is_only: members.is_empty() });
+    facts.splices.config = Some(MemberSplice { at, is_only: members.is_empty() });
     Ok(())
 }
 
@@ -188,7 +188,7 @@ mod tests {
         ] {
             let facts = scan_request(Dialect::BedrockConverse, body.as_bytes()).unwrap();
             let cap = Some(OutputCap { tokens, field: CapField::MaxTokens });
-            let changes = Rewrite { model: Some("m"), force_usage: true, output_cap: cap };
+            let changes = Rewrite { model: Some("m"), force_usage: true, output_cap: cap, ..Rewrite::default() };
             let rewritten = rewrite(Bytes::from(body), &facts, &changes).parts.concat();
             assert_eq!(String::from_utf8(rewritten).unwrap(), expected);
         }

@@ -7,6 +7,7 @@ use helix_shared::usage::TokenUsage;
 
 use crate::chat::answer::{Answer, Stop};
 use crate::chat::request::{Block, BlockKind, Call, Place};
+use crate::chat::signed_id;
 use crate::json::{Node, object};
 use crate::translate::{AnswerContext, AnswerPlan, TranslateError};
 
@@ -166,7 +167,14 @@ fn render_call(call: &Call, index: usize, plan: &AnswerPlan, context: &AnswerCon
         return object! { "id": id, "type": "custom", "custom": object! { "name": name, "input": input } };
     }
     let function = object! { "name": name, "arguments": &call.arguments };
-    object! { "id": id, "type": "function", "function": function }
+    let extra = extra_content(&id);
+    object! { "id": id, "type": "function", "function": function }.with("extra_content", extra)
+}
+
+/// Returns the signature of a call's id where Google's own servers of this dialect put it.
+pub(super) fn extra_content(id: &str) -> Option<Node> {
+    let signature = signed_id::split(id).signature?;
+    Some(object! { "google": object! { "thought_signature": signature } })
 }
 
 /// Returns the plain text that a freeform tool takes, out of the JSON that carried it.

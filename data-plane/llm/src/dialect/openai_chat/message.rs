@@ -3,7 +3,10 @@
 //! Rule: thinking that nobody signed is not history; signed thinking comes first in its turn, as the provider that signed
 //! it demands.
 
+use std::collections::HashMap;
+
 use crate::chat::request::{Block, BlockKind, CacheMark, Call, Conversation, Place, Role, Source, Turn};
+use crate::chat::signed_id;
 use crate::json::{Node, Record};
 use crate::translate::TranslateError;
 
@@ -24,7 +27,7 @@ pub(super) fn parse_messages(messages: Vec<Node>, conversation: &mut Conversatio
             "user" => (Role::User, parse_content(&mut message, index)?),
             "assistant" => (Role::Assistant, parse_assistant(&mut message, index, &mut functions)?),
             "tool" => {
-                let id = message.needed_text("tool_call_id")?;
+                let id = functions.signed(message.needed_text("tool_call_id")?);
                 (Role::User, vec![parse_result(&mut message, index, id)?])
             }
             "function" => {
@@ -50,11 +53,13 @@ pub(super) fn parse_messages(messages: Vec<Node>, conversation: &mut Conversatio
     Ok(())
 }
 
-/// Ids for the calls of functions, which have none.
+/// Ids for the calls of functions, which have none, and for calls with a signature beside their id.
 #[derive(Default)]
 struct Functions {
-    called: Vec<String>,
-    answered: Vec<String>,
+    called: HashMap<String, usize>,
+    answered: HashMap<String, usize>,
+    /// The client's id and the one that carries the signature beside it.
+    signed: HashMap<String, String>,
 }
 
 impl Functions {
@@ -66,10 +71,25 @@ impl Functions {
         Self::next(&mut self.answered, name)
     }
 
-    fn next(names: &mut Vec<String>, name: &str) -> String {
-        let number = names.iter().filter(|known| *known == name).count();
-        names.push(name.to_owned());
-        format!("call_{name}_{number}")
+    /// Returns the signed id of a call, where its signature came beside its id.
+    fn signed(&self, id: String) -> String {
+        self.signed.get(&id).cloned().unwrap_or(id)
+    }
+
+    /// Puts a signature that stands beside a call into its id.
+    fn sign(&mut self, id: String, extra: Option<&Node>) -> String {
+        let google = extra.and_then(|extra| extra.get("google"));
+        let signature = google.and_then(|google| google.text("thought_signature"));
+        let Some(signature) = signature.filter(|_| signed_id::split(&id).signature.is_none()) else { return id };
+        let signed = signed_id::sign(&id, None, signature);
+        self.signed.insert(id, signed.clone());
+        signed
+    }
+
+    fn next(counts: &mut HashMap<String, usize>, name: &str) -> String {
+        let count = counts.entry(name.to_owned()).or_default();
+        *count += 1;
+        format!("call_{name}_{}", *count - 1)
     }
 }
 
@@ -177,6 +197,7 @@ fn parse_assistant(message: &mut Record, index: usize, functions: &mut Functions
         let path = format!("messages[{index}].tool_calls[{number}]");
         let mut call = Record::new(node, path.as_str())?;
         let id = call.text("id")?.unwrap_or_else(|| format!("call_{index}_{number}"));
+        let id = functions.sign(id, call.take("extra_content").as_ref());
         let call = match (call.record("function")?, call.record("custom")?) {
             (Some(mut function), _) => parse_call(&mut function, id)?,
             (None, Some(mut custom)) => Call {

@@ -5,7 +5,7 @@
 
 use super::render_messages::render_messages;
 use crate::chat::names::ToolNames;
-use crate::chat::request::{Conversation, Effort, Format, Thinking, Tier, Tool, ToolChoice};
+use crate::chat::request::{Conversation, Effort, Format, Role, Thinking, Tier, Tool, ToolChoice};
 use crate::chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
 use crate::dialect::Family;
 use crate::json::{Node, object};
@@ -26,6 +26,7 @@ pub(crate) fn render(
     plan: &mut AnswerPlan,
 ) -> Result<Node> {
     let traits = context.traits;
+    conversation.drop_media_of(Role::Assistant);
     let history = conversation.turns.iter().flat_map(|turn| turn.calls().map(|call| call.name.as_str()));
     let named = conversation.tools.iter().map(|tool| tool.name.as_str()).chain(history);
     plan.names = ToolNames::new(named, MAX_NAME_BYTES);

@@ -12,7 +12,7 @@ use crate::translate::TranslateError;
 type Result<T> = std::result::Result<T, TranslateError>;
 
 /// What coding clients send for Anthropic's billing; it means nothing elsewhere, and changes with each request.
-const BILLING_NOTE: &str = "x-anthropic-billing-header:";
+pub(crate) const BILLING_NOTE: &str = "x-anthropic-billing-header:";
 
 struct Style<'a> {
     traits: ModelTraits,

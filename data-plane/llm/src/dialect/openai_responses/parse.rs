@@ -4,6 +4,8 @@
 //! and named.
 //! Not here: input items.
 
+use std::collections::HashSet;
+
 use super::echo::{Echo, echoed};
 use super::items::parse_input;
 use crate::chat::request::{Conversation, Format, Tool, ToolChoice, WebSearch, Words};
@@ -159,7 +161,8 @@ fn parse_choice(record: &mut Record, conversation: &mut Conversation) -> Result<
         }
         _ => return Err(TranslateError::wrong(path, "auto, none, required or a named tool")),
     };
-    let is_known = |name: &String| conversation.tools.iter().any(|tool| tool.name == *name);
+    let known: HashSet<&str> = conversation.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let is_known = |name: &String| known.contains(name.as_str());
     let is_dangling = match &parsed {
         ToolChoice::Named(name) => !is_known(name),
         ToolChoice::Allowed { names, .. } => !names.iter().any(is_known),

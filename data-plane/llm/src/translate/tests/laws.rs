@@ -8,12 +8,20 @@ use super::*;
 use crate::stream::StreamEnd;
 use crate::{Dialect, scan_request};
 
-const PAIRS: [(ChatDialect, ChatDialect); 4] =
-    [(MESSAGES, CHAT), (CHAT, MESSAGES), (CHAT, RESPONSES), (MESSAGES, RESPONSES)];
+const PAIRS: [(ChatDialect, ChatDialect); 7] = [
+    (MESSAGES, CHAT),
+    (CHAT, MESSAGES),
+    (CHAT, RESPONSES),
+    (MESSAGES, RESPONSES),
+    (GEMINI, CHAT),
+    (GEMINI, MESSAGES),
+    (GEMINI, RESPONSES),
+];
 
 fn example(provider: ChatDialect) -> String {
     match provider {
         MESSAGES => super::streams_to_openai::example(),
+        GEMINI => super::gemini_streams::example(),
         _ => super::streams_to_anthropic::example(),
     }
 }
@@ -165,6 +173,44 @@ fn as_anthropic(thinking: Option<&String>, pieces: &[Piece]) -> (Value, String) 
     (json!({ "type": "message", "content": content, "stop_reason": reason, "usage": usage }), anthropic_stream(&events))
 }
 
+/// The answer as Gemini says it: whole, and as a stream.
+fn as_gemini(thinking: Option<&String>, pieces: &[Piece]) -> (Value, String) {
+    let mut parts = Vec::new();
+    let mut events = Vec::new();
+    let mut add = |whole: Value, pieces: Vec<Value>| {
+        parts.push(whole);
+        events.extend(pieces.into_iter().map(|piece| counted(candidate(&json!([piece]), None))));
+    };
+    if let Some(text) = thinking {
+        let part = |text: &str| json!({ "text": text, "thought": true });
+        add(part(text), halves(text).map(|half| part(&half)).to_vec());
+    }
+    for (number, piece) in pieces.iter().enumerate() {
+        match piece {
+            Piece::Text(text) => {
+                let part = |text: &str| json!({ "text": text });
+                add(part(text), halves(text).map(|half| part(&half)).to_vec());
+            }
+            Piece::Call(name, fields) => {
+                let call = json!({ "id": format!("c{number}"), "name": name, "args": input(fields) });
+                let part = json!({ "functionCall": call, "thoughtSignature": "U0lH" });
+                add(part.clone(), vec![part]);
+            }
+        }
+    }
+    events.push(counted(candidate(&json!([]), Some("STOP"))));
+    (counted(candidate(&json!(parts), Some("STOP"))), gemini_stream(&events))
+}
+
+/// The answer as a provider says it.
+fn said_by(provider: ChatDialect, thinking: Option<&String>, pieces: &[Piece]) -> (Value, String) {
+    match provider {
+        MESSAGES => as_anthropic(thinking, pieces),
+        GEMINI => as_gemini(thinking, pieces),
+        CHAT | RESPONSES | BEDROCK => as_openai(thinking, pieces),
+    }
+}
+
 /// Brings a whole answer into the form that the reader of streams gives.
 fn comparable(client: ChatDialect, whole: &Value) -> Value {
     match client {
@@ -177,18 +223,35 @@ fn comparable(client: ChatDialect, whole: &Value) -> Value {
         MESSAGES => json!({
             "content": whole["content"], "stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"], "usage": whole["usage"],
         }),
-        RESPONSES | BEDROCK => whole.clone(),
+        RESPONSES | BEDROCK | GEMINI => whole.clone(),
     }
+}
+
+#[test]
+fn a_hostile_body_costs_no_more_than_its_length() {
+    // Each would take minutes if anything were looked for once for each of its like.
+    let many = 20_000;
+    let calls: Vec<Value> = (0..many).map(|at| call(&format!("c{at}"), &format!("ü{at}"), "{}")).collect();
+    let results = (0..many).map(|at| json!({ "role": "tool", "tool_call_id": format!("c{at}"), "content": "r" }));
+    let mut messages =
+        vec![json!({ "role": "user", "content": "a" }), json!({ "role": "assistant", "tool_calls": calls })];
+    messages.extend(results);
+    let mut body = with_defaults(&json!({ "messages": messages }));
+    for at in 0..many {
+        body[format!("odd\n{at}")] = json!(1);
+    }
+    let started = std::time::Instant::now();
+    let translated = try_request(CHAT, MESSAGES, "claude-opus-5", &body).unwrap();
+    assert!(started.elapsed().as_secs() < 30);
+    assert_eq!(translated.dropped.len(), 64);
+    assert!(translated.dropped.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_graphic())));
 }
 
 proptest! {
     #[test]
     fn a_stream_equals_its_whole_twin((thinking, pieces) in pieces(), size in 1_usize..200) {
         for (provider, client) in PAIRS {
-            let (body, stream) = match provider {
-                MESSAGES => as_anthropic(thinking.as_ref(), &pieces),
-                _ => as_openai(thinking.as_ref(), &pieces),
-            };
+            let (body, stream) = said_by(provider, thinking.as_ref(), &pieces);
             let expected = comparable(client, &answer(provider, client, &asking(), &body));
             let outcome = run((provider, client), &asking(), stream.as_bytes().chunks(size), EndKind::Eof);
             prop_assert_eq!(gather(client, &outcome.sent), expected);
@@ -199,10 +262,7 @@ proptest! {
     #[test]
     fn a_cut_anywhere_in_any_chunks_ends_once((thinking, pieces) in pieces(), size in 1_usize..60, cut in any::<prop::sample::Index>()) {
         for (provider, client) in PAIRS {
-            let stream = match provider {
-                MESSAGES => as_anthropic(thinking.as_ref(), &pieces).1,
-                _ => as_openai(thinking.as_ref(), &pieces).1,
-            };
+            let stream = said_by(provider, thinking.as_ref(), &pieces).1;
             let piece = stream.as_bytes().get(..cut.index(stream.len())).unwrap();
             let outcome = run((provider, client), &asking(), piece.chunks(size), EndKind::Eof);
             gather(client, &outcome.sent);
@@ -210,7 +270,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_never_breaks_the_clients_stream(stream in "(data: |event: error|event: message_stop|[{}\"\\[\\]:,a]|\n|\r|\\{\"choices\":\\[\\{\"delta\":\\{\"content\":\"x\"\\}\\}\\]\\}|\\{\"type\":\"message_stop\"\\}|\\[DONE\\]){0,30}", size in 1_usize..20) {
+    fn garbage_never_breaks_the_clients_stream(stream in "(data: |event: error|event: message_stop|[{}\"\\[\\]:,a]|\n|\r|\\{\"choices\":\\[\\{\"delta\":\\{\"content\":\"x\"\\}\\}\\]\\}|\\{\"type\":\"message_stop\"\\}|\\{\"candidates\":\\[\\{\"finishReason\":\"STOP\"\\}\\]\\}|\\[DONE\\]){0,30}", size in 1_usize..20) {
         for pair in PAIRS {
             let outcome = run(pair, &asking(), stream.as_bytes().chunks(size), EndKind::Eof);
             gather(pair.1, &outcome.sent);
@@ -268,11 +328,11 @@ proptest! {
 
     #[test]
     fn any_json_is_taken_or_refused(request in "\\{(\"(model|messages|input|tools|role|content|type|text|tool_calls|system)\":|[\\[\\]{},]|\"user\"|\"tool\"|1|null|true){0,25}\\}") {
-        for (from, to) in [(CHAT, MESSAGES), (MESSAGES, CHAT), (RESPONSES, CHAT), (RESPONSES, MESSAGES)] {
+        for (from, to) in [(CHAT, MESSAGES), (MESSAGES, CHAT), (RESPONSES, CHAT), (RESPONSES, MESSAGES), (CHAT, GEMINI), (MESSAGES, GEMINI)] {
             // It must not panic; whether it is a request is the generator's luck.
             drop(translate_request(from, to, request.as_bytes(), &context_for(to, "m")));
         }
-        for provider in [CHAT, MESSAGES] {
+        for provider in [CHAT, MESSAGES, GEMINI] {
             for client in ChatDialect::ALL {
                 drop(translate_answer(provider, client, request.as_bytes(), &asking(), &answer_context()));
             }

@@ -37,6 +37,7 @@ pub(super) fn gather(client: ChatDialect, stream: &str) -> Value {
         ChatDialect::OpenAiChat | ChatDialect::Bedrock => gather_chat(stream),
         ChatDialect::AnthropicMessages => gather_messages(stream),
         ChatDialect::OpenAiResponses => gather_responses(stream),
+        ChatDialect::Gemini => unreachable!("no client speaks it"),
     }
 }
 

@@ -151,3 +151,20 @@ fn broken_bodies_are_refused_with_their_place() {
     );
     assert_eq!(error.unwrap_err().code().as_str(), "unsupported_backend");
 }
+
+#[test]
+fn media_that_nobody_takes_there_are_named() {
+    let image = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA==" } });
+    let (body, dropped) = to_gpt(
+        "gpt-4.1",
+        &json!({ "messages": [
+            { "role": "user", "content": "a" },
+            { "role": "assistant", "content": [{ "type": "text", "text": "b" }, image] },
+            { "role": "system", "content": [image, { "type": "text", "text": "c" }] },
+            { "role": "user", "content": "d" },
+        ] }),
+    );
+    assert_eq!(body["messages"][1], json!({ "role": "assistant", "content": "b" }));
+    assert_eq!(body["messages"][2], json!({ "role": "developer", "content": "c" }));
+    assert_eq!(dropped, ["messages[2].content[0]", "messages[1].content[1]"]);
+}

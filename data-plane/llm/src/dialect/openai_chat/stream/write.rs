@@ -9,7 +9,9 @@ use crate::chat::answer::Stop;
 use crate::chat::event::Event;
 use crate::chat::sequence::Overflow;
 use crate::dialect::Family;
-use crate::dialect::openai_chat::answer::{freeform_input, redacted_block, render_stop, render_usage, thinking_block};
+use crate::dialect::openai_chat::answer::{
+    extra_content, freeform_input, redacted_block, render_stop, render_usage, thinking_block,
+};
 use crate::json::{Node, object};
 use crate::translate::{AnswerContext, AnswerPlan, Failure};
 
@@ -111,7 +113,9 @@ impl StreamWriter {
             return;
         }
         let function = object! { "name": name, "arguments": "" };
-        self.call_delta(object! { "index": call, "id": id, "type": "function", "function": function }, out);
+        let extra = extra_content(&id);
+        let call = object! { "index": call, "id": id, "type": "function", "function": function };
+        self.call_delta(call.with("extra_content", extra), out);
     }
 
     fn start(&mut self, out: &mut Vec<u8>) {
