@@ -145,6 +145,16 @@ settings! {
         api_key: Option<Secret>,
         /// The region, for kinds that have one.
         region: Option<String>,
+        /// The id of the key that requests are signed with (Bedrock).
+        access_key_id: Option<Secret>,
+        /// Its secret.
+        secret_access_key: Option<Secret>,
+        /// The token of a temporary key.
+        session_token: Option<Secret>,
+        /// The profile that has the key instead, in `profile_file`.
+        profile: Option<String>,
+        /// The shared file of profiles, on each data plane; read when a key is needed.
+        profile_file: Option<String>,
         /// The version of the API, for kinds that have one.
         api_version: Option<String>,
         /// Further headers for every request to it; never shown.

@@ -433,3 +433,26 @@ fn warnings_alone_do_not_refuse() {
     assert!(diagnostics.0.iter().all(|diagnostic| diagnostic.severity == Severity::Warning));
     assert_eq!(diagnostics.to_json()["ok"], true);
 }
+
+#[test]
+fn bedrock_takes_what_the_usual_variables_say_and_the_file_does_not() {
+    let env = [
+        ("AWS_REGION", "eu-west-3"),
+        ("AWS_ACCESS_KEY_ID", "AKID"),
+        ("AWS_SECRET_ACCESS_KEY", "CANARY"),
+        ("AWS_SESSION_TOKEN", "CANARY-2"),
+    ];
+    let text = "providers:\n  a: { kind: bedrock }\n  b: { kind: bedrock, region: us-east-1, api_key: x }\n";
+    let settings = loaded(text, &env).settings;
+    let (a, b) = (&settings.providers["a"], &settings.providers["b"]);
+    assert_eq!(a.base_url.as_str(), "https://bedrock-runtime.eu-west-3.amazonaws.com/");
+    assert!(a.secret_access_key.is_some() && a.session_token.is_some() && a.api_key.is_none());
+    assert_eq!(b.base_url.as_str(), "https://bedrock-runtime.us-east-1.amazonaws.com/");
+    assert!(b.secret_access_key.is_none() && b.api_key.is_some(), "a key of the file stands alone");
+    let found = loaded("providers:\n  a: { kind: bedrock, region: eu-west-3, profile: work }\n", &[("HOME", "/h")]);
+    assert_eq!(found.settings.providers["a"].profile_file.as_deref(), Some("/h/.aws/credentials"));
+    let variables = variables(&[("AWS_REGION", "eu-west-3"), ("AWS_BEARER_TOKEN_BEDROCK", "CANARY")]);
+    let without_file = load(None, &variables, &[]).expect("valid");
+    assert!(without_file.settings.providers["bedrock"].api_key.is_some());
+    assert!(!show_text(&without_file, Origins::Shown).contains(CANARY));
+}

@@ -27,6 +27,7 @@ mod startup_errors;
 mod support;
 
 mod azure;
+mod bedrock;
 mod budgets;
 mod cli;
 mod crash;

@@ -4,6 +4,7 @@
 //! conversion from one dialect straight into another never hides in these files.
 
 pub(crate) mod anthropic;
+pub(crate) mod bedrock;
 pub(crate) mod gemini;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_completions;
@@ -28,6 +29,8 @@ pub enum Dialect {
     OpenAiCompletions,
     /// `POST /v1/moderations`.
     OpenAiModerations,
+    /// Amazon Bedrock's `converse` and `converse-stream`; a backend's dialect only.
+    BedrockConverse,
     /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`; a backend's dialect only.
     Gemini,
 }
@@ -45,7 +48,7 @@ pub enum Family {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OpenAiChat,
         Self::AnthropicMessages,
         Self::AnthropicCountTokens,
@@ -53,6 +56,7 @@ impl Dialect {
         Self::OpenAiResponses,
         Self::OpenAiCompletions,
         Self::OpenAiModerations,
+        Self::BedrockConverse,
         Self::Gemini,
     ];
 
@@ -66,11 +70,13 @@ impl Dialect {
             Self::OpenAiResponses => "openai_responses",
             Self::OpenAiCompletions => "openai_completions",
             Self::OpenAiModerations => "openai_moderations",
+            Self::BedrockConverse => "bedrock_converse",
             Self::Gemini => "gemini",
         }
     }
 
-    /// Returns the family whose error shape and headers this dialect uses.
+    /// Returns the family whose error shape and headers this dialect uses. Converse has no clients; its counters and
+    /// texts are measured as Anthropic's.
     pub fn family(self) -> Family {
         match self {
             Self::OpenAiChat
@@ -78,7 +84,7 @@ impl Dialect {
             | Self::OpenAiResponses
             | Self::OpenAiCompletions
             | Self::OpenAiModerations => Family::OpenAi,
-            Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
+            Self::AnthropicMessages | Self::AnthropicCountTokens | Self::BedrockConverse => Family::Anthropic,
             Self::Gemini => Family::Gemini,
         }
     }
@@ -87,7 +93,12 @@ impl Dialect {
     pub fn can_stream(self) -> bool {
         matches!(
             self,
-            Self::OpenAiChat | Self::AnthropicMessages | Self::OpenAiResponses | Self::OpenAiCompletions | Self::Gemini
+            Self::OpenAiChat
+                | Self::AnthropicMessages
+                | Self::OpenAiResponses
+                | Self::OpenAiCompletions
+                | Self::BedrockConverse
+                | Self::Gemini
         )
     }
 

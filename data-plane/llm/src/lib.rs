@@ -10,6 +10,7 @@
 //! Rule: pure. No I/O, no async, no clock; unless it is translated, no body is copied or made a tree.
 //! Not here: prices (shared), HTTP (the data plane).
 
+mod aws_events;
 mod chat;
 mod dialect;
 mod error_body;
@@ -25,6 +26,7 @@ mod translate;
 mod usage;
 
 pub use chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
+pub use dialect::bedrock::bedrock_error;
 pub use dialect::{Dialect, Family};
 pub use error_body::{ErrorBody, ErrorShape, error_shape};
 pub use estimate::{count_tokens_body, estimate_tokens};

@@ -5,8 +5,8 @@
 //! business and pass.
 
 use crate::dialect::{
-    Dialect, Family, anthropic, gemini, openai_chat, openai_completions, openai_embeddings, openai_moderations,
-    openai_responses,
+    Dialect, Family, anthropic, bedrock, gemini, openai_chat, openai_completions, openai_embeddings,
+    openai_moderations, openai_responses,
 };
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
@@ -141,7 +141,7 @@ pub(crate) struct Splices {
     pub(crate) stream_options: Option<Span>,
     pub(crate) max_tokens: CapSplice,
     pub(crate) max_completion_tokens: CapSplice,
-    /// Inside of Gemini's `generationConfig`.
+    /// Inside of Gemini's `generationConfig` or Converse's `inferenceConfig`.
     pub(crate) config: Option<MemberSplice>,
 }
 
@@ -268,6 +268,7 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => {
             anthropic::scan_request(&mut reader, &mut facts)?;
         }
+        Dialect::BedrockConverse => bedrock::scan_request(&mut reader, &mut facts)?,
         Dialect::Gemini => gemini::scan_request(&mut reader, &mut facts)?,
     }
     reader.end()?;

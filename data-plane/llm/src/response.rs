@@ -5,7 +5,7 @@
 use helix_shared::money::NanoUsd;
 use helix_shared::usage::TokenUsage;
 
-use crate::dialect::{Dialect, Family, anthropic, gemini, openai_chat};
+use crate::dialect::{Dialect, Family, anthropic, bedrock, gemini, openai_chat};
 use crate::json::{Kind, Reader, Result, Text, to_u64};
 use crate::usage::{Counts, Quirks, TextSize};
 
@@ -50,7 +50,7 @@ pub struct ProviderError {
 
 /// Reads what a whole answer says about itself, in one pass. A body that is not JSON says nothing.
 pub fn scan_response(dialect: Dialect, body: &[u8], quirks: Quirks) -> ResponseFacts {
-    let Ok(seen) = observe(dialect.family(), body) else { return ResponseFacts::default() };
+    let Ok(seen) = observe(dialect, body) else { return ResponseFacts::default() };
     ResponseFacts {
         id: seen.id.and_then(owned),
         served_model: seen.model.and_then(owned),
@@ -109,22 +109,32 @@ pub(crate) struct Choices {
 }
 
 /// Returns the text of an event that carries text and nothing else; `None` when it must be read in full.
-pub(crate) fn text_of(family: Family, document: &[u8]) -> Option<TextSize> {
-    match family {
-        Family::OpenAi => openai_chat::text_of(document),
-        Family::Anthropic => anthropic::text_of(document),
-        Family::Gemini => None,
+pub(crate) fn text_of(dialect: Dialect, document: &[u8]) -> Option<TextSize> {
+    match dialect {
+        Dialect::OpenAiChat
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiModerations => openai_chat::text_of(document),
+        Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::text_of(document),
+        Dialect::BedrockConverse => None,
+        Dialect::Gemini => None,
     }
 }
 
 /// Reads one document of an answer.
-pub(crate) fn observe(family: Family, document: &[u8]) -> Result<Observation<'_>> {
+pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'_>> {
     let mut reader = Reader::new(document);
     let mut seen = Observation::default();
-    match family {
-        Family::OpenAi => openai_chat::observe(&mut reader, &mut seen)?,
-        Family::Anthropic => anthropic::observe(&mut reader, &mut seen)?,
-        Family::Gemini => gemini::observe(&mut reader, &mut seen)?,
+    match dialect {
+        Dialect::OpenAiChat
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiModerations => openai_chat::observe(&mut reader, &mut seen)?,
+        Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::observe(&mut reader, &mut seen)?,
+        Dialect::BedrockConverse => bedrock::observe(&mut reader, &mut seen)?,
+        Dialect::Gemini => gemini::observe(&mut reader, &mut seen)?,
     }
     reader.end()?;
     Ok(seen)

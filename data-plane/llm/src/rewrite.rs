@@ -61,8 +61,8 @@ struct Splice {
 #[expect(clippy::needless_pass_by_value, reason = "the slices share the body's buffer; a handle is what is given")]
 pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> RewrittenBody {
     let mut splices = Vec::new();
-    // Gemini's model stands in the address.
-    let is_in_body = facts.dialect != Dialect::Gemini;
+    // The model of Gemini and of Converse stands in the address.
+    let is_in_body = !matches!(facts.dialect, Dialect::Gemini | Dialect::BedrockConverse);
     if let Some(model) = changes.model.filter(|model| is_in_body && *model != facts.model) {
         splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
     }
@@ -122,8 +122,13 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
         }
         return;
     }
-    if facts.dialect == Dialect::Gemini {
-        splices.push(config_splice(facts, cap.tokens));
+    let nested = match facts.dialect {
+        Dialect::Gemini => Some(("generationConfig", "maxOutputTokens")),
+        Dialect::BedrockConverse => Some(("inferenceConfig", "maxTokens")),
+        _ => None,
+    };
+    if let Some((object, member)) = nested {
+        splices.push(config_splice(facts, object, member, cap.tokens));
         return;
     }
     let (name, field) = match cap.field {
@@ -142,17 +147,17 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
     });
 }
 
-/// Adds Gemini's cap, which stands inside of an object that may be there already.
-fn config_splice(facts: &RequestFacts, tokens: u64) -> Splice {
+/// Adds a cap that stands inside of an object which may be there already.
+fn config_splice(facts: &RequestFacts, object: &str, member: &str, tokens: u64) -> Splice {
     if let Some(null) = &facts.splices.max_tokens.span {
         return Splice { span: null.clone(), bytes: Bytes::from(tokens.to_string()) };
     }
-    let (at, member) = match &facts.splices.config {
-        Some(MemberSplice { at, is_only: true }) => (*at, format!("\"maxOutputTokens\":{tokens}")),
-        Some(MemberSplice { at, is_only: false }) => (*at, format!("\"maxOutputTokens\":{tokens},")),
-        None => (facts.splices.top, format!("\"generationConfig\":{{\"maxOutputTokens\":{tokens}}},")),
+    let (at, text) = match &facts.splices.config {
+        Some(MemberSplice { at, is_only: true }) => (*at, format!("\"{member}\":{tokens}")),
+        Some(MemberSplice { at, is_only: false }) => (*at, format!("\"{member}\":{tokens},")),
+        None => (facts.splices.top, format!("\"{object}\":{{\"{member}\":{tokens}}},")),
     };
-    Splice { span: at..at, bytes: Bytes::from(member) }
+    Splice { span: at..at, bytes: Bytes::from(text) }
 }
 
 #[cfg(test)]

@@ -28,13 +28,16 @@ pub enum ChatDialect {
     AnthropicMessages,
     /// `POST /v1/responses`; a client's dialect only.
     OpenAiResponses,
+    /// Amazon Bedrock's Converse; a backend's dialect only.
+    Bedrock,
     /// `generateContent`; a backend's dialect only.
     Gemini,
 }
 
 impl ChatDialect {
     /// Every dialect.
-    pub const ALL: [Self; 4] = [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses, Self::Gemini];
+    pub const ALL: [Self; 5] =
+        [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses, Self::Bedrock, Self::Gemini];
 
     /// Returns the dialect of a conversation; `None` for one that is about something else.
     pub fn of(dialect: Dialect) -> Option<Self> {
@@ -42,6 +45,7 @@ impl ChatDialect {
             Dialect::OpenAiChat => Some(Self::OpenAiChat),
             Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
             Dialect::OpenAiResponses => Some(Self::OpenAiResponses),
+            Dialect::BedrockConverse => Some(Self::Bedrock),
             Dialect::Gemini => Some(Self::Gemini),
             Dialect::AnthropicCountTokens
             | Dialect::OpenAiEmbeddings
@@ -56,6 +60,7 @@ impl ChatDialect {
             Self::OpenAiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
             Self::OpenAiResponses => "openai_responses",
+            Self::Bedrock => "bedrock_converse",
             Self::Gemini => "gemini",
         }
     }
@@ -64,7 +69,7 @@ impl ChatDialect {
     pub fn family(self) -> Family {
         match self {
             Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
-            Self::AnthropicMessages => Family::Anthropic,
+            Self::AnthropicMessages | Self::Bedrock => Family::Anthropic,
             Self::Gemini => Family::Gemini,
         }
     }
@@ -74,6 +79,7 @@ impl ChatDialect {
         match self {
             Self::OpenAiChat => Some(Dialect::OpenAiChat),
             Self::AnthropicMessages => Some(Dialect::AnthropicMessages),
+            Self::Bedrock => Some(Dialect::BedrockConverse),
             Self::Gemini => Some(Dialect::Gemini),
             Self::OpenAiResponses => None,
         }

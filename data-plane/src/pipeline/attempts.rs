@@ -6,6 +6,8 @@
 use super::admit::{Admission, Path, admit, has_residency};
 use super::body_room::Claim;
 use super::exchange::{Broken, Exchange, Limits, is_event_stream};
+use super::first_frame::{first_error, refused_in_stream};
+use super::outgoing::upstream_request;
 use super::refusal::Refusal;
 use super::relay::Relay;
 use super::respond::{self, Answer};
@@ -16,18 +18,17 @@ use crate::budget::Reservation;
 use crate::config::Pinned;
 use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
-use crate::upstream::body::Pieces;
 use bytes::Bytes;
-use helix_llm::{Dialect, Family, RequestFacts, Rewrite, rewrite, scan_response};
+use helix_llm::{Dialect, Family, RequestFacts, scan_response};
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Response};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -55,18 +56,20 @@ pub struct Ask {
 }
 
 /// What an attempt led to.
-enum Tried {
+pub(super) enum Tried {
     /// An answer for the client.
     Answered(Box<Response<GatewayBody>>),
     /// A failure; another backend may do better.
     Failed(Box<Draft>, Box<Failure>),
 }
 
-struct Failure {
-    refusal: Refusal,
+pub(super) struct Failure {
+    pub(super) refusal: Refusal,
     /// The provider's own error, passed on when this was the last try.
-    verbatim: Option<(Parts, Bytes)>,
-    is_final: bool,
+    pub(super) verbatim: Option<(Parts, Bytes)>,
+    pub(super) is_final: bool,
+    /// The provider says that our key is over.
+    pub(super) is_key_over: bool,
 }
 
 /// Tries the places in order.
@@ -88,11 +91,20 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
             Ok(wire) => wire,
             // Another backend may have a word for it.
             Err(refusal) => {
-                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last }));
+                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
                 continue;
             }
         };
-        match attempt(draft, &ask, &wire, place, is_last).await {
+        let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
+        if let Tried::Failed(mut back, failed) = tried {
+            tried = if failed.is_key_over && place.upstream.renew_key().await {
+                back.end_attempt();
+                attempt(back, &ask, &wire, place, is_last).await
+            } else {
+                Tried::Failed(back, failed)
+            };
+        }
+        match tried {
             Tried::Answered(response) => return *response,
             Tried::Failed(back, failed) => {
                 draft = back;
@@ -133,8 +145,9 @@ fn no_place(ask: &Ask, family: Family) -> Refusal {
 }
 
 async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Place, is_last: bool) -> Tried {
-    let failed =
-        |draft, refusal, is_final| Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final }));
+    let failed = |draft, refusal, is_final| {
+        Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final, is_key_over: false }))
+    };
     let gateway = Arc::clone(draft.gateway());
     let backend = &place.upstream.backend;
     let Some(_in_flight) = place.upstream.enter() else {
@@ -166,10 +179,17 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     }
     draft.provider = backend.kind.as_str();
     backend.id.as_str().clone_into(&mut draft.record.backend_id);
-    let Some(request) = upstream_request(&draft, ask, wire, place, &admission) else {
+    let Some((mut request, whole)) = upstream_request(&draft, ask, wire, place, &admission) else {
         let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
         return failed(draft, refusal, false);
     };
+    if let Some(body) = whole
+        && let Err(error) = place.upstream.sign(&mut request, &place.upstream_model, &body, started_at).await
+    {
+        tracing::error!(error = %crate::chain(&error), backend.id = %backend.id, "a request cannot be signed; check the provider's keys");
+        let message = "The gateway has no valid credential for the provider. This is not about your key; tell your administrator.";
+        return failed(draft, Refusal::new("model", ErrorCode::UpstreamCredential, message), false);
+    }
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
@@ -229,7 +249,16 @@ async fn answer(
         Err(broken) => return broke(&mut exchange, broken, family),
     };
     if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
-        return stream(exchange, ask, wire, place, parts, clamped_to);
+        let mut first = VecDeque::new();
+        if facts.dialect == Dialect::BedrockConverse
+            && let Some(error) = match first_error(&mut exchange, wire, &mut first).await {
+                Ok(error) => error,
+                Err(broken) => return broke(&mut exchange, broken, family),
+            }
+        {
+            return refused_in_stream(&mut exchange, wire, parts, &error, is_last);
+        }
+        return stream(exchange, ask, wire, place, parts, clamped_to, first);
     }
     let body = match exchange.collect(!parts.status.is_success()).await {
         Ok(body) => body,
@@ -237,21 +266,24 @@ async fn answer(
     };
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
-        if let Some(translation) = &wire.translation {
-            translation.state_error(&mut parts, &body);
-        }
+        let is_over = is_key_over(&parts);
+        let body = match &wire.translation {
+            Some(translation) => translation.explain(&mut parts, body),
+            None => body,
+        };
         let status = parts.status.as_u16();
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
         open.close(&mut draft, &Ending::Unbilled(verdict));
         draft.stage("model", "error", format_args!("status {status}"));
-        let may_fail_over = matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..);
+        let may_fail_over = may_fail_over(status);
         super::retry_after::add(&mut parts, &body);
         let body = match &wire.translation {
             Some(translation) => translation.error(&mut parts, &body, draft.request_id()),
             None => body,
         };
         let (refusal, verbatim) = provider_refusal(status, parts, body);
-        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final: is_last || !may_fail_over }));
+        let is_final = is_last || !may_fail_over;
+        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, is_key_over: is_over }));
     }
     let answer_facts = scan_response(facts.dialect, &body, open.quirks);
     draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
@@ -272,7 +304,10 @@ async fn answer(
             }
             Err(error) => {
                 let refusal = Refusal::new("model", ErrorCode::UpstreamError, error.to_string());
-                return Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final: true }));
+                return Tried::Failed(
+                    draft,
+                    Box::new(Failure { refusal, verbatim: None, is_final: true, is_key_over: false }),
+                );
             }
         },
     };
@@ -286,6 +321,7 @@ fn stream(
     place: &Place,
     mut parts: Parts,
     clamped_to: Option<u64>,
+    first: VecDeque<Bytes>,
 ) -> Tried {
     let family = ask.facts.dialect.family();
     let Some(draft) = exchange.draft() else { return lost(family) };
@@ -306,11 +342,22 @@ fn stream(
             translation.watch(&request_id, draft.started_at_us())
         }
     };
-    exchange.filter = Some(watch);
+    // One that has begun to read goes on.
+    exchange.filter.get_or_insert(watch);
     let mut response = Response::new(GatewayBody::Whole(None));
     respond::set_headers(&mut response, &gateway, &answer, family, &parts, &request_id, attempts);
-    *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers)));
+    *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers, first)));
     Tried::Answered(Box::new(response))
+}
+
+pub(super) fn may_fail_over(status: u16) -> bool {
+    matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..)
+}
+
+/// Whether Amazon says that a session is over: another key may do.
+fn is_key_over(parts: &Parts) -> bool {
+    let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("ExpiredToken"))
 }
 
 fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
@@ -324,11 +371,14 @@ fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
     open.close(&mut draft, &ending);
     draft.stage("model", "error", broken.code().as_str());
     let refusal = Refusal::new("model", broken.code(), message);
-    Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge }))
+    Tried::Failed(
+        draft,
+        Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge, is_key_over: false }),
+    )
 }
 
 /// The record was closed elsewhere: a broken invariant, answered as such.
-fn lost(family: Family) -> Tried {
+pub(super) fn lost(family: Family) -> Tried {
     tracing::error!("invariant broken: an exchange lost its record before its answer");
     let refusal = Refusal::new("model", ErrorCode::Internal, "The gateway lost track of this request.");
     Tried::Answered(Box::new(refusal.respond(family, "")))
@@ -336,7 +386,7 @@ fn lost(family: Family) -> Tried {
 
 /// What a provider's error means to us. One about our own credential is never passed on: it may quote the key. Nor is a
 /// redirect: a client that followed it would take its own key to a place that the provider chose.
-fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<(Parts, Bytes)>) {
+pub(super) fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<(Parts, Bytes)>) {
     if status == 401 || status == 403 {
         tracing::error!(status, "a provider refuses the gateway's credential; check the provider's api_key");
         let message =
@@ -358,54 +408,6 @@ fn fail(mut draft: Box<Draft>, family: Family, refusal: &Refusal) -> Response<Ga
     let response = refusal.respond(family, draft.request_id());
     draft.finish();
     response
-}
-
-fn upstream_request(
-    draft: &Draft,
-    ask: &Ask,
-    wire: &Wire<'_>,
-    place: &Place,
-    admission: &Admission,
-) -> Option<Request<Pieces>> {
-    let facts = &*wire.facts;
-    let changes = Rewrite {
-        model: Some(&place.upstream_model),
-        force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
-        withhold_stream_options: !place.upstream.backend.takes_stream_options(),
-        output_cap: admission.output_cap,
-    };
-    let body = rewrite(wire.body.clone(), facts, &changes);
-    let mut request = Request::new(Pieces::new(body.parts, body.length));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = upstream_uri(ask, wire, place)?;
-    let headers = request.headers_mut();
-    super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
-    if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
-        headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
-    }
-    if facts.dialect.family() == Family::Anthropic && !headers.contains_key("anthropic-version") {
-        headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
-    }
-    draft.span.inject(headers);
-    Some(request)
-}
-
-fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
-    // A query speaks to the API that the client knows.
-    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
-    let (path, query) = match wire.facts.dialect {
-        // Responses are translated before they come here.
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => ("/chat/completions", query),
-        Dialect::OpenAiEmbeddings => ("/embeddings", query),
-        Dialect::OpenAiCompletions => ("/completions", query),
-        Dialect::OpenAiModerations => ("/moderations", query),
-        Dialect::AnthropicMessages => ("/v1/messages", query),
-        Dialect::AnthropicCountTokens => ("/v1/messages/count_tokens", query),
-        Dialect::Gemini if wire.facts.is_stream => (":streamGenerateContent", Some("alt=sse")),
-        Dialect::Gemini => (":generateContent", None),
-    };
-    place.upstream.uri(path, &place.upstream_model, query)
 }
 
 fn open_attempt(

@@ -13,6 +13,7 @@ use http::response::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::ResponseFuture;
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -150,7 +151,8 @@ impl Exchange {
         self.phase = Phase::Body(body);
         if let Some((_, attempt)) = &mut self.parts {
             attempt.status = parts.status.as_u16();
-            let id = ["x-request-id", "request-id", "apim-request-id"].iter().find_map(|name| parts.headers.get(*name));
+            let names = ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"];
+            let id = names.iter().find_map(|name| parts.headers.get(*name));
             let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
             attempt.provider_request_id = id.chars().take(200).collect();
         }
@@ -180,6 +182,25 @@ impl Exchange {
         }
         self.phase = Phase::Over;
         Ok(only.unwrap_or_else(|| std::mem::take(&mut self.whole).freeze()))
+    }
+
+    /// Reads the first of a stream, until there is something for the client or the provider has had its last word.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn begin(&mut self, ready: &mut VecDeque<Bytes>) -> Result<(), Broken> {
+        while let (Phase::Body(body), Some(filter)) = (&mut self.phase, &mut self.filter) {
+            if !ready.is_empty() || filter.end() != helix_llm::StreamEnd::Open {
+                break;
+            }
+            let limit = (Instant::now() + self.limits.idle).min(self.limits.deadline);
+            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else { return Err(Broken::TimedOut) };
+            let Some(frame) = frame else { break };
+            if let Ok(data) = frame.map_err(|_| Broken::Disconnected)?.into_data() {
+                filter.push(data, &mut |bytes| ready.push_back(bytes));
+            }
+        }
+        Ok(())
     }
 
     /// Takes the record and attempt out; the exchange will not go on by itself.
@@ -289,8 +310,7 @@ impl Drop for Exchange {
 
 /// Whether an answer is a stream of events.
 pub fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.trim_start().to_ascii_lowercase();
+    kind.starts_with("text/event-stream") || kind.starts_with("application/vnd.amazon.eventstream")
 }

@@ -9,9 +9,11 @@ pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
 pub mod exchange;
+mod first_frame;
 pub mod headers;
 pub mod inspect;
 pub mod list_models;
+mod outgoing;
 pub mod read_body;
 pub mod refusal;
 pub mod relay;
@@ -213,7 +215,11 @@ fn shed(
 
 fn operation(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::OpenAiResponses | Dialect::Gemini => "chat",
+        Dialect::OpenAiChat
+        | Dialect::AnthropicMessages
+        | Dialect::OpenAiResponses
+        | Dialect::BedrockConverse
+        | Dialect::Gemini => "chat",
         Dialect::OpenAiEmbeddings => "embeddings",
         Dialect::AnthropicCountTokens => "count_tokens",
         Dialect::OpenAiCompletions => "text_completion",

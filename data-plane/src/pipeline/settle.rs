@@ -148,6 +148,7 @@ impl OpenAttempt {
     fn price(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {
         let price = self.price.as_ref()?;
         let tier = match self.dialect.family() {
+            _ if self.dialect == Dialect::BedrockConverse => ServiceTier::from_openai(facts.service_tier.as_deref()),
             Family::OpenAi => ServiceTier::from_openai(facts.service_tier.as_deref()),
             Family::Gemini => ServiceTier::from_gemini(facts.service_tier.as_deref()),
             Family::Anthropic => {

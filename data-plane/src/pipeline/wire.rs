@@ -9,8 +9,8 @@ use crate::config::current::Place;
 use bytes::Bytes;
 use helix_llm::{
     AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, ModelTraits, Quirks, RequestContext,
-    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, scan_request, stated_error,
-    translate_answer, translate_error, translate_request,
+    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, bedrock_error, scan_request,
+    stated_error, translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
 use helix_shared::provider::{ModelMaker, ModelNames, ProviderKind, WireFamily};
@@ -59,6 +59,8 @@ fn speaks(place: &Place, family: Family) -> bool {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => family == Family::OpenAi,
         WireFamily::Anthropic => family == Family::Anthropic,
+        // Nobody asks in its dialect.
+        WireFamily::Bedrock => false,
         WireFamily::Gemini => family == Family::Gemini,
     }
 }
@@ -67,6 +69,7 @@ fn backend_dialect(place: &Place) -> Dialect {
     match place.upstream.backend.kind.family() {
         WireFamily::OpenAi => Dialect::OpenAiChat,
         WireFamily::Anthropic => Dialect::AnthropicMessages,
+        WireFamily::Bedrock => Dialect::BedrockConverse,
         WireFamily::Gemini => Dialect::Gemini,
     }
 }
@@ -104,10 +107,10 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
     })?;
-    if target == Dialect::Gemini {
-        // Its bodies say neither: both go into the address.
+    if matches!(target, Dialect::BedrockConverse | Dialect::Gemini) {
+        // Their bodies say neither: both go into the address.
         facts.is_stream = ask.facts.is_stream;
-        facts.model = place.upstream_model.to_string();
+        place.upstream_model.as_ref().clone_into(&mut facts.model);
     }
     let translation = Translation {
         provider,
@@ -136,6 +139,7 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
             ModelTraits::openai(asked_model)
         }
         (ModelMaker::OpenAi, _) => ModelTraits::openai(model),
+        (ModelMaker::Several, _) => ModelTraits::bedrock(model),
         (ModelMaker::Google, _) => ModelTraits::gemini(model),
         (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
     };
@@ -172,15 +176,23 @@ impl Translation {
         translate_answer(self.provider, self.client, body, &self.plan, &self.context(request_id, started_at_us))
     }
 
-    /// Says in the head of an error what only its body says: that it is about the key, and when to come back.
-    pub fn state_error(&self, parts: &mut Parts, body: &[u8]) {
-        let stated = stated_error(self.provider.family(), parts.status.as_u16(), body);
+    /// Reads a provider's error that says in its own way what went wrong, or when to come back: afterwards status, headers
+    /// and body say it.
+    pub fn explain(&self, parts: &mut Parts, body: Bytes) -> Bytes {
+        if self.provider == ChatDialect::Bedrock {
+            let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+            let (status, body) = bedrock_error(parts.status.as_u16(), kind, &body);
+            parts.status = StatusCode::from_u16(status).unwrap_or(parts.status);
+            return body;
+        }
+        let stated = stated_error(self.provider.family(), parts.status.as_u16(), &body);
         parts.status = StatusCode::from_u16(stated.status).unwrap_or(parts.status);
         if let Some(seconds) = stated.retry_after_s
             && !parts.headers.contains_key(RETRY_AFTER)
         {
             parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        body
     }
 
     /// Turns an error of the provider into one of the client's dialect, status and headers included.

@@ -3,6 +3,7 @@
 //! Rule: a model name that becomes a part of a path is hostile text: everything but plain letters is escaped, and what
 //! would climb is no address. Whoever asks for one gets an address of this backend or none.
 
+use helix_shared::aws::encode;
 use helix_shared::provider::PathForm;
 use helix_shared::provider::azure::{Generation, names_v1};
 use helix_shared::snapshot::view::Backend;
@@ -102,6 +103,11 @@ impl Address {
         Some(uri)
     }
 
+    /// The address of a path that names its model itself; `None` when the parts make no URL.
+    pub(super) fn uri_of(&self, path: &str) -> Option<Uri> {
+        self.make(path, "", None)
+    }
+
     fn make(&self, path: &str, model: &str, query: Option<&str>) -> Option<Uri> {
         let mut text = self.prefix.clone();
         match self.model_place {
@@ -137,20 +143,11 @@ impl Address {
 }
 
 /// Adds a text as one segment of a path; `None` for one that would climb or is empty.
-fn push_segment(to: &mut String, text: &str) -> Option<()> {
+pub(super) fn push_segment(to: &mut String, text: &str) -> Option<()> {
     if matches!(text, "" | "." | "..") {
         return None;
     }
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            to.push(char::from(byte));
-        } else {
-            to.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                to.extend(char::from_digit(u32::from(digit), 16).map(|digit| digit.to_ascii_uppercase()));
-            }
-        }
-    }
+    encode(text, to);
     Some(())
 }
 

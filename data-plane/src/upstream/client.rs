@@ -4,9 +4,14 @@
 //! credential changes, so that no stream in flight breaks.
 
 use super::address::Address;
+use super::aws_credentials::AwsCredentials;
+use super::bedrock::{self, Unauthorized};
 use super::body::Pieces;
-use helix_shared::provider::AuthScheme;
+use bytes::Bytes;
+use helix_shared::aws::AwsAccess;
+use helix_shared::provider::{AuthScheme, WireFamily};
 use helix_shared::snapshot::view::Backend;
+use helix_shared::time::UnixMicros;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -30,6 +35,8 @@ pub struct Upstream {
     client: HttpClient,
     address: Address,
     credential: Option<(HeaderName, HeaderValue)>,
+    /// For requests that are signed instead.
+    aws: Option<AwsCredentials>,
     name_header: Option<HeaderValue>,
     in_flight: AtomicU32,
 }
@@ -122,7 +129,9 @@ impl Default for Upstreams {
 
 impl Upstream {
     fn new(backend: Arc<Backend>, client: HttpClient) -> Self {
-        let credential = backend.api_key.as_ref().filter(|key| !key.is_empty()).and_then(|key| {
+        let key = backend.api_key.as_ref().filter(|key| !key.is_empty());
+        let signs = key.filter(|_| backend.kind.family() == WireFamily::Bedrock).and_then(AwsAccess::from_secret);
+        let credential = key.filter(|_| signs.is_none()).and_then(|key| {
             let (name, value) = match backend.kind.facts().auth {
                 AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
                 AuthScheme::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::from_bytes(key.expose())),
@@ -139,6 +148,7 @@ impl Upstream {
             client,
             address: Address::of(&backend),
             credential,
+            aws: signs.map(AwsCredentials::new),
             name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
             in_flight: AtomicU32::new(0),
             backend,
@@ -156,6 +166,38 @@ impl Upstream {
     /// The address of an operation (`/chat/completions`) on a model at this backend; `None` when the parts make no URL.
     pub fn uri(&self, path: &'static str, model: &str, query: Option<&str>) -> Option<Uri> {
         self.address.uri(path, model, query)
+    }
+
+    /// The address of a model of Bedrock at this backend; `None` when the parts make no URL.
+    pub fn model_uri(&self, model: &str, is_stream: bool) -> Option<Uri> {
+        let uri = self.address.uri_of(&bedrock::model_path(model, is_stream)?)?;
+        let Some(host) = bedrock::host_for(uri.host()?, model) else { return Some(uri) };
+        let mut parts = uri.into_parts();
+        parts.authority = host.parse().ok();
+        Uri::from_parts(parts).ok()
+    }
+
+    /// Signs a request to a model, where requests are signed.
+    ///
+    /// # Errors
+    /// [`Unauthorized`].
+    pub async fn sign(
+        &self,
+        request: &mut Request<Pieces>,
+        model: &str,
+        body: &Bytes,
+        now: UnixMicros,
+    ) -> Result<(), Unauthorized> {
+        let Some(credentials) = &self.aws else { return Ok(()) };
+        let uri = request.uri().clone();
+        bedrock::authorize(credentials, model, &uri, request.headers_mut(), body, now).await
+    }
+
+    /// Forgets a key that the provider says is over; `false` when there is no other to be had.
+    pub async fn renew_key(&self) -> bool {
+        let Some(credentials) = self.aws.as_ref().filter(|credentials| credentials.can_refresh()) else { return false };
+        credentials.forget().await;
+        true
     }
 
     /// The backend's name as a header's value.

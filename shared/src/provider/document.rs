@@ -49,18 +49,42 @@ and then a hard budget refuses it. Without a file, `AZURE_OPENAI_API_KEY` needs 
 
 ";
 
+const BEDROCK: &str = "\
+## Amazon Bedrock
+
+It is asked through Converse and ConverseStream, at `https://bedrock-runtime.REGION.amazonaws.com` unless there is a
+`base_url`; embeddings, legacy completions and moderations are refused. `region` is required, and one of
+
+- `api_key`: a bearer token of Bedrock's own
+- `access_key_id` and `secret_access_key`, with a `session_token` where the key is temporary: requests are signed
+- `profile`, a section of the file of shared credentials (`profile_file`)
+
+What is not given is taken from `AWS_REGION` or `AWS_DEFAULT_REGION`, and from `AWS_BEARER_TOKEN_BEDROCK`,
+`AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or `AWS_PROFILE`, in this order. `model` of a backend
+is a model's id, that of an inference profile, or an ARN.
+
+";
+
 fn render() -> String {
     let mut text = HEAD.to_owned();
     text += "| kind | service | base URL | credential | variables |\n| --- | --- | --- | --- | --- |\n";
     for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()) {
-        let url = facts.base_url.map_or("must be given".to_owned(), |url| format!("`{url}`"));
+        let url = match (facts.base_url, facts.family) {
+            (Some(url), _) => format!("`{url}`"),
+            (None, WireFamily::Bedrock) => "that of its `region`".to_owned(),
+            (None, _) => "must be given".to_owned(),
+        };
         let header = match facts.auth {
             AuthScheme::Bearer => "Authorization: Bearer",
             AuthScheme::XApiKey => "x-api-key",
             AuthScheme::ApiKey => "api-key",
             AuthScheme::XGoogApiKey => "x-goog-api-key",
         };
-        let need = if facts.needs_key { "" } else { ", optional" };
+        let need = match facts.family {
+            WireFamily::Bedrock => ", or a signature",
+            _ if facts.needs_key => "",
+            _ => ", optional",
+        };
         let variables: Vec<String> =
             facts.key_variables.iter().chain(facts.url_variables).map(|name| format!("`{name}`")).collect();
         let (name, title) = (facts.name, facts.title);
@@ -74,6 +98,7 @@ fn render() -> String {
     }
     text += "\n";
     text += AZURE;
+    text += BEDROCK;
     text += "## Differences and their sources\n\n";
     text += "A source names what was read on that day: a provider's SDK, the code of another gateway, an issue, or a page.\n";
     for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()).filter(|facts| !facts.quirks.is_empty()) {
@@ -88,11 +113,12 @@ fn render() -> String {
 fn minded(facts: &ProviderFacts) -> String {
     let cap = match (facts.family, facts.cap_field) {
         (WireFamily::Gemini, _) => "`maxOutputTokens`",
+        (WireFamily::Bedrock, _) => "`maxTokens`",
         (_, CapField::MaxTokens) => "`max_tokens`",
         (_, CapField::MaxCompletionTokens) => "`max_completion_tokens`",
     };
     let usage = match (facts.family, facts.takes_stream_options) {
-        (WireFamily::Anthropic | WireFamily::Gemini, _) => "always there",
+        (WireFamily::Anthropic | WireFamily::Bedrock | WireFamily::Gemini, _) => "always there",
         (WireFamily::OpenAi, true) => "yes",
         (WireFamily::OpenAi, false) => "no: `stream_options` is kept back",
     };
@@ -104,9 +130,14 @@ fn minded(facts: &ProviderFacts) -> String {
         bill.push("free unless priced");
     }
     let yes = |is_so: bool| if is_so { "yes" } else { "" };
-    let top_k = yes(facts.takes_top_k || facts.family != WireFamily::OpenAi);
+    let top_k = match facts.family {
+        WireFamily::Bedrock => "by model",
+        WireFamily::OpenAi => yes(facts.takes_top_k),
+        WireFamily::Anthropic | WireFamily::Gemini => "yes",
+    };
     let thinking = match facts.family {
         WireFamily::Gemini => "by signature",
+        WireFamily::Bedrock => "by model",
         WireFamily::Anthropic | WireFamily::OpenAi => {
             yes(facts.takes_reasoning_content || facts.family == WireFamily::Anthropic)
         }

@@ -20,6 +20,8 @@ pub enum WireFamily {
     OpenAi,
     /// Messages and token counts.
     Anthropic,
+    /// Amazon Bedrock's Converse.
+    Bedrock,
     /// `generateContent` and its stream; the model stands in the path.
     Gemini,
 }
@@ -70,6 +72,8 @@ pub enum ModelMaker {
     Anthropic,
     /// Google's.
     Google,
+    /// Several makers', each with its own limits, under names that say whose: Bedrock's.
+    Several,
     /// Anybody's: nothing is known by the name.
     Anybody,
 }

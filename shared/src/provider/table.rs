@@ -171,6 +171,21 @@ provider_kinds! {
         ],
         ..HOSTED
     };
+    /// Amazon Bedrock; its key is a bearer token, or what requests are signed by ([`crate::aws::AwsAccess`]).
+    Bedrock = ProviderFacts {
+        name: "bedrock",
+        title: "Amazon Bedrock",
+        family: WireFamily::Bedrock,
+        key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
+        maker: ModelMaker::Several,
+        quirks: &[
+            quirk("The model is a part of the path; the region in an ARN wins over the configured one.", UNCHECKED),
+            quirk("A stream may begin with an exception after status 200: it counts as the answer, and another backend is \
+                asked.", UNCHECKED),
+            quirk("Images and documents are taken in base64 only.", UNCHECKED),
+        ],
+        ..HOSTED
+    };
     /// Ollama, over its OpenAI-compatible API.
     Ollama = ProviderFacts {
         name: "ollama",

@@ -16,6 +16,8 @@ pub(crate) enum Dialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Amazon Bedrock.
+    Bedrock,
     /// Google's Gemini API.
     Gemini,
 }
@@ -35,6 +37,10 @@ pub(crate) enum Endpoint {
     Completions,
     /// `POST /v1/moderations`.
     Moderations,
+    /// `POST /model/{model}/converse`.
+    Converse,
+    /// `POST /model/{model}/converse-stream`.
+    ConverseStream,
     /// `POST /v1beta/models/{model}:generateContent`.
     Generate,
     /// `POST /v1beta/models/{model}:streamGenerateContent`.
@@ -51,6 +57,8 @@ impl Endpoint {
             ("/embeddings", Self::Embeddings),
             ("/completions", Self::Completions),
             ("/moderations", Self::Moderations),
+            ("/converse", Self::Converse),
+            ("/converse-stream", Self::ConverseStream),
             (":generateContent", Self::Generate),
             (":streamGenerateContent", Self::StreamGenerate),
         ];
@@ -62,6 +70,7 @@ impl Endpoint {
         match self {
             Self::Chat | Self::Embeddings | Self::Completions | Self::Moderations => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Converse | Self::ConverseStream => Dialect::Bedrock,
             Self::Generate | Self::StreamGenerate => Dialect::Gemini,
         }
     }
@@ -162,6 +171,11 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
         Endpoint::Completions => read_completion(body, &mut ask)?,
         Endpoint::Moderations | Endpoint::Generate | Endpoint::StreamGenerate => {}
+        Endpoint::Converse | Endpoint::ConverseStream => {
+            require_messages(body)?;
+            let config = body.get("inferenceConfig").unwrap_or(&Value::Null);
+            ask.output_cap = optional(config, "maxTokens", Value::as_u64, "an integer")?;
+        }
     }
     Ok(ask)
 }

@@ -1,7 +1,8 @@
 //! A model provider that does as told and keeps its own bill: the instrument of the gateway's proofs.
 //!
 //! It speaks the OpenAI dialect (chat completions, embeddings, models), the Anthropic dialect (messages, token counts,
-//! models) and the Gemini dialect (generateContent and its stream) as strictly as the real ones, under any base path; under
+//! models) and the Gemini dialect (generateContent and its stream) as strictly as the real ones, and Amazon Bedrock's
+//! Converse with its signatures, under any base path; under
 //! `/azure` it is Azure OpenAI. A [`Script`] says per request what to answer, how slowly,
 //! and where to break; the [`Bill`] says what a real provider would charge for it, whatever the client was told.
 //!
@@ -24,6 +25,7 @@ mod answer;
 mod anthropic;
 mod ask;
 mod azure;
+mod bedrock;
 mod bill;
 mod body;
 mod control;
@@ -40,6 +42,7 @@ mod script;
 mod server;
 mod wire;
 
+pub use bedrock::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use bill::{Bill, Entry, State, Stats, sha256_hex};
 pub use price::{Price, Tokens, built_in, cost_nano_usd, known_models};
 pub use script::{Newline, Script, ScriptError, ToolCall, ToolCalls};

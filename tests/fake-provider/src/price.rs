@@ -75,6 +75,20 @@ const TABLE: [(&str, Price); 7] = [
     ("gemini-3.1-flash-lite", Price { cache_read: Some(25_000), ..price(250_000, 1_500_000) }),
 ];
 
+/// Models of Amazon Bedrock, which no list names.
+const BEDROCK: [(&str, Price); 2] = [
+    (
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        Price {
+            cache_read: Some(330_000),
+            cache_write: Some(4_125_000),
+            cache_write_1h: Some(6_600_000),
+            ..price(3_300_000, 16_500_000)
+        },
+    ),
+    ("us.amazon.nova-2-lite-v1:0", Price { cache_read: Some(82_500), ..price(330_000, 2_750_000) }),
+];
+
 const fn price(input: u64, output: u64) -> Price {
     Price { input, output, cache_read: None, cache_write: None, cache_write_1h: None }
 }
@@ -86,7 +100,7 @@ pub fn known_models() -> impl Iterator<Item = &'static str> {
 
 /// Returns the built-in price of a model; `None` for an unknown one.
 pub fn built_in(model: &str) -> Option<Price> {
-    TABLE.iter().find(|(name, _)| *name == model).map(|(_, price)| *price)
+    TABLE.iter().chain(&BEDROCK).find(|(name, _)| *name == model).map(|(_, price)| *price)
 }
 
 /// Returns what the tokens cost in 1e-9 USD, rounded up once.

@@ -20,7 +20,7 @@ use crate::gates::Gates;
 use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::script::Script;
-use crate::{anthropic, azure, gemini, legacy, openai};
+use crate::{anthropic, azure, bedrock, gemini, legacy, openai};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -62,6 +62,7 @@ impl Provider {
             return Some((answer.plan, charge));
         }
         let json: Result<Value, _> = serde_json::from_slice(body);
+        let json = json.map(|json| bedrock::completed(endpoint, parts, json));
         let asked = match &json {
             Ok(json) => read(endpoint, parts, json),
             Err(error) => Err(Fault::invalid(format!("We could not parse the JSON body of your request: {error}"))),
@@ -85,6 +86,12 @@ impl Provider {
                 return self.finish(endpoint, plan, charge, &Script::default(), &request_id);
             }
         };
+        let asked = asked.and_then(|ask| {
+            if endpoint.dialect() == Dialect::Bedrock {
+                bedrock::admit(parts, body)?;
+            }
+            Ok(ask)
+        });
         let asked = asked.and_then(|ask| admit(endpoint, &parts.headers, &ask, &script, charge.seq()).map(|()| ask));
         let plan = asked.map_or_else(
             |fault| fault.plan(endpoint.dialect(), &request_id),
@@ -121,6 +128,7 @@ impl Provider {
         let name = match endpoint.dialect() {
             Dialect::OpenAi | Dialect::Gemini => "x-request-id",
             Dialect::Anthropic => "request-id",
+            Dialect::Bedrock => "x-amzn-requestid",
         };
         let further = script.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in std::iter::once((name, id)).chain(further) {
@@ -142,6 +150,7 @@ pub(crate) fn plan_of(endpoint: Endpoint, ask: &Ask, script: &Script, seq: u64) 
         Endpoint::Embeddings => openai::embeddings(ask, script),
         Endpoint::Completions => legacy::completion(ask, script, seq),
         Endpoint::Moderations => legacy::moderation(ask, script, seq),
+        Endpoint::Converse | Endpoint::ConverseStream => bedrock::converse(ask, script),
         Endpoint::Generate | Endpoint::StreamGenerate => gemini::generate(ask, script, seq),
     };
     if let Some(raw) = &script.raw_body {
@@ -164,6 +173,7 @@ pub(crate) fn price_of(model: &str, script: &Script) -> Option<Price> {
 fn admit(endpoint: Endpoint, headers: &HeaderMap, ask: &Ask, script: &Script, seq: u64) -> Result<(), Fault> {
     let dialect = endpoint.dialect();
     match key_of(headers) {
+        _ if dialect == Dialect::Bedrock => {}
         None if script.require_auth != Some(false) => return Err(Fault::new(401, "You didn't provide an API key.")),
         Some(key) if key.starts_with("bad") && dialect == Dialect::Gemini => return Err(gemini::bad_key()),
         Some(key) if key.starts_with("bad") => return Err(Fault::new(401, "Incorrect API key provided.")),
@@ -190,7 +200,10 @@ fn entry(parts: &Parts, body: &[u8], ask: Option<&Ask>) -> Entry {
     let mut headers = BTreeMap::new();
     for (name, value) in &parts.headers {
         let text = String::from_utf8_lossy(value.as_bytes());
-        let is_secret = matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key");
+        let is_secret = matches!(
+            name.as_str(),
+            "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "x-amz-security-token"
+        );
         headers.insert(name.to_string(), if is_secret { format!("…{}", last4(&text)) } else { text.into_owned() });
     }
     Entry {

@@ -107,6 +107,24 @@ impl ModelTraits {
         }
     }
 
+    /// Returns the traits of a model at Amazon Bedrock, by its name or that of a profile.
+    pub fn bedrock(model: &str) -> Self {
+        let is_of = |makers: &[&str]| makers.iter().any(|maker| model.contains(maker));
+        let own = if is_of(&["claude"]) { Self::claude(model) } else { Self::openai_compatible() };
+        let own = Self { takes_system_turns: false, takes_web_search: false, takes_urls: false, ..own };
+        if is_of(&["claude"]) {
+            return own;
+        }
+        let thinks = is_of(&["nova-2", "gpt-oss", "deepseek", "openai.gpt"]);
+        Self {
+            takes_top_k: is_of(&["amazon.nova"]),
+            thinking: if thinks { ThinkingForm::Adaptive } else { ThinkingForm::None },
+            takes_forced_tools: is_of(&["amazon.nova", "mistral"]),
+            takes_cache_marks: is_of(&["amazon.nova"]),
+            ..own
+        }
+    }
+
     /// Returns the traits of a model on OpenAI's own API, by its name.
     pub fn openai(model: &str) -> Self {
         let is_of = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));

@@ -328,8 +328,8 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
     let mut cheap = 0;
     for (dialect, recorded) in BOTH {
         for (_, data) in client_events(recorded.as_bytes()) {
-            let Some(text) = text_of(dialect.family(), data.as_bytes()) else { continue };
-            let seen = observe(dialect.family(), data.as_bytes()).unwrap();
+            let Some(text) = text_of(dialect, data.as_bytes()) else { continue };
+            let seen = observe(dialect, data.as_bytes()).unwrap();
             assert_eq!(text, seen.text, "{data}");
             assert!(seen.finish.is_none() && seen.error.is_none() && !seen.counts.is_usage(), "{data}");
             cheap += 1;
@@ -346,7 +346,7 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
         r#"{"choices":[{"index":0,"delta":{"content":"a"#,
         r#"{"choices":[]}"#,
     ] {
-        assert_eq!(text_of(Family::OpenAi, in_full.as_bytes()), None, "{in_full}");
+        assert_eq!(text_of(Dialect::OpenAiChat, in_full.as_bytes()), None, "{in_full}");
     }
 }
 

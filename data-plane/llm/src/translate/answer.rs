@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::{AnswerPlan, ChatDialect, TranslateError};
-use crate::dialect::{Dialect, anthropic, gemini, openai_chat, openai_responses};
+use crate::dialect::{Dialect, anthropic, bedrock, gemini, openai_chat, openai_responses};
 use crate::response::scan_response;
 use crate::usage::Quirks;
 
@@ -55,6 +55,7 @@ pub fn translate_answer(
     let answer = match provider {
         ChatDialect::OpenAiChat => openai_chat::parse_answer(body)?,
         ChatDialect::AnthropicMessages => anthropic::parse_answer(body)?,
+        ChatDialect::Bedrock => bedrock::parse_answer(body)?,
         ChatDialect::Gemini => gemini::parse_answer(body, plan, context)?,
         ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: provider.as_str() }),
     };
@@ -64,7 +65,9 @@ pub fn translate_answer(
         ChatDialect::OpenAiChat => openai_chat::render_answer(&answer, usage, plan, context),
         ChatDialect::AnthropicMessages => anthropic::render_answer(&answer, usage, plan, context),
         ChatDialect::OpenAiResponses => openai_responses::render_answer(&answer, usage, plan, context),
-        ChatDialect::Gemini => return Err(TranslateError::UnsupportedSource { dialect: client.as_str() }),
+        ChatDialect::Bedrock | ChatDialect::Gemini => {
+            return Err(TranslateError::UnsupportedSource { dialect: client.as_str() });
+        }
     };
     Ok(Bytes::from(rendered.to_bytes()))
 }

@@ -10,7 +10,7 @@ use crate::chat::pairing;
 use crate::chat::request::Role;
 use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
-use crate::dialect::{anthropic, gemini, openai_chat, openai_responses};
+use crate::dialect::{anthropic, bedrock, gemini, openai_chat, openai_responses};
 use crate::json::Node;
 
 /// What a request is translated for.
@@ -73,7 +73,9 @@ pub fn translate_request(
         ChatDialect::OpenAiChat => openai_chat::parse(body)?,
         ChatDialect::AnthropicMessages => anthropic::parse(body)?,
         ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
-        ChatDialect::Gemini => return Err(TranslateError::UnsupportedSource { dialect: from.as_str() }),
+        ChatDialect::Bedrock | ChatDialect::Gemini => {
+            return Err(TranslateError::UnsupportedSource { dialect: from.as_str() });
+        }
     };
     if to != ChatDialect::Gemini {
         signed_id::strip(&mut conversation);
@@ -90,6 +92,7 @@ pub fn translate_request(
     let rendered: Node = match to {
         ChatDialect::OpenAiChat => openai_chat::render(&mut conversation, context, &mut plan)?,
         ChatDialect::AnthropicMessages => anthropic::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::Bedrock => bedrock::render(&mut conversation, context, &mut plan)?,
         ChatDialect::Gemini => gemini::render(&mut conversation, context, &mut plan)?,
         ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() }),
     };

@@ -11,6 +11,7 @@ use helix_shared::usage::TokenUsage;
 use super::{AnswerContext, AnswerPlan, ChatDialect};
 use crate::chat::event::Event;
 use crate::chat::sequence::Sequence;
+use crate::dialect::bedrock::{self, EventStream};
 use crate::dialect::{Dialect, anthropic, gemini, openai_chat, openai_responses};
 use crate::error_body::ErrorBody;
 use crate::json::Node;
@@ -26,6 +27,8 @@ const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 /// Translates one stream.
 #[derive(Debug)]
 pub struct StreamTranslator {
+    /// For a provider that is framed otherwise: what makes events of its frames.
+    frames: Option<EventStream>,
     meter: StreamFilter,
     ends: EventEnds,
     /// The unfinished event.
@@ -46,6 +49,7 @@ pub struct StreamTranslator {
 enum Reader {
     OpenAiChat(openai_chat::StreamReader),
     Anthropic(anthropic::StreamReader),
+    Bedrock(bedrock::StreamReader),
     Gemini(gemini::StreamReader),
 }
 
@@ -63,12 +67,14 @@ impl StreamTranslator {
     pub fn new(provider: ChatDialect, client: ChatDialect, plan: AnswerPlan, context: AnswerContext) -> Self {
         let dialect = provider.backend().unwrap_or(Dialect::OpenAiChat);
         Self {
-            meter: StreamFilter::new(dialect, false, context.quirks),
+            frames: (provider == ChatDialect::Bedrock).then(EventStream::default),
+            meter: StreamFilter::behind_frames(dialect, context.quirks),
             ends: EventEnds::new(),
             partial: Vec::new(),
             is_begun: false,
             reader: match provider {
                 ChatDialect::AnthropicMessages => Reader::Anthropic(anthropic::StreamReader::default()),
+                ChatDialect::Bedrock => Reader::Bedrock(bedrock::StreamReader::default()),
                 ChatDialect::Gemini => Reader::Gemini(gemini::StreamReader::new(&plan, &context)),
                 ChatDialect::OpenAiChat | ChatDialect::OpenAiResponses => {
                     Reader::OpenAiChat(openai_chat::StreamReader::default())
@@ -76,7 +82,8 @@ impl StreamTranslator {
             },
             sequence: Sequence::default(),
             writer: match client {
-                ChatDialect::OpenAiChat | ChatDialect::Gemini => {
+                // Nobody asks in the dialects of Bedrock and Gemini.
+                ChatDialect::OpenAiChat | ChatDialect::Bedrock | ChatDialect::Gemini => {
                     Writer::OpenAiChat(openai_chat::StreamWriter::new(plan, context.clone()))
                 }
                 ChatDialect::AnthropicMessages => {
@@ -96,16 +103,29 @@ impl StreamTranslator {
     /// Takes a chunk from the provider and gives the client's bytes, if any, to `out`.
     #[expect(clippy::needless_pass_by_value, reason = "the same shape as the filter of untranslated streams")]
     pub fn push(&mut self, chunk: Bytes, out: &mut impl FnMut(Bytes)) {
+        let Some(frames) = &mut self.frames else { return self.push_events(&chunk, out) };
+        let (events, read) = frames.push(&chunk);
+        self.push_events(&events, out);
+        if read.is_err() {
+            let mut last = Vec::new();
+            self.fail(ErrorCode::UpstreamDisconnected, &mut last);
+            if !last.is_empty() {
+                out(Bytes::from(last));
+            }
+        }
+    }
+
+    fn push_events(&mut self, chunk: &Bytes, out: &mut impl FnMut(Bytes)) {
         let mut bytes = Vec::new();
         let (mut start, mut at) = (0, 0);
-        if self.ends.takes_late_lf(&chunk) {
+        if self.ends.takes_late_lf(chunk) {
             at = 1;
             if self.partial.is_empty() {
                 start = 1;
                 self.meter.push(chunk.slice(..1), &mut drop);
             }
         }
-        while let Some(end) = self.ends.next(&chunk, at) {
+        while let Some(end) = self.ends.next(chunk, at) {
             let last = chunk.slice(start..end);
             self.hold(&last, &mut bytes);
             self.meter.push(last, &mut drop);
@@ -156,6 +176,7 @@ impl StreamTranslator {
             Ok(node) => match &mut self.reader {
                 Reader::OpenAiChat(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Anthropic(reader) => reader.read(parsed.name, &node, &mut events),
+                Reader::Bedrock(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Gemini(reader) => reader.read(parsed.name, &node, &mut events),
             },
             Err(_) if data == b"[DONE]" && matches!(self.reader, Reader::OpenAiChat(_)) => self.end_reader(&mut events),
@@ -172,6 +193,7 @@ impl StreamTranslator {
         match &mut self.reader {
             Reader::OpenAiChat(reader) => reader.end(events),
             Reader::Anthropic(reader) => reader.end(events),
+            Reader::Bedrock(reader) => reader.end(events),
             Reader::Gemini(reader) => reader.end(events),
         }
     }
@@ -233,6 +255,7 @@ impl StreamTranslator {
             let has_stopped = match &self.reader {
                 Reader::OpenAiChat(reader) => reader.has_stopped(),
                 Reader::Anthropic(reader) => reader.has_stopped(),
+                Reader::Bedrock(reader) => reader.has_stopped(),
                 Reader::Gemini(reader) => reader.has_stopped(),
             };
             match kind {

@@ -1,6 +1,8 @@
 //! Translation, case by case, as the wire reference numbers them; then what must hold for all bodies and streams.
 
 mod answers;
+mod bedrock;
+mod bedrock_streams;
 mod errors;
 mod gemini_answers;
 mod gemini_requests;
@@ -26,6 +28,7 @@ use crate::stream::{EndKind, StreamFacts};
 const CHAT: ChatDialect = ChatDialect::OpenAiChat;
 const MESSAGES: ChatDialect = ChatDialect::AnthropicMessages;
 const RESPONSES: ChatDialect = ChatDialect::OpenAiResponses;
+const BEDROCK: ChatDialect = ChatDialect::Bedrock;
 const GEMINI: ChatDialect = ChatDialect::Gemini;
 
 fn bytes(body: &Value) -> Vec<u8> {
@@ -35,6 +38,7 @@ fn bytes(body: &Value) -> Vec<u8> {
 fn context_for(to: ChatDialect, model: &str) -> RequestContext<'_> {
     let traits = match to {
         MESSAGES => ModelTraits::claude(model),
+        BEDROCK => ModelTraits::bedrock(model),
         GEMINI => ModelTraits::gemini(model),
         _ => ModelTraits::openai(model),
     };

@@ -188,7 +188,7 @@ fn render_choice(
 }
 
 /// Returns what to say about thinking, if anything.
-fn thinking(conversation: &mut Conversation, traits: ModelTraits, max_tokens: u64) -> Option<Node> {
+pub(crate) fn thinking(conversation: &mut Conversation, traits: ModelTraits, max_tokens: u64) -> Option<Node> {
     let adaptive = || Some(object! { "type": "adaptive", "display": "summarized" });
     match conversation.reasoning.thinking {
         Some(Thinking::Adaptive) => return adaptive(),
@@ -241,7 +241,7 @@ fn has_calls_without_thinking(conversation: &Conversation) -> bool {
 }
 
 /// Returns the effort in the words that the model takes.
-fn effort(conversation: &Conversation, traits: ModelTraits) -> Option<Effort> {
+pub(crate) fn effort(conversation: &Conversation, traits: ModelTraits) -> Option<Effort> {
     let effort = conversation.reasoning.effort.filter(|_| traits.thinking == ThinkingForm::Adaptive)?;
     Some(match effort {
         Effort::None if traits.least_thinking == LeastThinking::LowestEffort => Effort::Low,

@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, TranslateError>;
 const MAX_CACHE_MARKS: usize = 4;
 
 /// Makes system turns the user's where the model takes none, and joins what then belongs together.
-pub(super) fn place_system_turns(conversation: &mut Conversation, traits: ModelTraits) {
+pub(crate) fn place_system_turns(conversation: &mut Conversation, traits: ModelTraits) {
     conversation.system.retain(|block| block.as_text().is_some() && !block.is_blank());
     for turn in &mut conversation.turns {
         if turn.role == Role::System && !traits.takes_system_turns {
@@ -35,7 +35,7 @@ pub(super) fn place_system_turns(conversation: &mut Conversation, traits: ModelT
 }
 
 /// Checks the first and the last turn.
-pub(super) fn check_ends(conversation: &mut Conversation, traits: ModelTraits) -> Result<()> {
+pub(crate) fn check_ends(conversation: &mut Conversation, traits: ModelTraits) -> Result<()> {
     let path = conversation.words.messages;
     let first = conversation.turns.iter().find(|turn| turn.role != Role::System);
     match first.map(|turn| turn.role) {
@@ -54,7 +54,7 @@ pub(super) fn check_ends(conversation: &mut Conversation, traits: ModelTraits) -
 }
 
 /// Makes a stub of each tool that the history calls when no tools are given.
-pub(super) fn tools_of_history(conversation: &Conversation) -> Vec<Tool> {
+pub(crate) fn tools_of_history(conversation: &Conversation) -> Vec<Tool> {
     let mut stubs: Vec<Tool> = Vec::new();
     if !conversation.tools.is_empty() {
         return stubs;
@@ -77,7 +77,7 @@ pub(super) fn tools_of_history(conversation: &Conversation) -> Vec<Tool> {
 }
 
 /// Takes away the first marks where there are too many.
-pub(super) fn keep_last_marks(conversation: &mut Conversation) {
+pub(crate) fn keep_last_marks(conversation: &mut Conversation) {
     let tools = conversation.tools.iter_mut().map(|tool| &mut tool.cache);
     let system = conversation.system.iter_mut();
     let blocks = system.chain(conversation.turns.iter_mut().flat_map(|turn| &mut turn.blocks));
@@ -159,7 +159,7 @@ fn render_block(block: &Block, conversation: &Conversation, names: &ToolNames) -
 }
 
 /// Returns the arguments as the object they must be, in their own order and numbers.
-fn input_of(call: &Call, path: impl Fn() -> String) -> Result<Node> {
+pub(crate) fn input_of(call: &Call, path: impl Fn() -> String) -> Result<Node> {
     if call.is_freeform {
         return Ok(object! { "input": &call.arguments });
     }
@@ -185,7 +185,7 @@ fn render_image(source: &Source, path: impl Fn() -> String) -> Result<Node> {
 }
 
 /// Tells the type of an image by its first bytes; a wrong label is common, and refused by the API.
-fn image_type(data: &str, label: &str) -> Option<&'static str> {
+pub(crate) fn image_type(data: &str, label: &str) -> Option<&'static str> {
     let head = data.get(..16).and_then(|head| STANDARD.decode(head).ok()).unwrap_or_default();
     let is = |magic: &[u8]| head.starts_with(magic);
     if is(b"\x89PNG") {

@@ -40,7 +40,7 @@ const NOTED: [&str; 29] = [
 const FORMATS: [&str; 9] = ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6"];
 
 /// Returns the schema in the form that the API takes; `None` when it has none.
-pub(super) fn transform(schema: &Node) -> Option<Node> {
+pub(crate) fn transform(schema: &Node) -> Option<Node> {
     walk(schema, schema)
 }
 

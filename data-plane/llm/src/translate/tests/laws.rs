@@ -207,7 +207,7 @@ fn said_by(provider: ChatDialect, thinking: Option<&String>, pieces: &[Piece]) -
     match provider {
         MESSAGES => as_anthropic(thinking, pieces),
         GEMINI => as_gemini(thinking, pieces),
-        CHAT | RESPONSES => as_openai(thinking, pieces),
+        CHAT | RESPONSES | BEDROCK => as_openai(thinking, pieces),
     }
 }
 
@@ -223,7 +223,7 @@ fn comparable(client: ChatDialect, whole: &Value) -> Value {
         MESSAGES => json!({
             "content": whole["content"], "stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"], "usage": whole["usage"],
         }),
-        RESPONSES | GEMINI => whole.clone(),
+        RESPONSES | BEDROCK | GEMINI => whole.clone(),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn events(stream: &str) -> Vec<(String, String)> {
 /// events is not the dialect's.
 pub(super) fn gather(client: ChatDialect, stream: &str) -> Value {
     match client {
-        ChatDialect::OpenAiChat => gather_chat(stream),
+        ChatDialect::OpenAiChat | ChatDialect::Bedrock => gather_chat(stream),
         ChatDialect::AnthropicMessages => gather_messages(stream),
         ChatDialect::OpenAiResponses => gather_responses(stream),
         ChatDialect::Gemini => unreachable!("no client speaks it"),
