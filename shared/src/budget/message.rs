@@ -6,7 +6,6 @@
 //! `proto`'s.
 
 use super::AccountKey;
-use super::escrow::Want;
 use crate::ids::Incarnation;
 use crate::money::NanoUsd;
 
@@ -39,6 +38,19 @@ pub struct Past {
     pub is_whole: bool,
 }
 
+/// What a node asks of one budget: totals since its incarnation began, of the account that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The account the node knows of; a period of zero when it knows of none.
+    pub account: AccountKey,
+    /// The least granted total that would admit anybody who waits: a smaller part would lie idle.
+    pub least_total: NanoUsd,
+    /// Granted total with which everybody who waits would be admitted.
+    pub need_total: NanoUsd,
+    /// Granted total that would save round trips for a while.
+    pub want_total: NanoUsd,
+}
+
 /// From a node to the plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -46,8 +58,8 @@ pub enum Report {
     Acquire {
         /// Numbers the asks of an incarnation, from 1.
         ask: u64,
-        /// What is needed and wished for, a want a budget.
-        wants: Vec<Want>,
+        /// What is needed and wished for, once a budget.
+        needs: Vec<Need>,
     },
     /// Everything the node holds: each second, also when that is nothing, and at once when something comes free that
     /// others wait for. It heals lost grants and, in a new epoch, teaches the plane what its database forgot.

@@ -38,8 +38,6 @@ pub enum Bug {
     DropInFlight,
     /// Seals an incarnation whose journal may lack its end.
     TrustTornJournal,
-    /// Goes on after it was told that it is sealed.
-    SpendWhenSealed,
     /// Grants to a sealed incarnation.
     GrantToSealed,
     /// Writes the new escrow without the condition.
@@ -66,7 +64,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug; its number is its place, from 1.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 27] = [
         Self::CheckThenAct,
         Self::LastGrantWins,
         Self::FreshAccountAgain,
@@ -83,7 +81,6 @@ impl Bug {
         Self::ForgetPasts,
         Self::DropInFlight,
         Self::TrustTornJournal,
-        Self::SpendWhenSealed,
         Self::GrantToSealed,
         Self::UnguardedUpdate,
         Self::RaiseWithoutTake,

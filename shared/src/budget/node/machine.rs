@@ -31,7 +31,6 @@ pub struct NodeEscrow {
     pub(super) waiting: VecDeque<Waiter>,
     pub(super) last_ask: u64,
     pub(super) outstanding: Option<(u64, u64)>,
-    pub(super) answered_ask: u64,
     pub(super) next_ask_us: u64,
     pub(super) next_heartbeat_us: u64,
     pub(super) epoch: Epoch,
@@ -50,7 +49,6 @@ impl NodeEscrow {
             waiting: VecDeque::new(),
             last_ask: 0,
             outstanding: None,
-            answered_ask: 0,
             next_ask_us: 0,
             next_heartbeat_us: now_us.saturating_add(settings.phase_us),
             epoch: 0,
@@ -151,21 +149,22 @@ impl NodeEscrow {
                     return Ok(steps);
                 }
                 for standing in &standings {
-                    self.slot(&standing.account.budget_id).hear(standing, Some(ask), now_us)?;
+                    self.is_report_due |= self.slot(&standing.account.budget_id).hear(standing, Some(ask), now_us)?;
                 }
                 self.note_answer(ask, now_us);
-                self.answer_waiting(now_us, is_learning, &mut steps)?;
+                let is_verdict = ask == self.last_ask && !is_learning;
+                self.answer_waiting(now_us, is_verdict, &mut steps)?;
                 self.ask(now_us, &mut steps);
             }
-            Update::Acknowledged { epoch, standings, pasts, is_learning } => {
+            Update::Acknowledged { epoch, standings, pasts, is_learning: _ } => {
                 if !self.is_believed(epoch) {
                     return Ok(steps);
                 }
                 for standing in standings.iter().filter(|_| !has(Bug::NoResync)) {
-                    self.slot(&standing.account.budget_id).hear(standing, None, now_us)?;
+                    self.is_report_due |= self.slot(&standing.account.budget_id).hear(standing, None, now_us)?;
                 }
                 self.confirm_pasts(&pasts);
-                self.answer_waiting(now_us, is_learning, &mut steps)?;
+                self.answer_waiting(now_us, false, &mut steps)?;
             }
             Update::Recall { epoch, account } => {
                 if self.is_believed(epoch) {
@@ -199,8 +198,9 @@ impl NodeEscrow {
     /// When [`Self::tick`] is due next, in microseconds on the same clock.
     pub fn wake_at_us(&self) -> u64 {
         let deadlines = self.waiting.iter().map(|waiter| waiter.deadline_us);
-        let asks = self.outstanding.map(|(_, sent_us)| sent_us.saturating_add(self.settings.ask_timeout_us));
-        let asks = asks.or_else(|| (!self.waiting.is_empty()).then_some(self.next_ask_us));
+        let timeout_us = self.settings.ask_timeout_us;
+        let ask_at = self.outstanding.map_or(self.next_ask_us, |(_, sent_us)| sent_us.saturating_add(timeout_us));
+        let asks = (!self.waiting.is_empty()).then_some(ask_at);
         deadlines.chain(asks).fold(self.next_heartbeat_us, u64::min)
     }
 
@@ -292,17 +292,15 @@ impl NodeEscrow {
             self.slots.get_mut(&key.budget_id).and_then(|slot| slot.accounts.get_mut(&key.period_start))
         {
             account.pressed_until_us = pressed_until_us;
-            account.holding.give_back_beyond(NanoUsd::ZERO)?;
-            account.is_confirmed = false;
+            let back = account.holding.give_back_beyond(NanoUsd::ZERO)?;
+            account.is_confirmed &= back == NanoUsd::ZERO;
+            // who has nothing to give and has said so stays silent: a fleet would answer each recall in chorus
+            self.is_report_due |= !account.is_confirmed;
         }
-        self.is_report_due = true;
         Ok(())
     }
 
     fn seal(&mut self, steps: &mut Vec<NodeStep>) {
-        if has(Bug::SpendWhenSealed) {
-            return;
-        }
         self.is_sealed = true;
         let waiting = std::mem::take(&mut self.waiting);
         steps.extend(

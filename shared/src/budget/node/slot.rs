@@ -44,10 +44,14 @@ impl Account {
         now_us < self.pressed_until_us
     }
 
-    /// What the fleet can still give to an attempt here, as far as this node knows: unheld, held here, and by others.
+    /// What an attempt can get here without anybody giving back: unheld, and free on this node.
+    pub(super) fn at_hand(&self) -> NanoUsd {
+        self.available.max(NanoUsd::ZERO).saturating_add(self.holding.free().max(NanoUsd::ZERO))
+    }
+
+    /// What the fleet can still give to an attempt here, as far as this node knows.
     pub(super) fn reachable(&self) -> NanoUsd {
-        let own = self.holding.free().max(NanoUsd::ZERO);
-        self.available.max(NanoUsd::ZERO).saturating_add(own).saturating_add(self.recallable)
+        self.at_hand().saturating_add(self.recallable)
     }
 
     fn hear(&mut self, standing: &Standing, now_us: u64) {
@@ -84,12 +88,15 @@ impl Slot {
         self.present(now_us).is_some_and(|(present, _)| present == period)
     }
 
-    /// Takes in how an account stands. `ask` is the ask that is answered; an acknowledgement answers none.
-    pub(super) fn hear(&mut self, standing: &Standing, ask: Option<u64>, now_us: u64) -> Result<(), Broken> {
+    /// Takes in how an account stands. `ask` is the ask that is answered; an acknowledgement answers none. Returns whether
+    /// something came free that should be reported.
+    pub(super) fn hear(&mut self, standing: &Standing, ask: Option<u64>, now_us: u64) -> Result<bool, Broken> {
         self.horizon_s = standing.horizon_s;
         let period = standing.account.period_start;
         let is_newest = ask.is_some_and(|ask| ask >= self.chosen_by_ask);
-        let is_switch = self.current != Some(period) && (is_newest || self.current.is_none());
+        // an acknowledgement may be quicker than the answer that brings a new period
+        let is_needed = self.present(now_us).is_none() && standing.period_ends_in_us > 0;
+        let is_switch = self.current != Some(period) && (is_newest || is_needed);
         if is_switch && has(Bug::FreshAccountAgain) {
             self.accounts.remove(&period);
         }
@@ -109,7 +116,7 @@ impl Slot {
         if is_switch {
             self.current = Some(period);
         }
-        self.clear_past(now_us).map(|_| ())
+        self.clear_past(now_us)
     }
 
     /// Gives back what is free in periods that are not the present one. Returns whether anything was.

@@ -10,7 +10,7 @@ use crate::budget::AccountKey;
 use crate::budget::broken::Broken;
 use crate::budget::escrow::{Want, grant};
 use crate::budget::horizon::horizon_s;
-use crate::budget::message::{Epoch, Standing};
+use crate::budget::message::{Epoch, Need, Standing};
 use crate::budget::planted::{Bug, has};
 use crate::ids::Incarnation;
 use crate::money::NanoUsd;
@@ -29,26 +29,29 @@ pub struct Ask {
     pub period_end: UnixMicros,
     /// The configured limit.
     pub limit: NanoUsd,
-    /// Granted total without which waiting attempts cannot be admitted.
+    /// Granted total without which nobody who waits can be admitted: a smaller part is not granted.
+    pub least_total: NanoUsd,
+    /// Granted total with which everybody who waits is admitted.
     pub need_total: NanoUsd,
     /// Granted total that would save round trips.
     pub want_total: NanoUsd,
 }
 
 impl Ask {
-    /// Resolves a want. `named_granted` is what was granted of the account that the want names, if that is another one
-    /// than the present: the want's totals count from there, and in the present account from zero.
+    /// Resolves a need. `named_granted` is what was granted of the account that the need names, if that is another one
+    /// than the present: the need's totals count from there, and in the present account from zero.
     pub fn resolve(
-        want: &Want,
+        need: &Need,
         present: AccountKey,
         period_end: UnixMicros,
         limit: NanoUsd,
         named_granted: Option<NanoUsd>,
     ) -> Self {
-        let from = if want.account == present { NanoUsd::ZERO } else { named_granted.unwrap_or_default() };
-        let need_total = want.need_total.saturating_sub(from).max(NanoUsd::ZERO);
-        let want_total = want.want_total.saturating_sub(from).max(need_total);
-        Self { account: present, period_end, limit, need_total, want_total }
+        let from = if need.account == present { NanoUsd::ZERO } else { named_granted.unwrap_or_default() };
+        let least_total = need.least_total.saturating_sub(from).max(NanoUsd::ZERO);
+        let need_total = need.need_total.saturating_sub(from).max(least_total);
+        let want_total = need.want_total.saturating_sub(from).max(need_total);
+        Self { account: present, period_end, limit, least_total, need_total, want_total }
     }
 }
 
@@ -191,7 +194,9 @@ impl Acquiring {
         let known = lease.unwrap_or_default();
         let want = Want { account: ask.account.clone(), need_total: ask.need_total, want_total: ask.want_total };
         let more = grant(&want, known.granted, opened.funds.available(), opened.holders);
-        if self.is_learning || more <= NanoUsd::ZERO {
+        // a part that admits nobody would lie idle here while it may be enough for another node
+        let is_idle = known.granted.saturating_add(more) < ask.least_total;
+        if self.is_learning || is_idle || more <= NanoUsd::ZERO {
             return self.keep(at, opened, lease);
         }
         let account = ask.account.clone();
