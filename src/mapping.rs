@@ -8,8 +8,10 @@ use crate::config::special::Scope;
 use crate::config::words::JournalMode;
 use helix_control_plane::settings as control;
 use helix_data_plane::settings::{JournalSettings, Settings as DataSettings};
+use helix_shared::aws::AwsAccess;
 use helix_shared::budget::{Mode, Period};
 use helix_shared::ids::NodeId;
+use helix_shared::provider::ProviderKind;
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -61,13 +63,30 @@ fn provider(name: &str, it: &file::Provider, limits: &file::ServerLimits) -> con
         name: name.to_owned(),
         kind: it.kind.as_str().to_owned(),
         base_url: Some(it.base_url.as_str().trim_end_matches('/').to_owned()),
-        api_key: it.api_key.clone(),
+        api_version: it.api_version.clone(),
+        api_key: it.api_key.clone().or_else(|| amazons_key(it)),
         connect_timeout_ms: milliseconds(it.timeout.connect),
         first_byte_timeout_ms: milliseconds(it.timeout.first_byte),
         idle_timeout_ms: milliseconds(it.timeout.between_chunks.min(limits.stream_idle_timeout)),
         total_timeout_ms: milliseconds(it.timeout.total.min(limits.request_timeout)),
         max_in_flight: it.max_in_flight.unwrap_or(0),
     }
+}
+
+/// What a provider of Amazon signs with, as one credential.
+fn amazons_key(it: &file::Provider) -> Option<Secret> {
+    if it.kind.as_str() != ProviderKind::Bedrock.as_str() {
+        return None;
+    }
+    let access = AwsAccess {
+        region: it.region.clone()?,
+        access_key_id: it.access_key_id.clone(),
+        secret_access_key: it.secret_access_key.clone(),
+        session_token: it.session_token.clone(),
+        profile_file: it.profile_file.clone(),
+        profile: it.profile.clone(),
+    };
+    Some(access.to_secret())
 }
 
 fn model(it: &file::ModelRoute) -> control::FileModel {
@@ -79,6 +98,7 @@ fn model(it: &file::ModelRoute) -> control::FileModel {
     control::FileModel {
         pattern: it.pattern.clone(),
         strategy: it.strategy.as_str().to_owned(),
+        params: it.params.as_str().to_owned(),
         backends: it.backends.iter().map(backend).collect(),
     }
 }

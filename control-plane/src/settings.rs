@@ -76,6 +76,8 @@ pub struct FileProvider {
     pub kind: String,
     /// Base URL; `None`: the kind's own.
     pub base_url: Option<String>,
+    /// Version of the API, where the kind has one.
+    pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
     /// Limit of connecting, in ms; 0: the default.
@@ -97,6 +99,8 @@ pub struct FileModel {
     pub pattern: String,
     /// Strategy's stable name.
     pub strategy: String,
+    /// What happens to what a translation cannot say: stable name.
+    pub params: String,
     /// Places, in order.
     pub backends: Vec<FileBackend>,
 }

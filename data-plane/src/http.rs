@@ -27,15 +27,12 @@ pub enum Endpoint {
     Unknown,
 }
 
-const NOT_SERVED: [&str; 10] = [
-    "responses",
-    "completions",
+const NOT_SERVED: [&str; 7] = [
     "images/generations",
     "images/edits",
     "audio/transcriptions",
     "audio/translations",
     "audio/speech",
-    "moderations",
     "messages/batches",
     "files",
 ];
@@ -58,6 +55,9 @@ pub fn endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Option<Endp
     let dialect = match name {
         "chat/completions" => Some(Dialect::OpenAiChat),
         "embeddings" => Some(Dialect::OpenAiEmbeddings),
+        "completions" => Some(Dialect::OpenAiCompletions),
+        "moderations" => Some(Dialect::OpenAiModerations),
+        "responses" if method == Method::POST => Some(Dialect::OpenAiResponses),
         "messages" => Some(Dialect::AnthropicMessages),
         "messages/count_tokens" => Some(Dialect::AnthropicCountTokens),
         _ => None,
@@ -74,8 +74,9 @@ pub fn endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Option<Endp
             None => Endpoint::Models,
         });
     }
-    if name == "responses" && method == Method::GET && headers.contains_key(http::header::UPGRADE) {
-        return Some(Endpoint::WebSocket);
+    if name == "responses" {
+        let is_upgrade = method == Method::GET && headers.contains_key(http::header::UPGRADE);
+        return Some(if is_upgrade { Endpoint::WebSocket } else { Endpoint::WrongMethod("POST") });
     }
     if NOT_SERVED.contains(&name) {
         return Some(Endpoint::NotServed);
@@ -145,7 +146,10 @@ mod tests {
             ("GET", "/v1/messages", Some(Endpoint::WrongMethod("POST"))),
             ("HEAD", "/", Some(Endpoint::Hello)),
             ("HEAD", "/api/hello", Some(Endpoint::Hello)),
-            ("POST", "/v1/responses", Some(Endpoint::NotServed)),
+            ("POST", "/v1/responses", Some(Endpoint::Proxy(Dialect::OpenAiResponses))),
+            ("GET", "/v1/responses", Some(Endpoint::WrongMethod("POST"))),
+            ("POST", "/v1/moderations", Some(Endpoint::Proxy(Dialect::OpenAiModerations))),
+            ("POST", "/v1/files", Some(Endpoint::NotServed)),
             ("GET", "/v1/nothing", Some(Endpoint::Unknown)),
             ("GET", "/", None),
             ("GET", "/setup", None),

@@ -12,6 +12,7 @@
 //! provider.
 
 pub mod access;
+pub mod aws;
 pub mod budget;
 pub mod catalog;
 pub mod error_code;

@@ -14,13 +14,16 @@ use super::settings::{Key, ModelRoute, Provider, Sessions, Team};
 use super::special::{Scope, Unserved};
 use super::suggest::closest;
 use super::words::Strategy;
+use helix_shared::aws::bedrock_host;
+use helix_shared::provider::azure::{self, Generation};
 use helix_shared::secret::Secret;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Headers the gateway sets itself.
-const OWN_HEADERS: [&str; 9] = [
+const OWN_HEADERS: [&str; 10] = [
+    "api-key",
     "authorization",
     "x-api-key",
     "host",
@@ -78,7 +81,15 @@ pub(super) fn with_base_url(node: &Node) -> Cow<'_, Node> {
         _ => None,
     };
     // Where the kind itself is wrong or not served, a second message about the address would only distract.
+    let regional = match (kind, node.get("region").map(|node| &node.value)) {
+        (Some(ProviderKind::Bedrock), Some(Value::Scalar(region))) if is_region(region) => {
+            Some(format!("https://{}", bedrock_host(region)))
+        }
+        _ => None,
+    };
     let url = match kind {
+        // Where the region is missing or wrong, that has its own message.
+        Some(ProviderKind::Bedrock) => Some(regional.as_deref().unwrap_or("https://unserved.invalid")),
         Some(kind) if kind.is_served() => kind.default_base_url(),
         _ => Some("https://unserved.invalid"),
     };
@@ -97,6 +108,26 @@ pub(super) fn backend_from_name(node: &Node) -> Cow<'_, Node> {
     Cow::Owned(Node { value: Value::Map(vec![entry]), source: node.source.clone() })
 }
 
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Bedrock is reached in a region, and by a key of one of three sorts.
+fn bedrock(provider: &Provider, node: &Node, decoder: &mut Decoder<'_>) {
+    let name = decoder.path().trim_start_matches("providers.").to_owned();
+    if !provider.region.as_deref().is_some_and(is_region) {
+        let message = format!("provider `{name}` needs a `region`, such as `eu-central-1`");
+        decoder.error("E0102", &node.source, message).help("add region: …, or set AWS_REGION");
+    }
+    let has_pair = provider.access_key_id.is_some() && provider.secret_access_key.is_some();
+    if provider.api_key.is_none() && !has_pair && provider.profile_file.is_none() {
+        let message = format!("provider `{name}` needs a key");
+        let help = "add api_key: \"${AWS_BEARER_TOKEN_BEDROCK}\", access_key_id and secret_access_key, or a profile; the usual \
+                    AWS_ variables do as well";
+        decoder.error("E0102", &node.source, message).help(help);
+    }
+}
+
 pub(super) fn provider(provider: &Provider, node: &Node, decoder: &mut Decoder<'_>) {
     let path = decoder.path().to_owned();
     let kind = provider.kind;
@@ -106,6 +137,9 @@ pub(super) fn provider(provider: &Provider, node: &Node, decoder: &mut Decoder<'
         decoder.error("E0301", &source, message).help("remove the provider and what uses it");
         return;
     }
+    if kind == ProviderKind::Bedrock {
+        bedrock(provider, node, decoder);
+    }
     let has_usual_address = kind
         .default_base_url()
         .is_some_and(|usual| url::Url::parse(usual).is_ok_and(|usual| usual.host() == provider.base_url.host()));
@@ -114,17 +148,53 @@ pub(super) fn provider(provider: &Provider, node: &Node, decoder: &mut Decoder<'
         Value::Map(entries) => entries.iter().any(|entry| closest(&entry.key, ["api_key"]).is_some()),
         Value::Null | Value::Scalar(_) | Value::List(_) => false,
     };
-    if kind.key_need() == KeyNeed::Required && has_usual_address && provider.api_key.is_none() && !wants_key {
+    // A kind without a usual address is its provider's wherever it is. Bedrock takes other keys too, see above.
+    let is_providers_own = has_usual_address || (kind.default_base_url().is_none() && kind != ProviderKind::Bedrock);
+    if kind.key_need() == KeyNeed::Required && is_providers_own && provider.api_key.is_none() && !wants_key {
         let message = format!("provider `{}` needs an `api_key`", path.trim_start_matches("providers."));
         decoder.error("E0102", &node.source, message).help("add api_key: \"${VARIABLE}\" or \"${file:/path}\"");
     }
-    for (key, is_set) in [("region", provider.region.is_some()), ("api_version", provider.api_version.is_some())] {
-        if is_set {
+    let has_version = kind.facts().is_some_and(|facts| facts.has_api_version);
+    if has_version {
+        api_version(provider, &path, decoder);
+    }
+    let is_bedrock = kind == ProviderKind::Bedrock;
+    for (key, is_idle) in [
+        ("region", provider.region.is_some() && !is_bedrock),
+        ("access_key_id", provider.access_key_id.is_some() && !is_bedrock),
+        ("secret_access_key", provider.secret_access_key.is_some() && !is_bedrock),
+        ("session_token", provider.session_token.is_some() && !is_bedrock),
+        ("profile", provider.profile.is_some() && !is_bedrock),
+        ("profile_file", provider.profile_file.is_some() && !is_bedrock),
+        ("api_version", provider.api_version.is_some() && !has_version),
+    ] {
+        if is_idle {
             let key_path = format!("{path}.{key}");
             let source = decoder.source_of(&key_path);
             let message = format!("`{key_path}` has no effect on kind `{}`", kind.as_str());
             decoder.findings.error("W0403", &key_path, &source, message);
         }
+    }
+}
+
+/// Azure's version: a date, `preview` or `v1`, and one that its base URL does not contradict.
+fn api_version(provider: &Provider, path: &str, decoder: &mut Decoder<'_>) {
+    let Some(version) = &provider.api_version else { return };
+    let key = format!("{path}.api_version");
+    let source = decoder.source_of(&key);
+    let is_plain = version.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_date = version.starts_with(|first: char| first.is_ascii_digit());
+    if version.len() > 64 || !is_plain || !(is_date || ["v1", "preview"].contains(&version.as_str())) {
+        let message = format!("`{key}`: `{version}` is not a version of the API");
+        decoder.findings.error("E0103", &key, &source, message).help("write a date such as 2024-10-21, or preview");
+        return;
+    }
+    if is_date && azure::names_v1(provider.base_url.path()) {
+        let message = format!("`{key}` has no effect: the base URL ends in /openai/v1, whose versions are no dates");
+        decoder.findings.error("W0403", &key, &source, message);
+    } else if !Generation::of(provider.base_url.as_str(), Some(version)).takes_options() {
+        let message = format!("`{key}`: streams report no usage before 2024-09-01, so that their cost is an estimate");
+        decoder.findings.error("W0403", &key, &source, message).help("use 2024-10-21 or later");
     }
 }
 

@@ -127,6 +127,7 @@ fn read_configuration(
     }
     overlay::environment(&mut root, env, &mut findings, &mut files);
     overlay::flags(&mut root, flags, &mut findings);
+    overlay::aws_variables(&mut root, env, &mut findings);
 
     let mut decoder = Decoder::new(findings, env);
     let settings = Settings::decode(&root, &mut decoder);

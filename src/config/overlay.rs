@@ -7,37 +7,19 @@ use super::decoder::Findings;
 use super::interpolate;
 use super::node::{Entry, Node, Source, Value};
 use super::yaml;
+use helix_shared::provider::{PathForm, ProviderKind, WireFamily};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const PREFIX: &str = "HELIX__";
 
-/// The variables that name a provider's key where there is no file: kind, key, and base URL if there is one.
-const PROVIDER_VARIABLES: [(&str, &str, &str); 12] = [
-    ("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
-    ("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
-    ("groq", "GROQ_API_KEY", "GROQ_BASE_URL"),
-    ("together", "TOGETHER_API_KEY", "TOGETHER_BASE_URL"),
-    ("xai", "XAI_API_KEY", ""),
-    ("openrouter", "OPENROUTER_API_KEY", ""),
-    ("fireworks", "FIREWORKS_API_KEY", ""),
-    ("mistral", "MISTRAL_API_KEY", ""),
-    ("deepseek", "DEEPSEEK_API_KEY", ""),
-    ("perplexity", "PERPLEXITY_API_KEY", ""),
-    ("cerebras", "CEREBRAS_API_KEY", ""),
-    ("huggingface", "HF_TOKEN", ""),
-];
+/// Where Azure's resource and version are usually said, beside its key.
+const AZURE_RESOURCE: &str = "AZURE_RESOURCE_NAME";
+const AZURE_VERSIONS: [&str; 3] = ["OPENAI_API_VERSION", "AZURE_OPENAI_API_VERSION", "AZURE_API_VERSION"];
 
 /// Variables of kinds that are known and not served yet.
-const UNSERVED_VARIABLES: [(&str, &str); 6] = [
-    ("AZURE_OPENAI_API_KEY", "azure"),
-    ("AWS_BEARER_TOKEN_BEDROCK", "bedrock"),
-    ("GOOGLE_APPLICATION_CREDENTIALS", "vertex"),
-    ("GEMINI_API_KEY", "gemini"),
-    ("CO_API_KEY", "cohere"),
-    ("COHERE_API_KEY", "cohere"),
-];
+const UNSERVED_VARIABLES: [(&str, &str); 1] = [("GOOGLE_APPLICATION_CREDENTIALS", "vertex")];
 
 /// Adds what the usual variables say, for a start without a file.
 pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, findings: &mut Findings) {
@@ -47,13 +29,35 @@ pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, f
         let path: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
         insert(root, &path, Node { value: Value::Scalar(value.to_owned()), source }, findings);
     };
-    for (kind, key, base_url) in PROVIDER_VARIABLES {
-        let Some(value) = set(key) else { continue };
-        put(&["providers", kind, "kind"], kind, key, findings);
-        put(&["providers", kind, "api_key"], value, key, findings);
-        if let Some(url) = set(base_url) {
-            put(&["providers", kind, "base_url"], url, base_url, findings);
+    let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, set(name)?)));
+    // Bedrock has keys of several sorts, which `aws_variables` finds.
+    for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()).filter(|it| it.family != WireFamily::Bedrock) {
+        let Some((key, value)) = first(facts.key_variables) else { continue };
+        let is_azure = facts.paths == PathForm::Azure;
+        let resource = set(AZURE_RESOURCE).filter(|_| is_azure);
+        let resource = resource.map(|name| (AZURE_RESOURCE, format!("https://{name}.openai.azure.com")));
+        let url = first(facts.url_variables).map(|(variable, url)| (variable, url.to_owned())).or(resource);
+        if url.is_none() && facts.base_url.is_none() {
+            let message = format!("{key} is set, but nothing says where: set {} too", facts.url_variables.join(" or "));
+            findings.error("W0405", "providers", &Source::Env(Arc::from(key)), message);
+            continue;
         }
+        put(&["providers", facts.name, "kind"], facts.name, key, findings);
+        put(&["providers", facts.name, "api_key"], value, key, findings);
+        if let Some((variable, url)) = url {
+            put(&["providers", facts.name, "base_url"], &url, variable, findings);
+        }
+        if let Some((variable, version)) = first(&AZURE_VERSIONS).filter(|_| is_azure) {
+            put(&["providers", facts.name, "api_version"], version, variable, findings);
+        }
+    }
+    let has_key = set("AWS_BEARER_TOKEN_BEDROCK").or(set("AWS_ACCESS_KEY_ID")).is_some();
+    if has_key && let Some((variable, _)) = first(&REGION_VARIABLES) {
+        put(&["providers", "bedrock", "kind"], "bedrock", variable, findings);
+    } else if set("AWS_BEARER_TOKEN_BEDROCK").is_some() {
+        let source = Source::Env(Arc::from("AWS_BEARER_TOKEN_BEDROCK"));
+        let message = "AWS_BEARER_TOKEN_BEDROCK is set, but nothing says where: set AWS_REGION too".to_owned();
+        findings.error("W0405", "providers", &source, message);
     }
     if let Some(host) = set("OLLAMA_HOST") {
         put(&["providers", "ollama", "kind"], "ollama", "OLLAMA_HOST", findings);
@@ -70,6 +74,57 @@ pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, f
             let source = Source::Env(Arc::from(variable));
             let message = format!("{variable} is set, but this version cannot serve kind `{kind}` yet");
             findings.error("W0405", "providers", &source, message);
+        }
+    }
+}
+
+/// The variables that name the region, in their order.
+const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+
+/// Gives providers of kind `bedrock` what the usual variables say and the file does not: a region, and a key if it has
+/// none of any sort. A bearer token wins over keys, keys over a profile.
+pub(super) fn aws_variables(root: &mut Node, env: &BTreeMap<String, String>, findings: &mut Findings) {
+    let set = |name: &str| env.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let Some(Value::Map(providers)) = root.get("providers").map(|node| node.value.clone()) else { return };
+    for entry in providers {
+        let has = |key: &str| entry.node.get(key).is_some_and(|node| !matches!(node.value, Value::Null));
+        let is_bedrock =
+            entry.node.get("kind").is_some_and(|kind| matches!(&kind.value, Value::Scalar(kind) if kind == "bedrock"));
+        if !is_bedrock {
+            continue;
+        }
+        let mut put = |key: &str, value: &str, variable: &str| {
+            let path = ["providers", &entry.key, key].map(str::to_owned);
+            let source = Source::Env(Arc::from(variable));
+            insert(root, &path, Node { value: Value::Scalar(value.to_owned()), source }, findings);
+        };
+        if !has("region")
+            && let Some((variable, region)) = REGION_VARIABLES.iter().find_map(|name| Some((*name, set(name)?)))
+        {
+            put("region", region, variable);
+        }
+        let mut has_profile = has("profile");
+        if !["api_key", "access_key_id", "profile", "profile_file"].iter().any(|key| has(key)) {
+            let pair = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"));
+            if let Some(token) = set("AWS_BEARER_TOKEN_BEDROCK") {
+                put("api_key", token, "AWS_BEARER_TOKEN_BEDROCK");
+            } else if let Some((id, secret)) = pair {
+                put("access_key_id", id, "AWS_ACCESS_KEY_ID");
+                put("secret_access_key", secret, "AWS_SECRET_ACCESS_KEY");
+                if let Some(token) = set("AWS_SESSION_TOKEN") {
+                    put("session_token", token, "AWS_SESSION_TOKEN");
+                }
+            } else if let Some(profile) = set("AWS_PROFILE") {
+                put("profile", profile, "AWS_PROFILE");
+                has_profile = true;
+            }
+        }
+        if has_profile && !has("profile_file") {
+            match (set("AWS_SHARED_CREDENTIALS_FILE"), set("HOME")) {
+                (Some(file), _) => put("profile_file", file, "AWS_SHARED_CREDENTIALS_FILE"),
+                (None, Some(home)) => put("profile_file", &format!("{home}/.aws/credentials"), "HOME"),
+                (None, None) => {}
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::kinds::ProviderKind;
 use super::scalars::{BasisPoints, Email, PricePerMillion};
 use super::setting::settings;
 use super::special::{DatabaseUrl, Scope, Unserved};
-use super::words::{BodyMode, BudgetMode, JournalMode, LogFormat, LogLevel, Period, Role, Strategy};
+use super::words::{BodyMode, BudgetMode, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy};
 use helix_shared::money::NanoUsd;
 use helix_shared::secret::Secret;
 use helix_shared::time::UnixMicros;
@@ -145,6 +145,16 @@ settings! {
         api_key: Option<Secret>,
         /// The region, for kinds that have one.
         region: Option<String>,
+        /// The id of the key that requests are signed with (Bedrock).
+        access_key_id: Option<Secret>,
+        /// Its secret.
+        secret_access_key: Option<Secret>,
+        /// The token of a temporary key.
+        session_token: Option<Secret>,
+        /// The profile that has the key instead, in `profile_file`.
+        profile: Option<String>,
+        /// The shared file of profiles, on each data plane; read when a key is needed.
+        profile_file: Option<String>,
         /// The version of the API, for kinds that have one.
         api_version: Option<String>,
         /// Further headers for every request to it; never shown.
@@ -188,6 +198,9 @@ settings! {
         pattern ["match"]: String,
         /// How a backend is chosen.
         strategy: Strategy = "priority",
+        /// What happens to parameters that a backend of another dialect has no word for: `drop` leaves them out and names
+        /// them in the answer's headers, `strict` refuses the request.
+        params: Params = "drop",
         /// The backends, first choice first.
         backends: Vec<Backend>,
     }

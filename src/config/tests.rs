@@ -266,14 +266,74 @@ fn without_a_file_the_usual_variables_make_providers() {
 }
 
 #[test]
+fn azures_variables_make_a_provider_when_they_say_where() {
+    let key = ("AZURE_OPENAI_API_KEY", "az-CANARY");
+    let version = ("OPENAI_API_VERSION", "2025-04-01-preview");
+    let endpoint = ("AZURE_OPENAI_ENDPOINT", "https://corp-eu.openai.azure.com/");
+    let loaded_with = |env: &[(&str, &str)]| load(None, &variables(env), &[]).expect("valid");
+    let full = loaded_with(&[key, version, endpoint]);
+    let azure = &full.settings.providers["azure"];
+    assert_eq!(azure.base_url.as_str(), "https://corp-eu.openai.azure.com/");
+    assert_eq!(azure.api_version.as_deref(), Some("2025-04-01-preview"));
+    assert_eq!(codes(&full.warnings), [""; 0]);
+    let by_name = loaded_with(&[("AZURE_API_KEY", "az-CANARY"), ("AZURE_RESOURCE_NAME", "corp-eu")]);
+    assert_eq!(by_name.settings.providers["azure"].base_url.as_str(), "https://corp-eu.openai.azure.com/");
+    assert_eq!(by_name.settings.providers["azure"].api_version, None);
+    let nowhere = loaded_with(&[key]);
+    assert!(nowhere.settings.providers.is_empty());
+    assert_eq!(codes(&nowhere.warnings), ["W0405"]);
+    // The version alone is no provider, and nobody else's.
+    let others = loaded_with(&[version, ("OPENAI_API_KEY", "sk-CANARY"), ("COHERE_API_KEY", "co-CANARY")]);
+    assert_eq!(others.settings.providers.keys().collect::<Vec<_>>(), ["cohere", "openai"]);
+    assert_eq!(others.settings.providers["openai"].api_version, None);
+}
+
+#[test]
+fn a_version_of_the_api_is_one_and_has_an_effect() {
+    let env = [("K", "k")];
+    let with = |rest: &str| format!("providers:\n  a: {{ kind: azure, api_key: \"${{K}}\", {rest} }}\n");
+    let url = "base_url: \"https://a.openai.azure.com";
+    for (rest, expected) in [
+        (format!("{url}\", api_version: 2025-04-01-preview"), &[][..]),
+        (format!("{url}\", api_version: preview"), &[]),
+        (format!("{url}\""), &[]),
+        (format!("{url}/openai/v1\", api_version: 2024-10-21"), &["W0403"]),
+        (format!("{url}\", api_version: 2024-02-01"), &["W0403"]),
+    ] {
+        assert_eq!(codes(&loaded(&with(&rest), &env).warnings), expected, "{rest}");
+    }
+    for rest in [format!("{url}\", api_version: \"2024&x=1\""), format!("{url}\", api_version: newest")] {
+        let (_folder, path) = file(&with(&rest));
+        assert_eq!(refused(Some(&path), &env, &[]), ["E0103"], "{rest}");
+    }
+    let keyless = format!("providers:\n  a: {{ kind: azure, {url}\" }}\n");
+    let (_folder, path) = file(&keyless);
+    assert_eq!(refused(Some(&path), &env, &[]), ["E0102"]);
+    let other = "providers:\n  a: { kind: groq, api_key: \"${K}\", api_version: 2024-10-21 }\n";
+    assert_eq!(codes(&loaded(other, &env).warnings), ["W0403"]);
+}
+
+#[test]
 fn a_base_url_meant_for_clients_is_noticed() {
     let env = [("OPENAI_API_KEY", "sk-x"), ("OPENAI_BASE_URL", "http://localhost:8080/v1")];
     assert_eq!(refused(None, &env, &[]), ["E0208"]);
 }
 
 #[test]
+fn the_key_of_gemini_has_two_names() {
+    for (set, expected) in
+        [(vec![("GOOGLE_API_KEY", "a")], "a"), (vec![("GEMINI_API_KEY", "b"), ("GOOGLE_API_KEY", "a")], "b")]
+    {
+        let loaded = load(None, &variables(&set), &[]).expect("valid");
+        let provider = &loaded.settings.providers["gemini"];
+        assert_eq!(provider.api_key.as_ref().and_then(|key| key.expose_str()), Some(expected));
+        assert_eq!(provider.base_url.as_str(), "https://generativelanguage.googleapis.com/");
+    }
+}
+
+#[test]
 fn kinds_that_cannot_be_served_yet_are_told_also_for_variables() {
-    let loaded = load(None, &variables(&[("GEMINI_API_KEY", "x")]), &[]).expect("valid");
+    let loaded = load(None, &variables(&[("GOOGLE_APPLICATION_CREDENTIALS", "x")]), &[]).expect("valid");
     assert_eq!(codes(&loaded.warnings), ["W0405"]);
 }
 
@@ -372,4 +432,27 @@ fn warnings_alone_do_not_refuse() {
     assert!(!diagnostics.has_errors());
     assert!(diagnostics.0.iter().all(|diagnostic| diagnostic.severity == Severity::Warning));
     assert_eq!(diagnostics.to_json()["ok"], true);
+}
+
+#[test]
+fn bedrock_takes_what_the_usual_variables_say_and_the_file_does_not() {
+    let env = [
+        ("AWS_REGION", "eu-west-3"),
+        ("AWS_ACCESS_KEY_ID", "AKID"),
+        ("AWS_SECRET_ACCESS_KEY", "CANARY"),
+        ("AWS_SESSION_TOKEN", "CANARY-2"),
+    ];
+    let text = "providers:\n  a: { kind: bedrock }\n  b: { kind: bedrock, region: us-east-1, api_key: x }\n";
+    let settings = loaded(text, &env).settings;
+    let (a, b) = (&settings.providers["a"], &settings.providers["b"]);
+    assert_eq!(a.base_url.as_str(), "https://bedrock-runtime.eu-west-3.amazonaws.com/");
+    assert!(a.secret_access_key.is_some() && a.session_token.is_some() && a.api_key.is_none());
+    assert_eq!(b.base_url.as_str(), "https://bedrock-runtime.us-east-1.amazonaws.com/");
+    assert!(b.secret_access_key.is_none() && b.api_key.is_some(), "a key of the file stands alone");
+    let found = loaded("providers:\n  a: { kind: bedrock, region: eu-west-3, profile: work }\n", &[("HOME", "/h")]);
+    assert_eq!(found.settings.providers["a"].profile_file.as_deref(), Some("/h/.aws/credentials"));
+    let variables = variables(&[("AWS_REGION", "eu-west-3"), ("AWS_BEARER_TOKEN_BEDROCK", "CANARY")]);
+    let without_file = load(None, &variables, &[]).expect("valid");
+    assert!(without_file.settings.providers["bedrock"].api_key.is_some());
+    assert!(!show_text(&without_file, Origins::Shown).contains(CANARY));
 }

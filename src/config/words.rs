@@ -27,6 +27,14 @@ choices! {
         Weighted = "weighted",
     }
 
+    /// What happens to parameters that a backend of another dialect has no word for.
+    pub(crate) enum Params {
+        /// They are left out and named in the answer.
+        Drop = "drop",
+        /// The request is refused.
+        Strict = "strict",
+    }
+
     /// A role of a user.
     pub(crate) enum Role {
         /// May do everything.

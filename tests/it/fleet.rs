@@ -11,10 +11,13 @@ use helix_fake_provider::{FakeProvider, Running};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const FREE: &str = "hx_p_freefreefreefreefreefreefree0001";
 const METERED: &str = "hx_t_meteredmeteredmeteredmetered0002";
+/// How long the control plane stays away under load.
+const OUTAGE: Duration = Duration::from_mins(1);
 
 /// One caller without any hard budget, one under a hard budget that is rich.
 fn yaml(provider: &str, database: &str) -> String {
@@ -195,14 +198,16 @@ async fn a_wrong_join_token_is_named_in_the_log_and_never_leads_to_readiness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arrives_afterwards() {
+async fn a_control_plane_killed_for_a_minute_under_load_is_not_missed_and_what_happened_arrives_afterwards() {
     let mut fleet = Fleet::start();
     let (one, two) = (fleet.data_plane("one"), fleet.data_plane("two"));
     for plane in [&one, &two] {
         fleet.ready(plane).await;
     }
-    let free = [Load::start(&one.url(), FREE, 2), Load::start(&two.url(), FREE, 2)];
-    let metered = Load::start(&one.url(), METERED, 1);
+    // A provider that takes its time: a minute's records are then as many as a small machine can check.
+    let calm = r#"hi [[fake:{"delay_ms":40}]]"#;
+    let free = [&one, &two].map(|plane| Load::saying(calm, &plane.url(), FREE, 2));
+    let metered = Load::saying(calm, &one.url(), METERED, 1);
     let stream = tokio::spawn(gated_stream(one.url()));
     until("a stream begins", async || fleet.provider.bill.entries().iter().any(|entry| entry.stream).then_some(()))
         .await;
@@ -212,8 +217,11 @@ async fn a_control_plane_killed_under_load_is_not_missed_and_what_happened_arriv
     fleet.control.kill();
     let (place, before) = (fleet.control.log().len(), metered.count());
     let known = revision(&fleet, &one).await;
-    for load in &free {
-        load.further(150).await;
+    let killed_at = Instant::now();
+    while killed_at.elapsed() < OUTAGE {
+        for load in &free {
+            load.further(50).await;
+        }
     }
     metered.further(2).await;
     fleet.provider.open_gate("outage");

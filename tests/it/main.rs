@@ -14,6 +14,7 @@
     reason = "a test's tasks end with its runtime, and the texts it cuts are its own"
 )]
 
+mod agents;
 mod config_push;
 mod databases_end_to_end;
 mod failover;
@@ -25,10 +26,15 @@ mod secrecy;
 mod startup_errors;
 mod support;
 
+mod azure;
+mod bedrock;
 mod budgets;
 mod cli;
 mod crash;
 mod documents;
+mod gemini;
+mod older_apis;
+mod provider_kinds;
 mod proxy_anthropic;
 mod proxy_openai;
 mod real_model;
@@ -36,4 +42,5 @@ mod refusals;
 mod sdk_clients;
 mod soft_budgets;
 mod streaming;
+mod translation;
 mod workspace_rules;

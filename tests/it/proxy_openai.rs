@@ -364,7 +364,8 @@ async fn clients_that_look_whether_anybody_is_there_are_told_so() {
         assert_eq!((answer.status, answer.header("x-helix-error-code")), (426, "upgrade_required"), "{path}");
     }
     for (method, path, status, code, allow) in [
-        (Method::POST, "/v1/responses", 404, "unknown_path", ""),
+        (Method::POST, "/v1/files", 404, "unknown_path", ""),
+        (Method::GET, "/v1/responses", 405, "method_not_allowed", "POST"),
         (Method::POST, "/v1/nothing", 404, "unknown_path", ""),
         (Method::GET, "/v1/chat/completions", 405, "method_not_allowed", "POST"),
         (Method::DELETE, "/v1/models", 405, "method_not_allowed", "GET"),

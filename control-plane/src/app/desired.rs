@@ -100,6 +100,7 @@ impl Desired {
         let body = Backend {
             kind: provider.kind.clone(),
             base_url,
+            api_version: provider.api_version.clone(),
             api_key: provider.api_key.clone().filter(|key| !key.is_empty()),
             connect_timeout_ms: provider.connect_timeout_ms,
             first_byte_timeout_ms: provider.first_byte_timeout_ms,
@@ -120,6 +121,7 @@ impl Desired {
         let body = Model {
             pattern: model.pattern.clone(),
             strategy: model.strategy.clone(),
+            params: model.params.clone(),
             position: ordinal(position),
             backends: model.backends.iter().map(place).collect(),
         };

@@ -215,6 +215,7 @@ fn model_row(id: String, it: helix_shared::snapshot::resource::Model, now: UnixM
         id,
         pattern: it.pattern,
         strategy: it.strategy,
+        params: it.params,
         position: it.position,
         backends: it.backends.into_iter().map(place).collect(),
         managed: Managed::File,
@@ -232,6 +233,7 @@ fn provider_row(
         id,
         kind: it.kind,
         base_url: it.base_url,
+        api_version: it.api_version,
         sealed_credential,
         spec: store::ProviderSpec {
             connect_timeout_ms: it.connect_timeout_ms,

@@ -178,6 +178,7 @@ pub(crate) fn model(row: helix_store::Model) -> Resource {
     Resource::Model(Model {
         pattern: row.pattern,
         strategy: row.strategy,
+        params: row.params,
         position: row.position,
         backends: row.backends.into_iter().map(place).collect(),
     })
@@ -198,6 +199,7 @@ pub(crate) fn backend(row: helix_store::Provider, vault: &Vault) -> Resource {
     Resource::Backend(Backend {
         kind,
         base_url: row.base_url,
+        api_version: row.api_version,
         api_key,
         connect_timeout_ms: row.spec.connect_timeout_ms,
         first_byte_timeout_ms: row.spec.first_byte_timeout_ms,

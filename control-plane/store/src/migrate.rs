@@ -7,9 +7,9 @@ use crate::db::{Db, Pools, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::migrations::{MIGRATIONS, Migration};
-use crate::schema::{Kind, TableDef};
+use crate::schema::{AddedColumn, Kind, TableDef};
 use helix_shared::time::UnixMicros;
-use sea_query::{Expr, Order, Query};
+use sea_query::{Expr, ExprTrait as _, Order, Query};
 use sqlx::Connection as _;
 
 const HISTORY: TableDef = TableDef {
@@ -164,9 +164,29 @@ impl Tx {
         Ok(MIGRATIONS.iter().filter(|migration| !is_taken(migration)).collect())
     }
 
+    /// Whether a step that broke off added the column. Only MySQL commits a definition before its step is written down.
+    async fn has_column(&mut self, column: &AddedColumn) -> Result<bool> {
+        if self.dialect() != Dialect::MySql {
+            return Ok(false);
+        }
+        let select = Query::select()
+            .expr(Expr::val(1_i64))
+            .from(("information_schema", "columns"))
+            .and_where(Expr::cust("table_schema = DATABASE()"))
+            .and_where(Expr::col("table_name").eq(column.table))
+            .and_where(Expr::col("column_name").eq(column.name))
+            .to_owned();
+        Ok(self.fetch_optional(HISTORY.name, &select).await?.is_some())
+    }
+
     async fn take_step(&mut self, migration: &Migration, now: UnixMicros) -> Result<()> {
         for table in migration.tables {
             self.create(table).await?;
+        }
+        for column in migration.columns {
+            if !self.has_column(column).await? {
+                self.run(column.table, column.statement(self.dialect())).await?;
+            }
         }
         for (table, columns, values) in migration.rows {
             let row = Query::insert()

@@ -15,6 +15,8 @@ table! {
         pub pattern: String,
         /// Strategy's stable name.
         pub strategy: String,
+        /// What happens to what a translation cannot say: stable name.
+        pub params: String,
         /// Order among rules of equal specificity.
         pub position: u32,
         /// Where it is served, in order.

@@ -15,6 +15,8 @@ table! {
         pub kind: String,
         /// Base URL.
         pub base_url: String,
+        /// Version of the API; `None`: the kind has none, or its newest.
+        pub api_version: Option<String>,
         /// The credential, sealed.
         pub sealed_credential: Option<Vec<u8>>,
         /// Limits.

@@ -116,6 +116,30 @@ impl TableDef {
     }
 }
 
+/// A column that a later migration adds to a table.
+#[derive(Debug)]
+pub(crate) struct AddedColumn {
+    /// The table.
+    pub(crate) table: &'static str,
+    /// The column's name.
+    pub(crate) name: &'static str,
+    /// What it holds; one that may be null.
+    pub(crate) kind: Kind,
+}
+
+impl AddedColumn {
+    /// The statement that adds it; it fails where the column is there already.
+    pub(crate) fn statement(&self, dialect: Dialect) -> String {
+        let mut table = Table::alter();
+        table.table(Alias::new(self.table)).add_column(column(self.name, self.kind, dialect));
+        match dialect {
+            Dialect::Sqlite => table.to_string(SqliteQueryBuilder),
+            Dialect::Postgres => table.to_string(PostgresQueryBuilder),
+            Dialect::MySql => table.to_string(MysqlQueryBuilder),
+        }
+    }
+}
+
 fn column(name: &str, kind: Kind, dialect: Dialect) -> ColumnDef {
     let mut column = ColumnDef::new(Alias::new(name));
     match kind {

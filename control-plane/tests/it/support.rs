@@ -58,6 +58,7 @@ pub(crate) fn file() -> FileConfig {
             name: "openai".to_owned(),
             kind: "openai".to_owned(),
             base_url: None,
+            api_version: None,
             api_key: Some(Secret::new("sk-canary-of-the-provider")),
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
@@ -68,6 +69,7 @@ pub(crate) fn file() -> FileConfig {
         models: vec![FileModel {
             pattern: "gpt-*".to_owned(),
             strategy: "priority".to_owned(),
+            params: "drop".to_owned(),
             backends: vec![FileBackend { provider: "openai".to_owned(), model: None, weight: 1 }],
         }],
         prices: Vec::new(),

@@ -22,7 +22,7 @@ pub struct ErrorShape {
 /// Returns the shape of a code in a family.
 pub fn error_shape(family: Family, code: ErrorCode) -> ErrorShape {
     match family {
-        Family::OpenAi => openai_shape(code),
+        Family::OpenAi | Family::Gemini => openai_shape(code),
         Family::Anthropic => anthropic_shape(code),
     }
 }
@@ -85,7 +85,7 @@ impl<'a> ErrorBody<'a> {
     /// Renders the event that ends a stream.
     pub fn render_event(&self, family: Family) -> Bytes {
         let prefix: &[u8] = match family {
-            Family::OpenAi => b"data: ",
+            Family::OpenAi | Family::Gemini => b"data: ",
             Family::Anthropic => b"event: error\ndata: ",
         };
         Bytes::from([prefix, &self.json(family), b"\n\n"].concat())
@@ -93,7 +93,7 @@ impl<'a> ErrorBody<'a> {
 
     fn json(&self, family: Family) -> Vec<u8> {
         let json = match family {
-            Family::OpenAi => serde_json::to_vec(&OpenAiError {
+            Family::OpenAi | Family::Gemini => serde_json::to_vec(&OpenAiError {
                 error: OpenAiDetail {
                     message: self.message,
                     r#type: self.shape.kind,

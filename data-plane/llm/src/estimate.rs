@@ -24,7 +24,7 @@ pub fn estimate_tokens(family: Family, text: TextSize) -> u64 {
     let wide = text.wide_bytes.min(text.bytes);
     let narrow = text.bytes - wide;
     let narrow_tokens = match family {
-        Family::OpenAi => narrow.div_ceil(4),
+        Family::OpenAi | Family::Gemini => narrow.div_ceil(4),
         Family::Anthropic => narrow.saturating_mul(5).div_ceil(18),
     };
     narrow_tokens.saturating_add(wide.div_ceil(3))

@@ -5,12 +5,16 @@
 //! It exists beside `serde_json` because a splice needs byte positions and an error needs the path of a wrong value.
 
 mod fault;
+mod node;
+mod record;
 mod text;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 pub(crate) use fault::{Fault, InPath, Reason, Segment, fault};
+pub(crate) use node::{Name, Node, object};
+pub(crate) use record::{Misfit, Record, note};
 pub(crate) use text::Text;
 use text::skip_plain;
 

@@ -4,9 +4,14 @@
 //! fields ([`fn@rewrite`]). An answer is scanned for its usage ([`scan_response`]) or watched while it streams by
 //! ([`StreamFilter`]). What we say ourselves (errors, model lists, token counts) is rendered in the caller's dialect.
 //!
-//! Rule: pure. No I/O, no async, no clock; nothing here copies a body or builds a tree of it.
-//! Not here: prices (shared), HTTP (the data plane), conversion between dialects.
+//! Where client and backend speak different dialects, everything is *translated* through a neutral conversation
+//! ([`translate_request`], [`translate_answer`], [`StreamTranslator`], [`translate_error`]).
+//!
+//! Rule: pure. No I/O, no async, no clock; unless it is translated, no body is copied or made a tree.
+//! Not here: prices (shared), HTTP (the data plane).
 
+mod aws_events;
+mod chat;
 mod dialect;
 mod error_body;
 mod estimate;
@@ -17,8 +22,11 @@ mod response;
 mod rewrite;
 mod sse;
 mod stream;
+mod translate;
 mod usage;
 
+pub use chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
+pub use dialect::bedrock::bedrock_error;
 pub use dialect::{Dialect, Family};
 pub use error_body::{ErrorBody, ErrorShape, error_shape};
 pub use estimate::{count_tokens_body, estimate_tokens};
@@ -27,4 +35,8 @@ pub use request::{CacheMarks, Media, RequestFacts, ScanError, ServerTools, scan_
 pub use response::{ProviderError, ResponseFacts, scan_response};
 pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
+pub use translate::{
+    AnswerContext, AnswerPlan, ChatDialect, RequestContext, StatedError, StreamTranslator, TranslateError, Translated,
+    TranslatedError, stated_error, translate_answer, translate_error, translate_request,
+};
 pub use usage::{Quirks, TextSize};

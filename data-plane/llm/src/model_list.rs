@@ -50,7 +50,7 @@ struct AnthropicList<'a> {
 pub fn model_list_body<'a>(family: Family, models: impl IntoIterator<Item = ListedModel<'a>>) -> Bytes {
     let models = models.into_iter();
     match family {
-        Family::OpenAi => json(&OpenAiList { object: "list", data: models.map(openai).collect() }),
+        Family::OpenAi | Family::Gemini => json(&OpenAiList { object: "list", data: models.map(openai).collect() }),
         Family::Anthropic => {
             let data: Vec<_> = models.map(anthropic).collect();
             let (first_id, last_id) = (data.first().map(|model| model.id), data.last().map(|model| model.id));
@@ -62,7 +62,7 @@ pub fn model_list_body<'a>(family: Family, models: impl IntoIterator<Item = List
 /// Renders one model.
 pub fn model_body(family: Family, model: ListedModel<'_>) -> Bytes {
     match family {
-        Family::OpenAi => json(&openai(model)),
+        Family::OpenAi | Family::Gemini => json(&openai(model)),
         Family::Anthropic => json(&anthropic(model)),
     }
 }

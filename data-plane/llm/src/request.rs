@@ -4,7 +4,10 @@
 //! right type; anything else is refused, because two readers could take it two ways. Unknown fields are none of our
 //! business and pass.
 
-use crate::dialect::{Dialect, Family, anthropic, openai_chat, openai_embeddings};
+use crate::dialect::{
+    Dialect, Family, anthropic, bedrock, gemini, openai_chat, openai_completions, openai_embeddings,
+    openai_moderations, openai_responses,
+};
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
 
@@ -17,6 +20,8 @@ pub(crate) mod fields;
 /// 48,169; Anthropic's is under 5,000.
 const OPENAI_IMAGE_TOKENS: u64 = 65_536;
 const ANTHROPIC_IMAGE_TOKENS: u64 = 8_192;
+/// Gemini's tiles of a large image, or its highest resolution, are under 5,000 too.
+const GEMINI_IMAGE_TOKENS: u64 = 8_192;
 /// What a chat template, a default system prompt or an audio part may add beyond the bytes of the body.
 const BASE_TOKENS: u64 = 512;
 const PER_MESSAGE_TOKENS: u64 = 8;
@@ -132,8 +137,20 @@ pub(crate) struct Splices {
     pub(crate) top: usize,
     pub(crate) model: Span,
     pub(crate) usage: UsageSplice,
+    /// The value of `stream_options`, where there is one.
+    pub(crate) stream_options: Option<Span>,
     pub(crate) max_tokens: CapSplice,
     pub(crate) max_completion_tokens: CapSplice,
+    /// Inside of Gemini's `generationConfig` or Converse's `inferenceConfig`.
+    pub(crate) config: Option<MemberSplice>,
+}
+
+/// Where a member can be added to an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberSplice {
+    /// Just after the opening brace.
+    pub(crate) at: usize,
+    pub(crate) is_only: bool,
 }
 
 /// A cap as the client wrote it.
@@ -200,6 +217,7 @@ impl RequestFacts {
         let per_image = match self.dialect.family() {
             Family::OpenAi => OPENAI_IMAGE_TOKENS,
             Family::Anthropic => ANTHROPIC_IMAGE_TOKENS,
+            Family::Gemini => GEMINI_IMAGE_TOKENS,
         };
         let tool_prompt = if self.tools > 0 { TOOL_PROMPT_TOKENS } else { 0 };
         let items = [
@@ -244,9 +262,14 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
     match dialect {
         Dialect::OpenAiChat => openai_chat::scan_request(&mut reader, &mut facts)?,
         Dialect::OpenAiEmbeddings => openai_embeddings::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiCompletions => openai_completions::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiModerations => openai_moderations::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiResponses => openai_responses::scan_request(&mut reader, &mut facts)?,
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => {
             anthropic::scan_request(&mut reader, &mut facts)?;
         }
+        Dialect::BedrockConverse => bedrock::scan_request(&mut reader, &mut facts)?,
+        Dialect::Gemini => gemini::scan_request(&mut reader, &mut facts)?,
     }
     reader.end()?;
     facts.text.bytes = reader.string_bytes.saturating_sub(facts.media.inline_image_bytes);

@@ -5,7 +5,7 @@
 use helix_shared::money::NanoUsd;
 use helix_shared::usage::TokenUsage;
 
-use crate::dialect::{Dialect, Family, anthropic, openai_chat};
+use crate::dialect::{Dialect, Family, anthropic, bedrock, gemini, openai_chat};
 use crate::json::{Kind, Reader, Result, Text, to_u64};
 use crate::usage::{Counts, Quirks, TextSize};
 
@@ -50,7 +50,7 @@ pub struct ProviderError {
 
 /// Reads what a whole answer says about itself, in one pass. A body that is not JSON says nothing.
 pub fn scan_response(dialect: Dialect, body: &[u8], quirks: Quirks) -> ResponseFacts {
-    let Ok(seen) = observe(dialect.family(), body) else { return ResponseFacts::default() };
+    let Ok(seen) = observe(dialect, body) else { return ResponseFacts::default() };
     ResponseFacts {
         id: seen.id.and_then(owned),
         served_model: seen.model.and_then(owned),
@@ -70,6 +70,7 @@ pub(crate) fn counts_as(family: Family, counts: &Counts, quirks: Quirks) -> Opti
     match family {
         Family::OpenAi => counts.as_openai(quirks),
         Family::Anthropic => counts.as_anthropic(),
+        Family::Gemini => counts.as_gemini(),
     }
 }
 
@@ -108,20 +109,32 @@ pub(crate) struct Choices {
 }
 
 /// Returns the text of an event that carries text and nothing else; `None` when it must be read in full.
-pub(crate) fn text_of(family: Family, document: &[u8]) -> Option<TextSize> {
-    match family {
-        Family::OpenAi => openai_chat::text_of(document),
-        Family::Anthropic => anthropic::text_of(document),
+pub(crate) fn text_of(dialect: Dialect, document: &[u8]) -> Option<TextSize> {
+    match dialect {
+        Dialect::OpenAiChat
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiModerations => openai_chat::text_of(document),
+        Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::text_of(document),
+        Dialect::BedrockConverse => None,
+        Dialect::Gemini => None,
     }
 }
 
 /// Reads one document of an answer.
-pub(crate) fn observe(family: Family, document: &[u8]) -> Result<Observation<'_>> {
+pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'_>> {
     let mut reader = Reader::new(document);
     let mut seen = Observation::default();
-    match family {
-        Family::OpenAi => openai_chat::observe(&mut reader, &mut seen)?,
-        Family::Anthropic => anthropic::observe(&mut reader, &mut seen)?,
+    match dialect {
+        Dialect::OpenAiChat
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiModerations => openai_chat::observe(&mut reader, &mut seen)?,
+        Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::observe(&mut reader, &mut seen)?,
+        Dialect::BedrockConverse => bedrock::observe(&mut reader, &mut seen)?,
+        Dialect::Gemini => gemini::observe(&mut reader, &mut seen)?,
     }
     reader.end()?;
     Ok(seen)
@@ -147,7 +160,7 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError
 }
 
 /// Reads a string or a number as text, cut to the kept length.
-fn read_short(reader: &mut Reader<'_>) -> Result<Option<String>> {
+pub(crate) fn read_short(reader: &mut Reader<'_>) -> Result<Option<String>> {
     match reader.kind()? {
         Kind::String => Ok(owned(reader.string()?).map(cut_short)),
         Kind::Number => Ok(Some(cut_short(String::from_utf8_lossy(reader.number()?).into_owned()))),

@@ -5,9 +5,11 @@
 
 use bytes::Bytes;
 
+pub use helix_shared::provider::CapField;
+
 use crate::dialect::Dialect;
 use crate::json::Span;
-use crate::request::{CapSplice, RequestFacts, UsageSplice};
+use crate::request::{CapSplice, MemberSplice, RequestFacts, UsageSplice};
 
 /// What shall be different upstream.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,6 +18,8 @@ pub struct Rewrite<'a> {
     pub model: Option<&'a str>,
     /// Ask for the usage event of an OpenAI stream, whether or not the client did.
     pub force_usage: bool,
+    /// Say `null` instead of the client's `stream_options`: the backend refuses them.
+    pub withhold_stream_options: bool,
     /// The most output tokens that are affordable.
     pub output_cap: Option<OutputCap>,
 }
@@ -27,15 +31,6 @@ pub struct OutputCap {
     pub tokens: u64,
     /// The field that the backend takes, used when the client gave none.
     pub field: CapField,
-}
-
-/// The names of the output cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CapField {
-    /// `max_tokens`: Anthropic, and most servers that speak like OpenAI.
-    MaxTokens,
-    /// `max_completion_tokens`: OpenAI itself.
-    MaxCompletionTokens,
 }
 
 /// A body in pieces, in order.
@@ -66,10 +61,15 @@ struct Splice {
 #[expect(clippy::needless_pass_by_value, reason = "the slices share the body's buffer; a handle is what is given")]
 pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> RewrittenBody {
     let mut splices = Vec::new();
-    if let Some(model) = changes.model.filter(|model| *model != facts.model) {
+    // The model of Gemini and of Converse stands in the address.
+    let is_in_body = !matches!(facts.dialect, Dialect::Gemini | Dialect::BedrockConverse);
+    if let Some(model) = changes.model.filter(|model| is_in_body && *model != facts.model) {
         splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
     }
-    if changes.force_usage && facts.is_stream && facts.dialect == Dialect::OpenAiChat {
+    if changes.withhold_stream_options {
+        let options = facts.splices.stream_options.clone();
+        splices.extend(options.map(|span| Splice { span, bytes: Bytes::from_static(b"null") }));
+    } else if changes.force_usage && facts.is_stream && facts.dialect.asks_for_stream_usage() {
         splices.extend(usage_splice(facts));
     }
     if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_stream()) {
@@ -122,8 +122,19 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
         }
         return;
     }
+    let nested = match facts.dialect {
+        Dialect::Gemini => Some(("generationConfig", "maxOutputTokens")),
+        Dialect::BedrockConverse => Some(("inferenceConfig", "maxTokens")),
+        _ => None,
+    };
+    if let Some((object, member)) = nested {
+        splices.push(config_splice(facts, object, member, cap.tokens));
+        return;
+    }
     let (name, field) = match cap.field {
-        _ if facts.dialect == Dialect::AnthropicMessages => ("max_tokens", &facts.splices.max_tokens),
+        _ if matches!(facts.dialect, Dialect::AnthropicMessages | Dialect::OpenAiCompletions) => {
+            ("max_tokens", &facts.splices.max_tokens)
+        }
         CapField::MaxTokens => ("max_tokens", &facts.splices.max_tokens),
         CapField::MaxCompletionTokens => ("max_completion_tokens", &facts.splices.max_completion_tokens),
     };
@@ -134,6 +145,19 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
             bytes: Bytes::from(format!("\"{name}\":{},", cap.tokens)),
         },
     });
+}
+
+/// Adds a cap that stands inside of an object which may be there already.
+fn config_splice(facts: &RequestFacts, object: &str, member: &str, tokens: u64) -> Splice {
+    if let Some(null) = &facts.splices.max_tokens.span {
+        return Splice { span: null.clone(), bytes: Bytes::from(tokens.to_string()) };
+    }
+    let (at, text) = match &facts.splices.config {
+        Some(MemberSplice { at, is_only: true }) => (*at, format!("\"{member}\":{tokens}")),
+        Some(MemberSplice { at, is_only: false }) => (*at, format!("\"{member}\":{tokens},")),
+        None => (facts.splices.top, format!("\"{object}\":{{\"{member}\":{tokens}}},")),
+    };
+    Splice { span: at..at, bytes: Bytes::from(text) }
 }
 
 #[cfg(test)]

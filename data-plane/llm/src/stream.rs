@@ -10,6 +10,7 @@ use bytes::Bytes;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::usage::TokenUsage;
 
+use crate::dialect::bedrock::EventStream;
 use crate::dialect::{Dialect, Family};
 use crate::error_body::ErrorBody;
 use crate::response::{ProviderError, ResponseFacts, cut_short, observe, text_of};
@@ -23,7 +24,7 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 const MAX_READ_BYTES: usize = 256 * 1024;
 /// A buffer that one large event left behind is given back above this size.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How the provider's side of a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub enum StreamEnd {
     /// None came.
     #[default]
     Open,
-    /// `[DONE]` or `message_stop`.
+    /// `[DONE]` or `message_stop`; where the dialect has no mark, the end of a body that was whole.
     Done,
     /// An error event.
     Error,
@@ -60,7 +61,10 @@ pub struct StreamFacts {
 /// Passes one stream through.
 #[derive(Debug, Clone)]
 pub struct StreamFilter {
+    dialect: Dialect,
     family: Family,
+    /// For a dialect that is framed otherwise: what makes events of its frames.
+    frames: Option<EventStream>,
     is_hiding_usage: bool,
     ends: EventEnds,
     /// A copy of the unfinished event, while it is small enough to be read.
@@ -91,7 +95,9 @@ impl StreamFilter {
     pub fn new(dialect: Dialect, hide_usage: bool, quirks: Quirks) -> Self {
         let family = dialect.family();
         Self {
+            dialect,
             family,
+            frames: (dialect == Dialect::BedrockConverse).then(EventStream::default),
             is_hiding_usage: hide_usage && family == Family::OpenAi,
             ends: EventEnds::new(),
             partial: Vec::new(),
@@ -100,13 +106,25 @@ impl StreamFilter {
             was_last_hidden: false,
             is_begun: false,
             is_finished: false,
-            tally: Tally::new(family, quirks),
+            tally: Tally::new(dialect, quirks),
         }
+    }
+
+    /// Makes a meter behind somebody who makes events of frames already.
+    pub(crate) fn behind_frames(dialect: Dialect, quirks: Quirks) -> Self {
+        Self { frames: None, ..Self::new(dialect, false, quirks) }
     }
 
     /// Takes a chunk from the provider and gives what can be passed on to `out`, in order. Slices of the chunk are given
     /// without a copy; only an event that was cut between chunks may be copied, and held back until it is complete.
     pub fn push(&mut self, chunk: Bytes, out: &mut impl FnMut(Bytes)) {
+        if let Some(frames) = &mut self.frames {
+            // A broken frame says nothing more: the stream is cut there.
+            let (events, _) = frames.push(&chunk);
+            self.watch(&events);
+            out(chunk);
+            return;
+        }
         if !self.is_hiding_usage {
             self.watch(&chunk);
             out(chunk);
@@ -221,12 +239,12 @@ impl StreamFilter {
         if self.tally.is_introduced()
             && !self.is_finished
             && event.name != b"error"
-            && let Some(text) = text_of(self.family, data)
+            && let Some(text) = text_of(self.dialect, data)
         {
             self.tally.note_text(text);
             return Finding::Readable;
         }
-        let Ok(seen) = observe(self.family, data) else {
+        let Ok(seen) = observe(self.dialect, data) else {
             if event.name == b"error" {
                 let message = cut_short(String::from_utf8_lossy(data).into_owned());
                 self.tally.note_error(ProviderError { message, ..ProviderError::default() });
@@ -271,6 +289,8 @@ impl StreamFilter {
                     last.extend_from_slice(&error.render_event(family));
                 }
                 (None, Family::OpenAi) => last.extend_from_slice(b"data: [DONE]\n\n"),
+                // The end of the body is the end mark.
+                (None, Family::Gemini) => self.tally.note_end(StreamEnd::Done),
                 (None, Family::Anthropic) => {
                     last.extend_from_slice(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
                 }
@@ -301,7 +321,7 @@ fn emit(chunk: &Bytes, from: usize, to: usize, out: &mut impl FnMut(Bytes)) {
     }
 }
 
-fn cut_message(code: ErrorCode) -> &'static str {
+pub(crate) fn cut_message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::UpstreamTimeout => "The provider stopped sending before the answer was complete.",
         ErrorCode::UpstreamDisconnected | ErrorCode::UpstreamUnreachable => {

@@ -46,6 +46,12 @@ pub(crate) struct Counts {
     pub(crate) audio_input: Option<u64>,
     pub(crate) audio_output: Option<u64>,
     pub(crate) searches: Option<u64>,
+    /// Gemini: what its own tools added to the input, outside of `input`.
+    pub(crate) tool_prompt: Option<u64>,
+    /// Gemini: audio inside of `cached`.
+    pub(crate) audio_cached: Option<u64>,
+    /// Gemini: all of them; tells whether `reasoning` lies inside of `output`, and is never priced.
+    pub(crate) total: Option<u64>,
     /// In 1e-12 USD.
     pub(crate) cost_pico_usd: Option<i128>,
     /// Anthropic's `iterations[]`, summed: all passes of the model, which the counters beside it leave out in part.
@@ -71,6 +77,9 @@ impl Counts {
         newest(&mut self.audio_input, newer.audio_input);
         newest(&mut self.audio_output, newer.audio_output);
         newest(&mut self.searches, newer.searches);
+        newest(&mut self.tool_prompt, newer.tool_prompt);
+        newest(&mut self.audio_cached, newer.audio_cached);
+        newest(&mut self.total, newer.total);
         self.cost_pico_usd = newer.cost_pico_usd.or(self.cost_pico_usd);
         self.iterations = newer.iterations.or(self.iterations);
     }
@@ -133,6 +142,35 @@ impl Counts {
             output_tokens: own.output_tokens.max(all.output_tokens),
             reasoning_tokens: own.reasoning_tokens.max(all.reasoning_tokens),
             ..own
+        })
+    }
+
+    /// Reads the counters as Gemini means them: cached tokens and audio are inside the prompt, thoughts beside the
+    /// candidates (unless the total says otherwise), and what its tools fed the model beside the prompt.
+    pub(crate) fn as_gemini(&self) -> Option<TokenUsage> {
+        if !self.is_usage() {
+            return None;
+        }
+        let prompt = self.input.unwrap_or(0);
+        let cached = self.cached.unwrap_or(0);
+        let tools = self.tool_prompt.unwrap_or(0);
+        let candidates = self.output.unwrap_or(0);
+        let thoughts = self.reasoning.unwrap_or(0);
+        let fresh = if cached > prompt { prompt } else { prompt - cached };
+        let audio_input = self.audio_input.unwrap_or(0).saturating_sub(self.audio_cached.unwrap_or(0)).min(fresh);
+        let without_thoughts = prompt.saturating_add(candidates).saturating_add(tools);
+        let are_inside = self.total == Some(without_thoughts) && thoughts <= candidates;
+        let completion = if are_inside { candidates } else { candidates.saturating_add(thoughts) };
+        let audio_output = self.audio_output.unwrap_or(0).min(completion);
+        Some(TokenUsage {
+            input_tokens: (fresh - audio_input).saturating_add(tools),
+            cache_read_tokens: cached,
+            output_tokens: completion - audio_output,
+            reasoning_tokens: thoughts,
+            audio_input_tokens: audio_input,
+            audio_output_tokens: audio_output,
+            searches: self.searches.unwrap_or(0),
+            ..TokenUsage::default()
         })
     }
 

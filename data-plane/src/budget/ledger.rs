@@ -222,7 +222,9 @@ mod tests {
         let admitted: usize = std::thread::scope(|scope| {
             let tries: Vec<_> = (0..200)
                 .map(|_| {
-                    scope.spawn(|| ledger.reserve(&path, NanoUsd::new(1), 0).map(|held| held.settle(NanoUsd::new(1))).is_ok())
+                    scope.spawn(|| {
+                        ledger.reserve(&path, NanoUsd::new(1), 0).map(|held| held.settle(NanoUsd::new(1))).is_ok()
+                    })
                 })
                 .collect();
             tries.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()

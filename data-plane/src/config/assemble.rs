@@ -38,13 +38,8 @@ pub enum Outcome {
     Pending,
     /// The same revision again: the stream is alive.
     Heartbeat,
-    /// A new state.
-    Committed {
-        /// Its number.
-        revision: u64,
-        /// What it holds.
-        set: ResourceSet,
-    },
+    /// A new state: [`Assembler::revision`] and [`Assembler::set`].
+    Committed,
 }
 
 /// Puts pushes together.
@@ -64,6 +59,11 @@ impl Assembler {
     /// The revision in force.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// What is in force.
+    pub fn set(&self) -> &ResourceSet {
+        &self.set
     }
 
     /// The digest in force.
@@ -123,7 +123,7 @@ impl Assembler {
         }
         self.revision = commit.revision;
         self.set = staged;
-        Ok(Outcome::Committed { revision: self.revision, set: self.set.clone() })
+        Ok(Outcome::Committed)
     }
 }
 
@@ -170,8 +170,8 @@ mod tests {
         let mut assembler = applied();
         assembler.take(begin(v1::begin::Mode::Delta, 1)).unwrap();
         assembler.take(chunk(&["b"])).unwrap();
-        let Outcome::Committed { revision: 2, set } = assembler.take(commit(2, &["a", "b"])).unwrap() else { panic!() };
-        assert_eq!(set.len(), 2);
+        assert!(matches!(assembler.take(commit(2, &["a", "b"])), Ok(Outcome::Committed)));
+        assert_eq!((assembler.revision(), assembler.set().len()), (2, 2));
         assert!(matches!(assembler.take(commit(2, &["a", "b"])), Ok(Outcome::Heartbeat)));
     }
 

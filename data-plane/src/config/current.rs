@@ -8,8 +8,9 @@ use crate::upstream::{Upstream, Upstreams};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::hmac;
 use helix_shared::catalog::{Catalog, ModelPrice};
-use helix_shared::routing::Strategy;
+use helix_shared::routing::{Params, Strategy};
 use helix_shared::snapshot::Snapshot;
+use http::HeaderValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
@@ -36,6 +37,8 @@ pub struct Pinned {
 pub struct Resolved {
     /// How places are ordered.
     pub strategy: Strategy,
+    /// What happens to what a translation cannot say.
+    pub params: Params,
     /// The places, in order; empty: known, but unavailable.
     pub places: Vec<Place>,
 }
@@ -47,6 +50,8 @@ pub struct Place {
     pub upstream: Arc<Upstream>,
     /// Its name for the model.
     pub upstream_model: Arc<str>,
+    /// The same, as a header's value.
+    pub model_header: Option<HeaderValue>,
     /// Its price; `None`: unknown.
     pub price: Option<Arc<ModelPrice>>,
     /// The most output tokens it gives, if known.
@@ -97,13 +102,14 @@ impl Pinned {
             let stated_input = price.as_ref().and_then(|price| price.max_input_tokens);
             Some(Place {
                 upstream: Arc::clone(upstream),
+                model_header: HeaderValue::from_str(&upstream_model).ok(),
                 upstream_model,
                 max_output_tokens: stated_output.or(facts.and_then(|facts| facts.max_output_tokens)),
                 max_input_tokens: stated_input.or(facts.and_then(|facts| facts.max_input_tokens)),
                 price,
             })
         });
-        Some(Resolved { strategy: matched.strategy, places: places.collect() })
+        Some(Resolved { strategy: matched.strategy, params: matched.params, places: places.collect() })
     }
 }
 

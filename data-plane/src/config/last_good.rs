@@ -14,7 +14,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-const MAGIC: &[u8] = b"helix-last-good-1\n";
+const MAGIC: &[u8] = b"helix-last-good-2\n";
 const NONCE_BYTES: usize = 12;
 
 /// The file and its key.
@@ -50,9 +50,12 @@ impl LastGood {
     /// # Errors
     /// [`LastGoodError::Io`]; the file before stays whole.
     pub fn save(&self, revision: u64, set: &ResourceSet) -> Result<(), LastGoodError> {
-        let upserts = set.iter().map(|(key, _, resource)| to_wire(&key.id, resource)).collect();
         let mut sealed = revision.to_be_bytes().to_vec();
-        v1::Chunk { upserts, removals: Vec::new() }.encode_raw(&mut sealed);
+        for (key, _, resource) in set.iter() {
+            // One after another, here and when they are read: the set is never there twice.
+            let resource = to_wire(&key.id, resource);
+            resource.encode_length_delimited(&mut sealed).map_err(|_| LastGoodError::Undecodable)?;
+        }
         let key = self.aead()?;
         let nonce = key.seal_in_place_append_tag(Aad::from(MAGIC), &mut sealed).map_err(|_| LastGoodError::Unsealed)?;
         let fresh = self.path.with_extension("new");
@@ -75,24 +78,27 @@ impl LastGood {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let opened = self.open(&bytes);
+        let opened = self.open(bytes);
         if opened.is_err() {
             std::fs::rename(&self.path, self.path.with_extension("bad"))?;
         }
         opened.map(Some)
     }
 
-    fn open(&self, bytes: &[u8]) -> Result<(u64, ResourceSet), LastGoodError> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(LastGoodError::Unsealed)?;
-        let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES).ok_or(LastGoodError::Unsealed)?;
+    fn open(&self, mut bytes: Vec<u8>) -> Result<(u64, ResourceSet), LastGoodError> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(LastGoodError::Unsealed);
+        }
+        let rest = bytes.get_mut(MAGIC.len()..).ok_or(LastGoodError::Unsealed)?;
+        let (nonce, sealed) = rest.split_at_mut_checked(NONCE_BYTES).ok_or(LastGoodError::Unsealed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| LastGoodError::Unsealed)?;
-        let mut sealed = sealed.to_vec();
-        let plain =
-            self.aead()?.open_in_place(nonce, Aad::from(MAGIC), &mut sealed).map_err(|_| LastGoodError::Unsealed)?;
-        let (revision, chunk) = plain.split_first_chunk::<8>().ok_or(LastGoodError::Undecodable)?;
-        let chunk = v1::Chunk::decode(chunk).map_err(|_| LastGoodError::Undecodable)?;
+        let plain = self.aead()?.open_in_place(nonce, Aad::from(MAGIC), sealed).map_err(|_| LastGoodError::Unsealed)?;
+        let (revision, resources) = plain.split_first_chunk::<8>().ok_or(LastGoodError::Undecodable)?;
+        let mut resources: &[u8] = resources;
         let mut set = ResourceSet::default();
-        for resource in chunk.upserts {
+        while !resources.is_empty() {
+            let resource =
+                v1::Resource::decode_length_delimited(&mut resources).map_err(|_| LastGoodError::Undecodable)?;
             let (id, hash, resource) = from_wire(resource).map_err(|_| LastGoodError::Undecodable)?;
             set.upsert(id, hash, resource);
         }
@@ -114,6 +120,7 @@ mod tests {
         let backend = Backend {
             kind: "openai".into(),
             base_url: "https://api.example".into(),
+            api_version: Some("2025-04-01-preview".into()),
             api_key: Some(Secret::new("sk-canary-credential")),
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use helix_proto::convert::resource::key_to_wire;
 use helix_proto::v1;
 use helix_proto::v1::config_discovery_client::ConfigDiscoveryClient;
-use helix_shared::snapshot::{ResourceSet, compile};
+use helix_shared::snapshot::compile;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -108,7 +108,7 @@ impl Watch {
                 self.confirm();
                 None
             }
-            Ok(Outcome::Committed { revision, set }) => Some(self.apply(push_id, revision, &set)),
+            Ok(Outcome::Committed) => Some(self.apply(push_id)),
             Err(error) => {
                 let reason = error.to_string();
                 tracing::error!(reason, still_serving = self.assembler.revision(), "a configuration push was refused");
@@ -118,7 +118,8 @@ impl Watch {
         }
     }
 
-    fn apply(&self, push_id: String, revision: u64, set: &ResourceSet) -> v1::watch_request::Kind {
+    fn apply(&self, push_id: String) -> v1::watch_request::Kind {
+        let (revision, set) = (self.assembler.revision(), self.assembler.set());
         let snapshot = compile(set, revision);
         let quarantined: Vec<v1::Quarantined> = snapshot
             .quarantined

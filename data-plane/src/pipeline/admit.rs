@@ -9,12 +9,11 @@ use crate::budget::escrowing::{Escrow, Refused};
 use crate::budget::{Account, Reservation, Slot};
 use crate::config::Pinned;
 use crate::config::current::Place;
-use helix_llm::{CacheMarks, CapField, Dialect, Family, OutputCap, RequestFacts};
+use helix_llm::{CacheMarks, Dialect, Family, OutputCap, RequestFacts};
 use helix_shared::budget::{AccountKey, Limit, Mode};
 use helix_shared::catalog::{TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
-use helix_shared::provider::ProviderKind;
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
 use std::sync::Arc;
@@ -24,6 +23,8 @@ const STAGE: &str = "budget";
 const LEAST_OUTPUT_TOKENS: u64 = 256;
 /// The cap where neither the caller nor the catalogue knows one.
 const DEFAULT_OUTPUT_TOKENS: u64 = 16_384;
+/// The API's own default of legacy completions. Source: OpenAI API reference, `max_tokens`.
+const COMPLETION_OUTPUT_TOKENS: u64 = 16;
 /// What one server-side search may add to the input.
 const TOKENS_PER_SEARCH: u64 = 20_000;
 
@@ -118,24 +119,24 @@ impl Path {
     }
 }
 
-/// Admits an attempt at a place.
+/// Admits an attempt at a place. `facts` are of the body that the place gets; `has_own_cap`: the caller gave an output cap.
 ///
 /// # Errors
 /// `budget_exceeded`, `budget_unavailable`, `unpriced_model`, `unbounded_cost`.
 pub async fn admit(
     escrow: &Escrow,
     path: &Path,
-    facts: &RequestFacts,
+    (facts, has_own_cap): (&RequestFacts, bool),
     place: &Place,
     started_at: UnixMicros,
 ) -> Result<Admission, Refusal> {
     let free = Admission { reservation: None, worst_case: NanoUsd::ZERO, output_cap: None, clamped_to: None };
-    if path.hard.is_empty() || facts.dialect == Dialect::AnthropicCountTokens {
+    if path.hard.is_empty() || facts.dialect.is_free() {
         return Ok(free);
     }
     let Some(price) = &place.price else { return Err(unpriced(place)) };
     let mut bound = bound(facts, place, started_at)?;
-    let is_cap_ours = facts.output_cap.is_none() && facts.dialect != Dialect::OpenAiEmbeddings;
+    let is_cap_ours = !has_own_cap && facts.dialect != Dialect::OpenAiEmbeddings;
     // What a prediction may add is billed beside the answer: it is in the bound and not in the cap.
     let beside = facts.output_token_bound(0) / facts.choices.max(1);
     let mut clamped_to = None;
@@ -145,7 +146,7 @@ pub async fn admit(
         let (index, account) = match escrow.admit(&path.hard, worst_case).await {
             Ok(reservation) => {
                 let tokens = bound.output_tokens_max.saturating_sub(beside);
-                let output_cap = is_cap_ours.then(|| OutputCap { tokens, field: cap_field(place) });
+                let output_cap = is_cap_ours.then(|| OutputCap { tokens, field: place.upstream.backend.cap_field() });
                 return Ok(Admission { reservation: Some(reservation), worst_case, output_cap, clamped_to });
             }
             Err(Refused::Exceeded { index, account }) => (index, account),
@@ -189,7 +190,10 @@ fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<
         return Err(unbounded("give each server tool a `max_uses`"));
     }
     let input = input.saturating_add(searches.max_uses.saturating_mul(TOKENS_PER_SEARCH));
-    let cap = facts.output_cap.unwrap_or_else(|| place.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS));
+    let cap = facts.output_cap.unwrap_or_else(|| match facts.dialect {
+        Dialect::OpenAiCompletions => COMPLETION_OUTPUT_TOKENS,
+        _ => place.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
+    });
     let output = if facts.dialect == Dialect::OpenAiEmbeddings {
         0
     } else {
@@ -201,7 +205,7 @@ fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<
     bound.may_have_audio_input = facts.media.audio > 0;
     bound.may_have_audio_output = facts.asks_audio;
     bound.searches_max = Some(u32::try_from(searches.max_uses).unwrap_or(u32::MAX));
-    bound.tier = tier_request(facts, place.upstream.backend.kind);
+    bound.tier = tier_request(facts, place.upstream.backend.kind.facts().may_choose_tier);
     bound.has_residency = has_residency(facts);
     Ok(bound)
 }
@@ -211,25 +215,17 @@ pub fn has_residency(facts: &RequestFacts) -> bool {
     facts.inference_geo.as_deref().is_some_and(|region| region != "global")
 }
 
-fn tier_request(facts: &RequestFacts, kind: ProviderKind) -> TierRequest {
+fn tier_request(facts: &RequestFacts, may_choose: bool) -> TierRequest {
     if facts.is_fast {
         return TierRequest::Priority;
     }
     match (facts.service_tier.as_deref(), facts.dialect.family()) {
-        (None | Some("auto"), Family::OpenAi) if kind == ProviderKind::OpenAi => TierRequest::Auto,
+        (None | Some("auto"), Family::OpenAi) if may_choose => TierRequest::Auto,
         (None | Some("auto" | "default" | "standard" | "standard_only"), _) => TierRequest::Standard,
         (Some("flex"), _) => TierRequest::Flex,
         (Some("priority" | "fast"), _) => TierRequest::Priority,
         (Some("batch"), _) => TierRequest::Batch,
         (Some(_), _) => TierRequest::Other,
-    }
-}
-
-fn cap_field(place: &Place) -> CapField {
-    if place.upstream.backend.kind == ProviderKind::OpenAi {
-        CapField::MaxCompletionTokens
-    } else {
-        CapField::MaxTokens
     }
 }
 

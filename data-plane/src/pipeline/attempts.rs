@@ -6,28 +6,29 @@
 use super::admit::{Admission, Path, admit, has_residency};
 use super::body_room::Claim;
 use super::exchange::{Broken, Exchange, Limits, is_event_stream};
+use super::first_frame::{first_error, refused_in_stream};
+use super::outgoing::upstream_request;
 use super::refusal::Refusal;
 use super::relay::Relay;
 use super::respond::{self, Answer};
 use super::settle::{Ending, OpenAttempt};
+use super::wire::{self, Watch, Wire};
 use crate::body::GatewayBody;
 use crate::budget::Reservation;
 use crate::config::Pinned;
 use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
-use crate::upstream::body::Pieces;
 use bytes::Bytes;
-use helix_llm::{Dialect, Family, Quirks, RequestFacts, Rewrite, StreamFilter, rewrite, scan_response};
+use helix_llm::{Dialect, Family, RequestFacts, scan_response};
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
-use helix_shared::provider::{ProviderKind, WireFamily};
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Response};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -55,33 +56,55 @@ pub struct Ask {
 }
 
 /// What an attempt led to.
-enum Tried {
+pub(super) enum Tried {
     /// An answer for the client.
     Answered(Box<Response<GatewayBody>>),
     /// A failure; another backend may do better.
     Failed(Box<Draft>, Box<Failure>),
 }
 
-struct Failure {
-    refusal: Refusal,
+pub(super) struct Failure {
+    pub(super) refusal: Refusal,
     /// The provider's own error, passed on when this was the last try.
-    verbatim: Option<(Parts, Bytes)>,
-    is_final: bool,
+    pub(super) verbatim: Option<(Parts, Bytes)>,
+    pub(super) is_final: bool,
+    /// The provider says that our key is over.
+    pub(super) is_key_over: bool,
 }
 
 /// Tries the places in order.
 pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> {
-    let facts = &ask.facts;
-    let family = facts.dialect.family();
+    let family = ask.facts.dialect.family();
     draft.record.strategy = ask.resolved.strategy.as_str().to_owned();
-    let speakers: Vec<&Place> = ask.resolved.places.iter().filter(|place| speaks(place, family)).collect();
+    let dialect = ask.facts.dialect;
+    let speakers: Vec<&Place> = ask.resolved.places.iter().filter(|place| wire::can_serve(place, dialect)).collect();
+    if speakers.is_empty() && dialect == Dialect::AnthropicCountTokens && !ask.resolved.places.is_empty() {
+        return respond::counted(draft, &ask);
+    }
     if speakers.is_empty() {
         return super::refuse(draft, family, &no_place(&ask, family));
     }
     let mut failure = None;
     for (tried, place) in speakers.iter().enumerate() {
         let is_last = tried + 1 == speakers.len();
-        match attempt(draft, &ask, facts, place, is_last).await {
+        let wire = match wire::for_place(&ask, place) {
+            Ok(wire) => wire,
+            // Another backend may have a word for it.
+            Err(refusal) => {
+                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
+                continue;
+            }
+        };
+        let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
+        if let Tried::Failed(mut back, failed) = tried {
+            tried = if failed.is_key_over && place.upstream.renew_key().await {
+                back.end_attempt();
+                attempt(back, &ask, &wire, place, is_last).await
+            } else {
+                Tried::Failed(back, failed)
+            };
+        }
+        match tried {
             Tried::Answered(response) => return *response,
             Tried::Failed(back, failed) => {
                 draft = back;
@@ -106,13 +129,6 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
     }
 }
 
-fn speaks(place: &Place, family: Family) -> bool {
-    match place.upstream.backend.kind.family() {
-        WireFamily::OpenAi => family == Family::OpenAi,
-        WireFamily::Anthropic => family == Family::Anthropic,
-    }
-}
-
 fn no_place(ask: &Ask, family: Family) -> Refusal {
     if ask.resolved.places.is_empty() {
         let message =
@@ -122,16 +138,16 @@ fn no_place(ask: &Ask, family: Family) -> Refusal {
     let dialect = match family {
         Family::OpenAi => "OpenAI",
         Family::Anthropic => "Anthropic",
+        Family::Gemini => "Gemini",
     };
-    let message = format!(
-        "No backend of this model speaks the {dialect} dialect, and translation is not available yet. Use the other API for it."
-    );
+    let message = format!("No backend of this model can serve this API of the {dialect} dialect.");
     Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
 }
 
-async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: &Place, is_last: bool) -> Tried {
-    let failed =
-        |draft, refusal, is_final| Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final }));
+async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Place, is_last: bool) -> Tried {
+    let failed = |draft, refusal, is_final| {
+        Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final, is_key_over: false }))
+    };
     let gateway = Arc::clone(draft.gateway());
     let backend = &place.upstream.backend;
     let Some(_in_flight) = place.upstream.enter() else {
@@ -140,22 +156,44 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         return failed(draft, refusal, false);
     };
     let started_at = gateway.clock.now();
-    let admission = match admit(&gateway.escrow, &ask.path, facts, place, started_at).await {
+    let facts = &*wire.facts;
+    let asked = (facts, ask.facts.output_cap.is_some());
+    let admission = match admit(&gateway.escrow, &ask.path, asked, place, started_at).await {
         Ok(admission) => admission,
         Err(refusal) => return failed(draft, refusal, true),
     };
-    draft.stage("budget", "reserved", budget_reason(ask, &admission));
-    draft.stage("route", ask.resolved.strategy.as_str(), format!("backend {}", backend.id));
+    match admission.reservation {
+        Some(_) => {
+            let reason = format_args!("{} USD in {} budgets", admission.worst_case, ask.path.len());
+            draft.stage("budget", "reserved", reason);
+        }
+        None => draft.stage("budget", "reserved", format_args!("nothing to reserve, {} budgets", ask.path.len())),
+    }
+    let strategy = ask.resolved.strategy.as_str();
+    match wire.translation {
+        None => draft.stage("route", strategy, format_args!("backend {}", backend.id)),
+        Some(_) => {
+            let reason = format_args!("backend {}, translated to {}", backend.id, facts.dialect.as_str());
+            draft.stage("route", strategy, reason);
+        }
+    }
     draft.provider = backend.kind.as_str();
     backend.id.as_str().clone_into(&mut draft.record.backend_id);
-    let Some(request) = upstream_request(&draft, ask, facts, place, &admission) else {
+    let Some((mut request, whole)) = upstream_request(&draft, ask, wire, place, &admission) else {
         let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
         return failed(draft, refusal, false);
     };
+    if let Some(body) = whole
+        && let Err(error) = place.upstream.sign(&mut request, &place.upstream_model, &body, started_at).await
+    {
+        tracing::error!(error = %crate::chain(&error), backend.id = %backend.id, "a request cannot be signed; check the provider's keys");
+        let message = "The gateway has no valid credential for the provider. This is not about your key; tell your administrator.";
+        return failed(draft, Refusal::new("model", ErrorCode::UpstreamCredential, message), false);
+    }
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
-    if facts.dialect == Dialect::AnthropicCountTokens {
+    if facts.dialect.is_free() {
         accounts.clear();
     }
     let mut intent = v1::Intent {
@@ -163,7 +201,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
         config_revision: draft.record.config_revision,
         actor: draft.record.actor.clone(),
         dialect: draft.record.dialect.clone(),
-        requested_model: facts.model.clone(),
+        requested_model: ask.facts.model.clone(),
         backend_id: backend.id.as_str().to_owned(),
         upstream_model: place.upstream_model.to_string(),
         streaming: facts.is_stream,
@@ -192,73 +230,134 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, facts: &RequestFacts, place: 
     };
     let response = place.upstream.send(request);
     let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
-    answer(exchange, ask, facts, place, clamped_to, is_last).await
+    answer(exchange, ask, wire, place, clamped_to, is_last).await
 }
 
 /// Waits for the answer and passes it on.
 async fn answer(
     mut exchange: Box<Exchange>,
     ask: &Ask,
-    facts: &RequestFacts,
+    wire: &Wire<'_>,
     place: &Place,
     clamped_to: Option<u64>,
     is_last: bool,
 ) -> Tried {
-    let parts = match exchange.head().await {
+    let facts = &*wire.facts;
+    let family = ask.facts.dialect.family();
+    let mut parts = match exchange.head().await {
         Ok(parts) => parts,
-        Err(broken) => return broke(&mut exchange, broken, facts.dialect.family()),
+        Err(broken) => return broke(&mut exchange, broken, family),
     };
-    let status = parts.status.as_u16();
     if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
-        return stream(exchange, ask, facts, place, &parts, clamped_to);
+        let mut first = VecDeque::new();
+        if facts.dialect == Dialect::BedrockConverse
+            && let Some(error) = match first_error(&mut exchange, wire, &mut first).await {
+                Ok(error) => error,
+                Err(broken) => return broke(&mut exchange, broken, family),
+            }
+        {
+            return refused_in_stream(&mut exchange, wire, parts, &error, is_last);
+        }
+        return stream(exchange, ask, wire, place, parts, clamped_to, first);
     }
     let body = match exchange.collect(!parts.status.is_success()).await {
         Ok(body) => body,
-        Err(broken) => return broke(&mut exchange, broken, facts.dialect.family()),
+        Err(broken) => return broke(&mut exchange, broken, family),
     };
-    let Some((mut draft, open)) = exchange.take() else { return lost(facts.dialect.family()) };
+    let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
+        let is_over = is_key_over(&parts);
+        let body = match &wire.translation {
+            Some(translation) => translation.explain(&mut parts, body),
+            None => body,
+        };
+        let status = parts.status.as_u16();
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
         open.close(&mut draft, &Ending::Unbilled(verdict));
-        draft.stage("model", "error", format!("status {status}"));
-        let may_fail_over = matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..);
+        draft.stage("model", "error", format_args!("status {status}"));
+        let may_fail_over = may_fail_over(status);
+        super::retry_after::add(&mut parts, &body);
+        let body = match &wire.translation {
+            Some(translation) => translation.error(&mut parts, &body, draft.request_id()),
+            None => body,
+        };
         let (refusal, verbatim) = provider_refusal(status, parts, body);
-        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final: is_last || !may_fail_over }));
+        let is_final = is_last || !may_fail_over;
+        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, is_key_over: is_over }));
     }
     let answer_facts = scan_response(facts.dialect, &body, open.quirks);
-    draft.stage("model", "answered", format!("{} at {}", open.upstream_model, open.backend_id));
+    draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
     let is_final = answer_facts.usage.is_some();
     let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);
     let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
-    draft.stage("cost", draft.last_basis(), format!("{cost} USD"));
+    draft.stage("cost", draft.last_basis(), format_args!("{cost} USD"));
     let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
-    let answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, wants_trailers: false };
-    Tried::Answered(Box::new(respond::whole(draft, &answer, facts.dialect.family(), &parts, body)))
+    let mut answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, dropped: &[], wants_trailers: false };
+    let body = match &wire.translation {
+        None => body,
+        Some(translation) => match translation.answer(&body, draft.request_id(), draft.started_at_us()) {
+            Ok(body) => {
+                parts.headers = translation.headers(&parts.headers, "application/json");
+                answer.dropped = &translation.dropped;
+                body
+            }
+            Err(error) => {
+                let refusal = Refusal::new("model", ErrorCode::UpstreamError, error.to_string());
+                return Tried::Failed(
+                    draft,
+                    Box::new(Failure { refusal, verbatim: None, is_final: true, is_key_over: false }),
+                );
+            }
+        },
+    };
+    Tried::Answered(Box::new(respond::whole(draft, &answer, family, &parts, body)))
 }
 
 fn stream(
     mut exchange: Box<Exchange>,
     ask: &Ask,
-    facts: &RequestFacts,
+    wire: &Wire<'_>,
     place: &Place,
-    parts: &Parts,
+    mut parts: Parts,
     clamped_to: Option<u64>,
+    first: VecDeque<Bytes>,
 ) -> Tried {
-    let hide_usage = !facts.asks_usage;
-    let quirks = quirks(place.upstream.backend.kind);
-    exchange.filter = Some(Box::new(StreamFilter::new(facts.dialect, hide_usage, quirks)));
-    let Some(draft) = exchange.draft() else { return lost(facts.dialect.family()) };
-    draft.stage("model", "streaming", format!("{} at {}", place.upstream_model, place.upstream.backend.id));
+    let family = ask.facts.dialect.family();
+    let Some(draft) = exchange.draft() else { return lost(family) };
+    draft.stage("model", "streaming", format_args!("{} at {}", place.upstream_model, place.upstream.backend.id));
     let request_id = draft.request_id().to_owned();
     let attempts = draft.record.attempts.len() + 1;
     let wants_trailers = respond::accepts_trailers(&ask.headers);
-    let answer = Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, wants_trailers };
+    let mut answer = Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, dropped: &[], wants_trailers };
     let gateway = Arc::clone(draft.gateway());
+    let watch = match &wire.translation {
+        None => {
+            let facts = &wire.facts;
+            Watch::passing(facts.dialect, !facts.asks_usage, wire::quirks(place.upstream.backend.kind))
+        }
+        Some(translation) => {
+            parts.headers = translation.headers(&parts.headers, "text/event-stream");
+            answer.dropped = &translation.dropped;
+            translation.watch(&request_id, draft.started_at_us())
+        }
+    };
+    // One that has begun to read goes on.
+    exchange.filter.get_or_insert(watch);
     let mut response = Response::new(GatewayBody::Whole(None));
-    respond::set_headers(&mut response, &gateway, &answer, facts.dialect.family(), parts, &request_id, attempts);
-    *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers)));
+    respond::set_headers(&mut response, &gateway, &answer, family, &parts, &request_id, attempts);
+    *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers, first)));
     Tried::Answered(Box::new(response))
+}
+
+pub(super) fn may_fail_over(status: u16) -> bool {
+    matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..)
+}
+
+/// Whether Amazon says that a session is over: another key may do.
+fn is_key_over(parts: &Parts) -> bool {
+    let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("ExpiredToken"))
 }
 
 fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
@@ -272,11 +371,14 @@ fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
     open.close(&mut draft, &ending);
     draft.stage("model", "error", broken.code().as_str());
     let refusal = Refusal::new("model", broken.code(), message);
-    Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge }))
+    Tried::Failed(
+        draft,
+        Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge, is_key_over: false }),
+    )
 }
 
 /// The record was closed elsewhere: a broken invariant, answered as such.
-fn lost(family: Family) -> Tried {
+pub(super) fn lost(family: Family) -> Tried {
     tracing::error!("invariant broken: an exchange lost its record before its answer");
     let refusal = Refusal::new("model", ErrorCode::Internal, "The gateway lost track of this request.");
     Tried::Answered(Box::new(refusal.respond(family, "")))
@@ -284,7 +386,7 @@ fn lost(family: Family) -> Tried {
 
 /// What a provider's error means to us. One about our own credential is never passed on: it may quote the key. Nor is a
 /// redirect: a client that followed it would take its own key to a place that the provider chose.
-fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<(Parts, Bytes)>) {
+pub(super) fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<(Parts, Bytes)>) {
     if status == 401 || status == 403 {
         tracing::error!(status, "a provider refuses the gateway's credential; check the provider's api_key");
         let message =
@@ -308,41 +410,6 @@ fn fail(mut draft: Box<Draft>, family: Family, refusal: &Refusal) -> Response<Ga
     response
 }
 
-fn upstream_request(
-    draft: &Draft,
-    ask: &Ask,
-    facts: &RequestFacts,
-    place: &Place,
-    admission: &Admission,
-) -> Option<Request<Pieces>> {
-    let path = match facts.dialect {
-        Dialect::OpenAiChat => "/chat/completions",
-        Dialect::OpenAiEmbeddings => "/embeddings",
-        Dialect::AnthropicMessages => "/v1/messages",
-        Dialect::AnthropicCountTokens => "/v1/messages/count_tokens",
-    };
-    let changes = Rewrite {
-        model: Some(&place.upstream_model),
-        force_usage: facts.is_stream && facts.dialect == Dialect::OpenAiChat,
-        output_cap: admission.output_cap,
-    };
-    let body = rewrite(ask.body.clone(), facts, &changes);
-    let mut request = Request::new(Pieces::new(body.parts, body.length));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = place.upstream.uri(path, ask.query.as_deref())?;
-    let headers = request.headers_mut();
-    super::headers::to_upstream(&ask.headers, headers);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
-    if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
-    if facts.dialect.family() == Family::Anthropic && !headers.contains_key("anthropic-version") {
-        headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
-    }
-    draft.span.inject(headers);
-    Some(request)
-}
-
 fn open_attempt(
     draft: &Draft,
     facts: &RequestFacts,
@@ -358,7 +425,7 @@ fn open_attempt(
         reservation: admission.reservation,
         worst_case: admission.worst_case,
         dialect: facts.dialect,
-        quirks: quirks(place.upstream.backend.kind),
+        quirks: wire::quirks(place.upstream.backend.kind),
         estimated_input_tokens: facts.estimate_input_tokens(),
         has_residency: has_residency(facts),
         started_at_us: started_at.get(),
@@ -367,21 +434,6 @@ fn open_attempt(
         provider_request_id: String::new(),
     });
     (attempt, admission.clamped_to)
-}
-
-fn quirks(kind: ProviderKind) -> Quirks {
-    Quirks {
-        has_reasoning_outside: matches!(kind, ProviderKind::XAi | ProviderKind::Perplexity),
-        has_cost: matches!(kind, ProviderKind::OpenRouter | ProviderKind::Perplexity | ProviderKind::XAi),
-    }
-}
-
-fn budget_reason(ask: &Ask, admission: &Admission) -> String {
-    if admission.reservation.is_some() {
-        format!("{} USD in {} budgets", admission.worst_case, ask.path.len())
-    } else {
-        format!("nothing to reserve, {} budgets", ask.path.len())
-    }
 }
 
 fn audit_unavailable(error: &crate::records::journal::JournalError) -> Refusal {

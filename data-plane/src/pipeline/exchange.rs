@@ -4,14 +4,16 @@
 //! generated and only its last words say how much. Then it is cut and estimated.
 
 use super::settle::{Ending, OpenAttempt};
+use super::wire::Watch;
 use crate::records::draft::{CLIENT_CLOSED, Draft};
 use bytes::{Bytes, BytesMut};
-use helix_llm::{EndKind, ResponseFacts, StreamFilter, scan_response};
+use helix_llm::{EndKind, ResponseFacts, scan_response};
 use helix_shared::error_code::ErrorCode;
 use http::response::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::ResponseFuture;
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -76,7 +78,7 @@ pub struct Exchange {
     /// What came of a whole answer so far.
     whole: BytesMut,
     /// Reads a stream; `None`: a whole answer.
-    pub filter: Option<Box<StreamFilter>>,
+    pub filter: Option<Watch>,
     is_stream_asked: bool,
     /// Whether it goes on by itself already.
     is_alone: bool,
@@ -149,7 +151,8 @@ impl Exchange {
         self.phase = Phase::Body(body);
         if let Some((_, attempt)) = &mut self.parts {
             attempt.status = parts.status.as_u16();
-            let id = parts.headers.get("x-request-id").or_else(|| parts.headers.get("request-id"));
+            let names = ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"];
+            let id = names.iter().find_map(|name| parts.headers.get(*name));
             let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
             attempt.provider_request_id = id.chars().take(200).collect();
         }
@@ -179,6 +182,25 @@ impl Exchange {
         }
         self.phase = Phase::Over;
         Ok(only.unwrap_or_else(|| std::mem::take(&mut self.whole).freeze()))
+    }
+
+    /// Reads the first of a stream, until there is something for the client or the provider has had its last word.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn begin(&mut self, ready: &mut VecDeque<Bytes>) -> Result<(), Broken> {
+        while let (Phase::Body(body), Some(filter)) = (&mut self.phase, &mut self.filter) {
+            if !ready.is_empty() || filter.end() != helix_llm::StreamEnd::Open {
+                break;
+            }
+            let limit = (Instant::now() + self.limits.idle).min(self.limits.deadline);
+            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else { return Err(Broken::TimedOut) };
+            let Some(frame) = frame else { break };
+            if let Ok(data) = frame.map_err(|_| Broken::Disconnected)?.into_data() {
+                filter.push(data, &mut |bytes| ready.push_back(bytes));
+            }
+        }
+        Ok(())
     }
 
     /// Takes the record and attempt out; the exchange will not go on by itself.
@@ -223,7 +245,7 @@ impl Exchange {
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
         let amount = attempt.close(&mut draft, &ending);
-        draft.stage("cost", draft.last_basis(), format!("{amount} USD, client gone"));
+        draft.stage("cost", draft.last_basis(), format_args!("{amount} USD, client gone"));
         draft.failed("model", CLIENT_CLOSED, CLIENT_CLOSED_STATUS);
         draft.finish();
     }
@@ -236,7 +258,7 @@ impl Exchange {
                 && is_events
                 && attempt.status < 400
             {
-                self.filter = Some(Box::new(StreamFilter::new(attempt.dialect, false, attempt.quirks)));
+                self.filter = Some(Watch::passing(attempt.dialect, false, attempt.quirks));
             }
         }
         if self.filter.is_none() {
@@ -288,8 +310,7 @@ impl Drop for Exchange {
 
 /// Whether an answer is a stream of events.
 pub fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.trim_start().to_ascii_lowercase();
+    kind.starts_with("text/event-stream") || kind.starts_with("application/vnd.amazon.eventstream")
 }

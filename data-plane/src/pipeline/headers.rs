@@ -19,7 +19,7 @@ const HOP_BY_HOP: [&str; 11] = [
     "content-length",
 ];
 
-const NOT_UPSTREAM: [&str; 17] = [
+const NOT_UPSTREAM: [&str; 18] = [
     "accept-encoding",
     "anthropic-workspace-id",
     "api-key",
@@ -28,6 +28,7 @@ const NOT_UPSTREAM: [&str; 17] = [
     "cookie",
     "forwarded",
     "host",
+    "ocp-apim-subscription-key",
     "openai-organization",
     "openai-project",
     "request-id",
@@ -39,7 +40,7 @@ const NOT_UPSTREAM: [&str; 17] = [
     "x-request-id",
 ];
 
-const NOT_DOWNSTREAM: [&str; 9] = [
+const NOT_DOWNSTREAM: [&str; 10] = [
     "alt-svc",
     "openai-organization",
     "openai-project",
@@ -48,12 +49,16 @@ const NOT_DOWNSTREAM: [&str; 9] = [
     "set-cookie",
     "strict-transport-security",
     "via",
+    "x-ms-deployment-name",
     "x-request-id",
 ];
 
-/// Copies what may go to a provider.
-pub fn to_upstream(from: &HeaderMap, to: &mut HeaderMap) {
+/// Copies what may go to a provider. To one of another dialect goes nothing that speaks of the client's own API.
+pub fn to_upstream(from: &HeaderMap, to: &mut HeaderMap, is_translated: bool) {
     copy(from, to, |name| {
+        if is_translated && (name.starts_with("anthropic-") || name.starts_with("openai-")) {
+            return true;
+        }
         NOT_UPSTREAM.contains(&name)
             || name.starts_with("x-helix-")
             || name.starts_with("x-forwarded-")
@@ -115,7 +120,7 @@ mod tests {
             from.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let mut to = HeaderMap::new();
-        to_upstream(&from, &mut to);
+        to_upstream(&from, &mut to, false);
         let mut names: Vec<&str> = to.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["anthropic-beta", "content-type", "x-stainless-lang"]);

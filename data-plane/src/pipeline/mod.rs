@@ -9,15 +9,19 @@ pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
 pub mod exchange;
+mod first_frame;
 pub mod headers;
 pub mod inspect;
 pub mod list_models;
+mod outgoing;
 pub mod read_body;
 pub mod refusal;
 pub mod relay;
 pub mod respond;
+pub mod retry_after;
 pub mod settle;
 pub mod unread;
+pub mod wire;
 
 use crate::body::GatewayBody;
 use crate::config::Pinned;
@@ -108,10 +112,14 @@ async fn run(
         return Err(list_models::not_found(&pinned, &caller, &facts.model));
     };
     let pattern = authorize::authorize_model(&caller, &facts.model)?;
-    let by = pattern.map_or_else(|| "no list".to_owned(), |pattern| format!("model by `{pattern}`"));
-    draft.stage("rbac", "allowed", format!("{} may proxy, {by}", role.as_str()));
+    match pattern {
+        Some(pattern) => {
+            draft.stage("rbac", "allowed", format_args!("{} may proxy, model by `{pattern}`", role.as_str()));
+        }
+        None => draft.stage("rbac", "allowed", format_args!("{} may proxy, no list", role.as_str())),
+    }
     let inspect::Verdict::Passed { policies } = inspect::inspect_input(&facts, &body)?;
-    draft.stage("policy", "passed", format!("{policies} policies"));
+    draft.stage("policy", "passed", format_args!("{policies} policies"));
     let path = admit::Path::of(&pinned, &caller);
     let query = parts.uri.query().map(str::to_owned);
     Ok(Box::new(Ask { pinned, caller, resolved, path, headers: parts.headers, query, body, facts, room: claim }))
@@ -131,7 +139,7 @@ fn admit_caller(gateway: &Arc<Gateway>, headers: &http::HeaderMap, draft: &mut D
         user_id: caller.user_id.as_ref().map_or("", UserId::as_str).to_owned(),
         team_id: caller.team_id.as_ref().map_or("", TeamId::as_str).to_owned(),
     });
-    draft.stage("auth", "ok", format!("key {}", caller.key_id));
+    draft.stage("auth", "ok", format_args!("key {}", caller.key_id));
     let role = authorize::authorize(&caller, now)?;
     Ok(Admitted { pinned, caller, role })
 }
@@ -201,14 +209,20 @@ fn shed(
         timing: Some(v1::Timing { started_at_us: gateway.clock.now().get(), first_byte_us: 0, total_us: 0 }),
         ..v1::UsageRecord::default()
     };
-    record_or_count(gateway, &[], record);
+    record_or_count(gateway, &[], record, &[]);
     response
 }
 
 fn operation(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::OpenAiChat | Dialect::AnthropicMessages => "chat",
+        Dialect::OpenAiChat
+        | Dialect::AnthropicMessages
+        | Dialect::OpenAiResponses
+        | Dialect::BedrockConverse
+        | Dialect::Gemini => "chat",
         Dialect::OpenAiEmbeddings => "embeddings",
         Dialect::AnthropicCountTokens => "count_tokens",
+        Dialect::OpenAiCompletions => "text_completion",
+        Dialect::OpenAiModerations => "moderations",
     }
 }

@@ -9,6 +9,9 @@ use helix_shared::error_code::ErrorCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
+/// The request's id, as OpenAI's clients and most tools read it.
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// A refusal on its way to the caller.
 #[derive(Debug)]
 pub struct Refusal {
@@ -76,5 +79,5 @@ pub fn identify(headers: &mut HeaderMap, family: Family, request_id: &str) {
     if family == Family::Anthropic {
         headers.insert(HeaderName::from_static("request-id"), id.clone());
     }
-    headers.insert(HeaderName::from_static("x-request-id"), id);
+    headers.insert(X_REQUEST_ID.clone(), id);
 }

@@ -31,14 +31,14 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Relays an exchange whose head came and whose filter is set.
-    pub fn new(exchange: Box<Exchange>, request_id: String, wants_trailers: bool) -> Self {
+    /// Relays an exchange whose head came and whose filter is set; `ready` goes out first.
+    pub fn new(exchange: Box<Exchange>, request_id: String, wants_trailers: bool, ready: VecDeque<Bytes>) -> Self {
         let limits = exchange.limits();
         let now = Instant::now();
         Self {
             timer: Box::pin(tokio::time::sleep_until((now + limits.idle).min(limits.deadline))),
             exchange: Some(exchange),
-            ready: VecDeque::new(),
+            ready: ready.into_iter().map(inspect_chunk).collect(),
             last_chunk: now,
             request_id,
             wants_trailers,
@@ -120,7 +120,7 @@ impl Relay {
         } else {
             draft.failed("model", broken.map_or(ErrorCode::UpstreamDisconnected, Broken::code).as_str(), status);
         }
-        draft.stage("cost", draft.last_basis(), format!("{amount} USD"));
+        draft.stage("cost", draft.last_basis(), format_args!("{amount} USD"));
         if self.wants_trailers
             && let Ok(value) = HeaderValue::try_from(amount.to_string())
         {

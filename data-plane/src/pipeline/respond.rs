@@ -10,12 +10,19 @@ use crate::config::current::Place;
 use crate::gateway::Gateway;
 use crate::records::draft::Draft;
 use bytes::Bytes;
-use helix_llm::Family;
+use helix_llm::{Family, count_tokens_body};
 use helix_shared::money::NanoUsd;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use std::sync::Arc;
+
+static X_HELIX_MODEL: HeaderName = HeaderName::from_static("x-helix-model");
+static X_HELIX_PROVIDER: HeaderName = HeaderName::from_static("x-helix-provider");
+static X_HELIX_STRATEGY: HeaderName = HeaderName::from_static("x-helix-strategy");
+static X_HELIX_ATTEMPTS: HeaderName = HeaderName::from_static("x-helix-attempts");
+static X_HELIX_COST_USD: HeaderName = HeaderName::from_static("x-helix-cost-usd");
+static X_HELIX_BUDGET_REMAINING_USD: HeaderName = HeaderName::from_static("x-helix-budget-remaining-usd");
 
 /// What the gateway knows of an answer.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub struct Answer<'a> {
     pub freed: NanoUsd,
     /// The cap that the budget forced.
     pub clamped_to: Option<u64>,
+    /// What the backend did not get of the request.
+    pub dropped: &'a [String],
     /// Whether the cost follows the body.
     pub wants_trailers: bool,
 }
@@ -55,6 +64,20 @@ pub fn whole(
     set_headers(&mut response, &gateway, answer, family, parts, draft.request_id(), attempts);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     draft.allowed(parts.status.as_u16());
+    draft.note_first_byte();
+    draft.finish();
+    response
+}
+
+/// Answers a count of tokens by an estimate: no backend of the model counts them, and clients that ask expect a number.
+pub fn counted(mut draft: Box<Draft>, ask: &Ask) -> Response<GatewayBody> {
+    let tokens = ask.facts.estimate_input_tokens();
+    let mut response = Response::new(GatewayBody::from(count_tokens_body(tokens)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    identify(headers, ask.facts.dialect.family(), draft.request_id());
+    draft.stage("model", "estimated", "no backend of this model counts tokens");
+    draft.allowed(StatusCode::OK.as_u16());
     draft.note_first_byte();
     draft.finish();
     response
@@ -111,22 +134,21 @@ pub fn set_headers(
     headers.reserve(parts.headers.len() + 10);
     to_client(&parts.headers, headers);
     identify(headers, family, request_id);
-    set(headers, "x-helix-model", &answer.place.upstream_model);
-    if answer.ask.caller.sees_providers {
-        set(headers, "x-helix-provider", answer.place.upstream.backend.id.as_str());
+    if let Some(model) = &answer.place.model_header {
+        headers.insert(X_HELIX_MODEL.clone(), model.clone());
     }
-    headers.insert(
-        HeaderName::from_static("x-helix-strategy"),
-        HeaderValue::from_static(answer.ask.resolved.strategy.as_str()),
-    );
-    headers.insert(HeaderName::from_static("x-helix-attempts"), HeaderValue::from(attempts));
+    if let Some(provider) = answer.place.upstream.name_header().filter(|_| answer.ask.caller.sees_providers) {
+        headers.insert(X_HELIX_PROVIDER.clone(), provider.clone());
+    }
+    headers.insert(X_HELIX_STRATEGY.clone(), HeaderValue::from_static(answer.ask.resolved.strategy.as_str()));
+    headers.insert(X_HELIX_ATTEMPTS.clone(), small_number(attempts));
     if let Some(cost) = answer.cost {
-        set(headers, "x-helix-cost-usd", &cost.to_string());
+        set_amount(headers, &X_HELIX_COST_USD, cost);
     }
     let now = gateway.clock.monotonic_us();
     if let Some(remaining) = answer.ask.path.remaining(now) {
         let remaining = remaining.saturating_add(answer.freed);
-        set(headers, "x-helix-budget-remaining-usd", &remaining.to_string());
+        set_amount(headers, &X_HELIX_BUDGET_REMAINING_USD, remaining);
     }
     if let Some(warning) = answer.ask.path.warning(&gateway.escrow, now) {
         set(headers, "x-helix-budget-warning", &warning);
@@ -134,8 +156,22 @@ pub fn set_headers(
     if let Some(tokens) = answer.clamped_to {
         headers.insert(HeaderName::from_static("x-helix-budget-clamped"), HeaderValue::from(tokens));
     }
+    if !answer.dropped.is_empty() {
+        set(headers, "x-helix-dropped-params", &answer.dropped.join(","));
+    }
     if answer.wants_trailers {
         headers.insert(TRAILER, HeaderValue::from_static("x-helix-cost-usd"));
+    }
+}
+
+/// One attempt is what nearly every request needs.
+fn small_number(number: usize) -> HeaderValue {
+    if number == 1 { HeaderValue::from_static("1") } else { HeaderValue::from(number) }
+}
+
+fn set_amount(headers: &mut HeaderMap, name: &HeaderName, amount: NanoUsd) {
+    if let Ok(value) = HeaderValue::try_from(amount.to_string()) {
+        headers.insert(name.clone(), value);
     }
 }
 

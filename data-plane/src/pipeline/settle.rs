@@ -74,7 +74,7 @@ impl OpenAttempt {
     /// What is booked when nobody can know what became of it: all that is held for it; where no hard budget holds
     /// anything, the price of the input that was sent.
     pub fn uncertain_cost(&self) -> NanoUsd {
-        if self.dialect == Dialect::AnthropicCountTokens {
+        if self.dialect.is_free() {
             return NanoUsd::ZERO;
         }
         if self.reservation.is_some() {
@@ -121,7 +121,7 @@ impl OpenAttempt {
     }
 
     fn price_answer(&self, facts: &ResponseFacts, is_final: bool) -> (TokenUsage, NanoUsd, CostBasis) {
-        if self.dialect == Dialect::AnthropicCountTokens {
+        if self.dialect.is_free() {
             return (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact);
         }
         // There is no request without a token: a provider that says zero did not count.
@@ -148,7 +148,9 @@ impl OpenAttempt {
     fn price(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {
         let price = self.price.as_ref()?;
         let tier = match self.dialect.family() {
+            _ if self.dialect == Dialect::BedrockConverse => ServiceTier::from_openai(facts.service_tier.as_deref()),
             Family::OpenAi => ServiceTier::from_openai(facts.service_tier.as_deref()),
+            Family::Gemini => ServiceTier::from_gemini(facts.service_tier.as_deref()),
             Family::Anthropic => {
                 ServiceTier::from_anthropic(facts.service_tier.as_deref(), facts.is_fast.then_some("fast"))
             }

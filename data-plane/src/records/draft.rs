@@ -4,6 +4,7 @@
 //! client that left, a panic. Nothing else writes outcomes.
 
 use super::journal::IntentToken;
+use super::trace::Trace;
 use crate::budget::Reservation;
 use crate::gateway::{Gateway, Place};
 use crate::metrics::Finished;
@@ -13,6 +14,7 @@ use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
 use helix_shared::usage::CostBasis;
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// The code of a request whose client left before it had its answer.
@@ -26,8 +28,9 @@ const CLIENT_CLOSED_STATUS: u32 = 499;
 #[derive(Debug)]
 pub struct Draft {
     gateway: Arc<Gateway>,
-    /// The record so far.
+    /// The record so far, without its trace.
     pub record: v1::UsageRecord,
+    trace: Trace,
     /// The request's trace context.
     pub span: RequestSpan,
     /// Kind of the provider that was asked last.
@@ -60,12 +63,12 @@ impl Draft {
             timing: Some(v1::Timing { started_at_us: gateway.clock.now().get(), first_byte_us: 0, total_us: 0 }),
             tokens: Some(v1::Tokens::default()),
             basis: v1::CostBasis::Exact.into(),
-            stages: Vec::with_capacity(8),
             ..v1::UsageRecord::default()
         };
         Box::new(Self {
             gateway: Arc::clone(gateway),
             record,
+            trace: Trace::new(),
             span: RequestSpan::default(),
             provider: "",
             dialect,
@@ -95,16 +98,11 @@ impl Draft {
     }
 
     /// Writes a line of the pipeline trace; its time is what passed since the line before.
-    pub fn stage(&mut self, name: &str, verdict: &str, reason: impl Into<String>) {
+    pub fn stage(&mut self, name: &str, verdict: &str, reason: impl Display) {
         let now = self.gateway.clock.monotonic_us();
         let duration_us = now.saturating_sub(self.stage_started_us);
         self.stage_started_us = now;
-        self.record.stages.push(v1::Stage {
-            name: name.to_owned(),
-            verdict: verdict.to_owned(),
-            reason: reason.into(),
-            duration_us,
-        });
+        self.trace.push(name, verdict, reason, duration_us);
     }
 
     /// Notes that an intent is in the journal; the record will close it.
@@ -202,7 +200,7 @@ impl Draft {
             timing.total_us = total_us;
         }
         self.tell_metrics_and_span(total_us);
-        record_or_count(&self.gateway, &self.intents, std::mem::take(&mut self.record));
+        record_or_count(&self.gateway, &self.intents, std::mem::take(&mut self.record), self.trace.as_bytes());
         self.settle_held();
         self.gateway.metrics.in_flight.dec();
     }
@@ -271,8 +269,8 @@ impl Drop for Draft {
 }
 
 /// Writes a record; a refusal that finds no room is counted, since it cannot be told.
-pub fn record_or_count(gateway: &Gateway, intents: &[IntentToken], record: v1::UsageRecord) {
-    if gateway.journal.outcome(intents, record).is_err() {
+pub fn record_or_count(gateway: &Gateway, intents: &[IntentToken], record: v1::UsageRecord, trace: &[u8]) {
+    if gateway.journal.outcome(intents, record, trace).is_err() {
         gateway.metrics.unrecorded();
     }
 }

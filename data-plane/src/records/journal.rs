@@ -245,13 +245,18 @@ impl Journal {
         }
     }
 
-    /// Writes a request's record, numbering it and closing its intents. An admitted request always has room; what the
+    /// Writes a request's record with its encoded trace, numbering it and closing its intents. An admitted request always has room; what the
     /// disk does not take is shipped from memory, and new requests are refused from then on.
     ///
     /// # Errors
     /// [`JournalError::Full`], only for a request without an intent: a refusal while there is no room. It has no number and
     /// no record.
-    pub fn outcome(&self, tokens: &[IntentToken], mut record: v1::UsageRecord) -> Result<(), JournalError> {
+    pub fn outcome(
+        &self,
+        tokens: &[IntentToken],
+        mut record: v1::UsageRecord,
+        trace: &[u8],
+    ) -> Result<(), JournalError> {
         let at = self.clock.now();
         let mut writer = self.lock();
         // Room that is kept for admitted requests is not for refusals.
@@ -263,8 +268,11 @@ impl Journal {
         record.seq = writer.next_seq;
         writer.next_seq += 1;
         let seq = record.seq;
-        let written =
-            room.and_then(|()| self.append(&mut writer, Kind::Outcome, seq, at, |buffer| record.encode_raw(buffer)));
+        let encode = |buffer: &mut Vec<u8>| {
+            record.encode_raw(buffer);
+            buffer.extend_from_slice(trace);
+        };
+        let written = room.and_then(|()| self.append(&mut writer, Kind::Outcome, seq, at, encode));
         for token in tokens {
             writer.open_intents = writer.open_intents.saturating_sub(1);
             if let Some(state) = writer.segments.get_mut(&token.segment) {
@@ -278,6 +286,9 @@ impl Journal {
         if let Err(error) = written {
             tracing::error!(error = %crate::chain(&error), seq, "a record could not be written; it is kept in memory and requests are refused");
             writer.has_failed = true;
+            if let Err(error) = record.merge(trace) {
+                tracing::error!(%error, seq, "invariant broken: a trace is no part of a record");
+            }
             writer.unwritten.push(record);
         }
         Ok(())

@@ -8,3 +8,4 @@ pub mod files;
 pub mod journal;
 pub mod recover;
 pub mod ship;
+pub mod trace;

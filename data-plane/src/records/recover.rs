@@ -201,7 +201,7 @@ fn reopen(
     let closed_intents = scan.open.len();
     for intents in by_request(scan.open) {
         if let Some(record) = worst_case_record(intents, &scan.ended, clock.now().get()) {
-            journal.outcome(&[], record)?;
+            journal.outcome(&[], record, &[])?;
         }
     }
     // Closing intents by hand does not go through tokens: every segment is free to go once it is acknowledged.

@@ -3,11 +3,16 @@
 //! Rule: connections outlive configuration changes: a backend whose address and limits stay keeps its pool, also when its
 //! credential changes, so that no stream in flight breaks.
 
+use super::address::Address;
+use super::aws_credentials::AwsCredentials;
+use super::bedrock::{self, Unauthorized};
 use super::body::Pieces;
-use helix_shared::provider::{AuthScheme, ProviderKind, WireFamily};
+use bytes::Bytes;
+use helix_shared::aws::AwsAccess;
+use helix_shared::provider::{AuthScheme, WireFamily};
 use helix_shared::snapshot::view::Backend;
+use helix_shared::time::UnixMicros;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -28,10 +33,11 @@ pub struct Upstream {
     /// The backend.
     pub backend: Arc<Backend>,
     client: HttpClient,
-    scheme: Scheme,
-    authority: Authority,
-    path_prefix: String,
+    address: Address,
     credential: Option<(HeaderName, HeaderValue)>,
+    /// For requests that are signed instead.
+    aws: Option<AwsCredentials>,
+    name_header: Option<HeaderValue>,
     in_flight: AtomicU32,
 }
 
@@ -82,6 +88,7 @@ impl Upstreams {
         if let Some(old) = old
             && old.backend.api_key == backend.api_key
             && old.backend.kind == backend.kind
+            && old.backend.api_version == backend.api_version
             && old.backend.first_byte_timeout == backend.first_byte_timeout
             && old.backend.idle_timeout == backend.idle_timeout
             && old.backend.total_timeout == backend.total_timeout
@@ -122,33 +129,27 @@ impl Default for Upstreams {
 
 impl Upstream {
     fn new(backend: Arc<Backend>, client: HttpClient) -> Self {
-        // The compiler checked the URL; what still cannot be parsed leads nowhere instead of somewhere else.
-        let uri: Uri = backend.base_url.parse().unwrap_or_default();
-        let nowhere = Authority::from_static("invalid.invalid");
-        let credential = backend.api_key.as_ref().filter(|key| !key.is_empty()).and_then(|key| {
-            let (name, value) = match backend.kind.auth() {
+        let key = backend.api_key.as_ref().filter(|key| !key.is_empty());
+        let signs = key.filter(|_| backend.kind.family() == WireFamily::Bedrock).and_then(AwsAccess::from_secret);
+        let credential = key.filter(|_| signs.is_none()).and_then(|key| {
+            let (name, value) = match backend.kind.facts().auth {
                 AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
+                AuthScheme::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::from_bytes(key.expose())),
                 AuthScheme::XApiKey => (HeaderName::from_static("x-api-key"), HeaderValue::from_bytes(key.expose())),
+                AuthScheme::XGoogApiKey => {
+                    (HeaderName::from_static("x-goog-api-key"), HeaderValue::from_bytes(key.expose()))
+                }
             };
             let mut value = value.ok()?;
             value.set_sensitive(true);
             Some((name, value))
         });
-        let mut path_prefix = uri.path().trim_end_matches('/').to_owned();
-        // Anthropic's base URL is written with and without its version; paths here carry it.
-        if backend.kind.family() == WireFamily::Anthropic {
-            path_prefix = path_prefix.strip_suffix("/v1").unwrap_or(&path_prefix).to_owned();
-        }
-        // These serve their API under this path only, and their address is often written without it.
-        if path_prefix.is_empty() && serves_under_v1(backend.kind) {
-            "/v1".clone_into(&mut path_prefix);
-        }
         Self {
             client,
-            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTPS),
-            authority: uri.authority().cloned().unwrap_or(nowhere),
-            path_prefix,
+            address: Address::of(&backend),
             credential,
+            aws: signs.map(AwsCredentials::new),
+            name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
             in_flight: AtomicU32::new(0),
             backend,
         }
@@ -162,14 +163,46 @@ impl Upstream {
         is_free.then_some(claimed)
     }
 
-    /// The address of a path (`/chat/completions`) at this backend; `None` when the parts make no URL.
-    pub fn uri(&self, path: &str, query: Option<&str>) -> Option<Uri> {
-        let path = match query {
-            Some(query) => format!("{}{path}?{query}", self.path_prefix),
-            None => format!("{}{path}", self.path_prefix),
-        };
-        let path = PathAndQuery::try_from(path).ok()?;
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build().ok()
+    /// The address of an operation (`/chat/completions`) on a model at this backend; `None` when the parts make no URL.
+    pub fn uri(&self, path: &'static str, model: &str, query: Option<&str>) -> Option<Uri> {
+        self.address.uri(path, model, query)
+    }
+
+    /// The address of a model of Bedrock at this backend; `None` when the parts make no URL.
+    pub fn model_uri(&self, model: &str, is_stream: bool) -> Option<Uri> {
+        let uri = self.address.uri_of(&bedrock::model_path(model, is_stream)?)?;
+        let Some(host) = bedrock::host_for(uri.host()?, model) else { return Some(uri) };
+        let mut parts = uri.into_parts();
+        parts.authority = host.parse().ok();
+        Uri::from_parts(parts).ok()
+    }
+
+    /// Signs a request to a model, where requests are signed.
+    ///
+    /// # Errors
+    /// [`Unauthorized`].
+    pub async fn sign(
+        &self,
+        request: &mut Request<Pieces>,
+        model: &str,
+        body: &Bytes,
+        now: UnixMicros,
+    ) -> Result<(), Unauthorized> {
+        let Some(credentials) = &self.aws else { return Ok(()) };
+        let uri = request.uri().clone();
+        bedrock::authorize(credentials, model, &uri, request.headers_mut(), body, now).await
+    }
+
+    /// Forgets a key that the provider says is over; `false` when there is no other to be had.
+    pub async fn renew_key(&self) -> bool {
+        let Some(credentials) = self.aws.as_ref().filter(|credentials| credentials.can_refresh()) else { return false };
+        credentials.forget().await;
+        true
+    }
+
+    /// The backend's name as a header's value.
+    pub fn name_header(&self) -> Option<&HeaderValue> {
+        self.name_header.as_ref()
     }
 
     /// Sends a request, adding the credential.
@@ -179,9 +212,4 @@ impl Upstream {
         }
         self.client.request(request)
     }
-}
-
-fn serves_under_v1(kind: ProviderKind) -> bool {
-    use ProviderKind::{LmStudio, LocalAi, Ollama, OpenAi, Vllm};
-    matches!(kind, OpenAi | Ollama | LmStudio | Vllm | LocalAi)
 }

@@ -125,12 +125,14 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
         Resource::Model(it) => Body::Model(v1::Model {
             pattern: it.pattern,
             strategy: it.strategy,
+            params: it.params,
             position: it.position,
             backends: it.backends.into_iter().map(place_to_wire).collect(),
         }),
         Resource::Backend(it) => Body::Backend(v1::Backend {
             kind: it.kind,
             base_url: it.base_url,
+            api_version: it.api_version,
             api_key: it.api_key.map(|key| key.expose().to_vec()),
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
@@ -198,12 +200,14 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
         Body::Model(it) => Resource::Model(shared::Model {
             pattern: it.pattern,
             strategy: it.strategy,
+            params: it.params,
             position: it.position,
             backends: it.backends.into_iter().map(place_from_wire).collect(),
         }),
         Body::Backend(it) => Resource::Backend(shared::Backend {
             kind: it.kind,
             base_url: it.base_url,
+            api_version: it.api_version,
             api_key: it.api_key.map(Secret::new),
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,

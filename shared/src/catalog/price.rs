@@ -140,6 +140,14 @@ impl ServiceTier {
         }
     }
 
+    /// Reads `usageMetadata.serviceTier` of a Gemini response, whose words come in either case.
+    pub fn from_gemini(stated: Option<&str>) -> Self {
+        let word = stated.map(str::to_ascii_lowercase);
+        Self::from_openai(
+            word.as_deref().map(|word| word.trim_start_matches("service_tier_")).filter(|it| *it != "unspecified"),
+        )
+    }
+
     /// Reads `usage.service_tier` and `usage.speed` of an Anthropic response. Its `priority` tier is capacity bought
     /// beforehand, counted at the list price; its `fast` speed is what others call priority.
     pub fn from_anthropic(service_tier: Option<&str>, speed: Option<&str>) -> Self {

@@ -2,8 +2,10 @@
 //!
 //! Rule: pure functions over the snapshot; health and latency come in as plain views.
 
+pub mod params;
 pub mod route;
 pub mod strategy;
 
+pub use params::Params;
 pub use route::{Route, RouteTable, Target};
 pub use strategy::Strategy;

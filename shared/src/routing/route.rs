@@ -4,9 +4,10 @@
 //! model families of its provider; `BACKEND/MODEL` always names a backend directly. A rule none of whose backends
 //! compiled still matches, with no target: the model is unavailable, not somebody else's.
 
+use super::params::Params;
 use super::strategy::Strategy;
 use crate::access::Pattern;
-use crate::provider::ProviderKind;
+use crate::provider::{ModelNames, ProviderKind};
 use std::sync::Arc;
 
 /// A rule.
@@ -16,6 +17,8 @@ pub struct Route {
     pub pattern: Pattern,
     /// How targets are ordered.
     pub strategy: Strategy,
+    /// What happens to what a translation cannot say.
+    pub params: Params,
     /// Where it is served.
     pub targets: Vec<Target>,
     /// Order among rules of equal specificity.
@@ -48,6 +51,8 @@ pub struct RouteTable {
 pub struct Match {
     /// How targets are ordered.
     pub strategy: Strategy,
+    /// What happens to what a translation cannot say.
+    pub params: Params,
     /// Where it is served; empty: known, but unavailable.
     pub targets: Vec<Target>,
 }
@@ -62,13 +67,13 @@ impl RouteTable {
     /// Finds where a model is served; `None`: no such model.
     pub fn resolve(&self, model: &str) -> Option<Match> {
         if let Some(route) = self.routes.iter().find(|route| route.pattern.matches(model)) {
-            return Some(Match { strategy: route.strategy, targets: route.targets.clone() });
+            return Some(Match { strategy: route.strategy, params: route.params, targets: route.targets.clone() });
         }
         if self.has_written_rules {
             return None;
         }
         let implied = self.by_prefix(model).or_else(|| self.by_family(model))?;
-        Some(Match { strategy: Strategy::Priority, targets: implied })
+        Some(Match { strategy: Strategy::Priority, params: Params::Drop, targets: implied })
     }
 
     /// Exact names that rules offer, for listings.
@@ -100,41 +105,18 @@ impl RouteTable {
                 .map(|(backend, _)| Target { backend, upstream_model: None, weight: 1 })
                 .collect()
         };
-        let named = of(&|kind| family_prefixes(kind).iter().any(|prefix| model.starts_with(prefix)));
-        if !named.is_empty() {
-            return Some(named);
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
+        let own = of(&|kind| matches!(kind.facts().names, ModelNames::Own(prefixes) if begins(prefixes)));
+        if !own.is_empty() {
+            return Some(own);
+        }
+        let hosted = of(&|kind| matches!(kind.facts().names, ModelNames::Hosted(prefixes) if begins(prefixes)));
+        if !hosted.is_empty() {
+            return Some(hosted);
         }
         // Providers with open catalogues serve any other name; the first one is asked.
-        let open = of(&|kind| family_prefixes(kind).is_empty());
+        let open = of(&|kind| kind.facts().names == ModelNames::Any);
         open.into_iter().next().map(|target| vec![target])
-    }
-}
-
-/// Prefixes of the model names that a provider makes itself; empty: it serves other people's models.
-pub fn family_prefixes(kind: ProviderKind) -> &'static [&'static str] {
-    match kind {
-        ProviderKind::OpenAi => &[
-            "gpt-",
-            "chatgpt-",
-            "o1",
-            "o3",
-            "o4",
-            "text-embedding-",
-            "dall-e-",
-            "tts-",
-            "whisper-",
-            "omni-moderation",
-            "codex-",
-            "computer-use-",
-        ],
-        ProviderKind::Anthropic => &["claude-"],
-        ProviderKind::XAi => &["grok-"],
-        ProviderKind::DeepSeek => &["deepseek-"],
-        ProviderKind::Mistral => {
-            &["mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-"]
-        }
-        ProviderKind::Perplexity => &["sonar"],
-        _ => &[],
     }
 }
 
@@ -144,7 +126,13 @@ mod tests {
 
     fn route(pattern: &str, position: u32, backend: usize) -> Route {
         let targets = vec![Target { backend, upstream_model: None, weight: 1 }];
-        Route { pattern: Pattern::new(pattern).unwrap(), strategy: Strategy::Priority, targets, position }
+        Route {
+            pattern: Pattern::new(pattern).unwrap(),
+            strategy: Strategy::Priority,
+            params: Params::Drop,
+            targets,
+            position,
+        }
     }
 
     fn backends() -> Vec<(String, ProviderKind)> {
@@ -177,6 +165,20 @@ mod tests {
         assert_eq!(first(&table, "gpt-5-mini"), Some((0, None)));
         assert_eq!(first(&table, "openai/gpt-5"), Some((0, Some("gpt-5".to_owned()))));
         assert_eq!(first(&table, "llama3:8b"), Some((2, None)));
+    }
+
+    #[test]
+    fn a_host_of_others_models_is_asked_where_their_maker_is_not_there() {
+        let azure = ("azure".to_owned(), ProviderKind::Azure);
+        let mut kinds = vec![azure];
+        kinds.extend(backends());
+        let table = RouteTable::new(vec![], kinds.clone(), 0);
+        assert_eq!(first(&table, "gpt-5"), Some((1, None)));
+        assert_eq!(first(&table, "llama3:8b"), Some((3, None)));
+        kinds.remove(1);
+        let table = RouteTable::new(vec![], kinds, 0);
+        assert_eq!(first(&table, "gpt-5"), Some((0, None)));
+        assert_eq!(first(&table, "azure/prod-fast"), Some((0, Some("prod-fast".to_owned()))));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::catalog::{ModelPattern, PriceOverride};
 use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
 use crate::provider::ProviderKind;
 use crate::rbac::{Grant, Role, Scope};
-use crate::routing::{Route, RouteTable, Strategy, Target};
+use crate::routing::{Params, Route, RouteTable, Strategy, Target};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,6 +265,10 @@ impl Compiler {
         let pattern = Pattern::new(&model.pattern).map_err(|error| error.to_string())?;
         let known = Strategy::parse(&model.strategy);
         let mut trouble = known.is_none().then(|| format!("strategy `{}` is not known", model.strategy));
+        let params = Params::parse(&model.params);
+        if params.is_none() {
+            trouble = Some(format!("params `{}` is not known", model.params));
+        }
         let mut targets = Vec::new();
         for place in &model.backends {
             match self.backend_index.get(&place.backend_id) {
@@ -276,11 +280,12 @@ impl Compiler {
                 None => trouble = Some(format!("backend `{}` is not available", place.backend_id)),
             }
         }
-        if known.is_none() {
+        if known.is_none() || params.is_none() {
             targets.clear();
         }
         let strategy = known.unwrap_or(Strategy::Priority);
-        Ok((Route { pattern, strategy, targets, position: model.position }, trouble))
+        let params = params.unwrap_or_default();
+        Ok((Route { pattern, strategy, params, targets, position: model.position }, trouble))
     }
 }
 
@@ -298,11 +303,18 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
             return Err("the credential has characters that no header can carry".into());
         }
     }
+    if let Some(version) = &backend.api_version {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if version.is_empty() || version.len() > 64 || !version.bytes().all(is_plain) {
+            return Err("the API version must be at most 64 letters, digits, `-`, `.` and `_`".into());
+        }
+    }
     let limit = |ms: u32, default: u64| Duration::from_millis(if ms == 0 { default } else { u64::from(ms) });
     Ok(Backend {
         id: BackendId::from(key.id.as_str()),
         kind,
         base_url: base_url.to_owned(),
+        api_version: backend.api_version.clone().filter(|_| kind.facts().has_api_version),
         api_key: backend.api_key.clone(),
         connect_timeout: limit(backend.connect_timeout_ms, 8_000),
         first_byte_timeout: limit(backend.first_byte_timeout_ms, 600_000),

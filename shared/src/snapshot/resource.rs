@@ -224,6 +224,8 @@ pub struct Model {
     pub pattern: String,
     /// Strategy's stable name.
     pub strategy: String,
+    /// What happens to what a translation cannot say: stable name; empty: left out and named.
+    pub params: String,
     /// Order among rules of equal specificity.
     pub position: u32,
     /// Where it is served, in order.
@@ -248,6 +250,8 @@ pub struct Backend {
     pub kind: String,
     /// Base URL.
     pub base_url: String,
+    /// Version of the API, where the kind has one.
+    pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
     /// Limit of connecting, TLS included, in ms.

@@ -4,15 +4,17 @@
 
 use super::resource::{Resource, ResourceKey};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Order-free sum of the resources of a set: 16 bytes, compared after each push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
-/// Resources by key, each with the hash of its encoding.
+/// Resources by key, each with the hash of its encoding. Clones share the resources: a push is put together beside the
+/// set in force.
 #[derive(Clone, Debug, Default)]
 pub struct ResourceSet {
-    resources: BTreeMap<ResourceKey, (u64, Resource)>,
+    resources: BTreeMap<ResourceKey, (u64, Arc<Resource>)>,
     digest: Digest,
 }
 
@@ -52,7 +54,7 @@ impl ResourceSet {
         let key = ResourceKey { kind: resource.kind(), id: id.into() };
         self.remove(&key);
         self.digest.0 = self.digest.0.wrapping_add(Digest::of(&key, content_hash));
-        self.resources.insert(key, (content_hash, resource));
+        self.resources.insert(key, (content_hash, Arc::new(resource)));
     }
 
     /// Removes a resource; a key that is not there changes nothing.
@@ -79,12 +81,12 @@ impl ResourceSet {
 
     /// Every resource with its key and content hash, in the order of keys.
     pub fn iter(&self) -> impl Iterator<Item = (&ResourceKey, u64, &Resource)> {
-        self.resources.iter().map(|(key, (hash, resource))| (key, *hash, resource))
+        self.resources.iter().map(|(key, (hash, resource))| (key, *hash, &**resource))
     }
 
     /// Looks one up.
     pub fn get(&self, key: &ResourceKey) -> Option<&Resource> {
-        self.resources.get(key).map(|(_, resource)| resource)
+        self.resources.get(key).map(|(_, resource)| &**resource)
     }
 
     /// The content hash of one.

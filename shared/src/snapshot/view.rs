@@ -9,7 +9,8 @@ use crate::access::ModelAccess;
 use crate::budget::Limit;
 use crate::catalog::PriceOverride;
 use crate::ids::{ApiKeyId, BackendId, TeamId, UserId};
-use crate::provider::ProviderKind;
+use crate::provider::azure::Generation;
+use crate::provider::{CapField, PathForm, ProviderKind};
 use crate::rbac::Grant;
 use crate::routing::RouteTable;
 use crate::secret::Secret;
@@ -89,6 +90,8 @@ pub struct Backend {
     pub kind: ProviderKind,
     /// Base URL without a trailing slash.
     pub base_url: String,
+    /// Version of the API, where the kind has one and it was given.
+    pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
     /// Limit of connecting, TLS included.
@@ -101,6 +104,25 @@ pub struct Backend {
     pub total_timeout: Duration,
     /// Most requests at once; `None`: no limit.
     pub max_in_flight: Option<u32>,
+}
+
+impl Backend {
+    /// The name of the output cap here.
+    pub fn cap_field(&self) -> CapField {
+        if self.takes_newer_options() { self.kind.facts().cap_field } else { CapField::MaxTokens }
+    }
+
+    /// Whether a request may have `stream_options` here.
+    pub fn takes_stream_options(&self) -> bool {
+        self.kind.facts().takes_stream_options && self.takes_newer_options()
+    }
+
+    fn takes_newer_options(&self) -> bool {
+        match self.kind.facts().paths {
+            PathForm::Azure => Generation::of(&self.base_url, self.api_version.as_deref()).takes_options(),
+            PathForm::AsGiven | PathForm::UnderV1 | PathForm::OwnVersion | PathForm::Gemini => true,
+        }
+    }
 }
 
 impl Snapshot {

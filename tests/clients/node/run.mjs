@@ -32,6 +32,8 @@ const { values: options, positionals } = parseArgs({
     'bad-key': { type: 'string', default: 'bad-key' },
     'broke-key': { type: 'string', default: 'sk-test-broke' },
     plain: { type: 'boolean', default: false },
+    // Each model is at a provider of the other dialect.
+    translated: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
 });
@@ -109,6 +111,14 @@ const chat = (messages, more = {}, key = goodKey) =>
 const message = (messages, more = {}, key = goodKey) =>
   anthropic(key).messages.create({ model: options['anthropic-model'], messages, max_tokens: 16, ...more });
 
+function respond(input, further = {}) {
+  return openai().responses.create({ model: options['openai-model'], input, max_output_tokens: 16, ...further });
+}
+
+function responsesTools() {
+  return { tools: [{ type: 'function', name: 'weather', description: 'Tells it.', parameters: SCHEMA, strict: false }] };
+}
+
 const openaiTools = () => ({
   tools: [{ type: 'function', function: { name: 'weather', description: 'Tells it.', parameters: SCHEMA } }],
 });
@@ -165,6 +175,27 @@ const scenarios = {
     const [call] = final.choices[0].message.tool_calls;
     assert.equal(final.choices[0].finish_reason, 'tool_calls');
     assert.deepEqual([call.function.name, JSON.parse(call.function.arguments)], ['weather', ARGUMENTS]);
+  },
+  async 'openai.responses!'() {
+    const answer = await respond(prompt({ text: TEXT }));
+    checkText(answer.output_text);
+    assert.deepEqual([answer.status, answer.usage.input_tokens, answer.usage.output_tokens], ['completed', 25, 9]);
+  },
+  async 'openai.responses_stream!'() {
+    const events = await collect(await respond(prompt({ text: TEXT, chunks: 5 }), { stream: true }));
+    checkText(events.map((event) => (event.type === 'response.output_text.delta' ? event.delta : '')).join(''));
+    assert.deepEqual(events.map((event) => event.sequence_number), events.map((_, index) => index));
+    assert.equal(events.at(-1).type, 'response.completed');
+    assert.equal(events.at(-1).response.usage.output_tokens, 9);
+  },
+  async 'openai.responses_tools!'() {
+    const { output: [call] } = await respond(toolPrompt(), responsesTools());
+    assert.deepEqual([call.type, call.name, JSON.parse(call.arguments)], ['function_call', 'weather', ARGUMENTS]);
+  },
+  async 'openai.responses_tools_stream!'() {
+    const request = { model: options['openai-model'], input: toolPrompt(), ...responsesTools() };
+    const { output: [call] } = await openai().responses.stream(request).finalResponse();
+    assert.deepEqual([call.name, JSON.parse(call.arguments)], ['weather', ARGUMENTS]);
   },
   async 'openai.embeddings!'() {
     const request = { model: options['embedding-model'], input: ['one', 'two'], dimensions: 6 };
@@ -231,7 +262,7 @@ const scenarios = {
   },
   async 'anthropic.count_tokens'() {
     const counted = await anthropic().messages.countTokens({ model: options['anthropic-model'], messages: prompt() });
-    if (options.plain) assert(counted.input_tokens > 0);
+    if (options.plain || options.translated) assert(counted.input_tokens > 0);
     else assert.equal(counted.input_tokens, 21);
   },
   'anthropic.bad_key': () =>

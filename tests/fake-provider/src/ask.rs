@@ -3,6 +3,7 @@
 //! Rule: a request that a real provider refuses is refused here too, so that a gateway which garbles one is caught.
 
 use http::HeaderMap;
+use http::request::Parts;
 use serde_json::Value;
 
 use crate::fault::Fault;
@@ -15,6 +16,10 @@ pub(crate) enum Dialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Amazon Bedrock.
+    Bedrock,
+    /// Google's Gemini API.
+    Gemini,
 }
 
 /// What is asked for.
@@ -28,6 +33,18 @@ pub(crate) enum Endpoint {
     CountTokens,
     /// `POST /v1/embeddings`.
     Embeddings,
+    /// `POST /v1/completions`.
+    Completions,
+    /// `POST /v1/moderations`.
+    Moderations,
+    /// `POST /model/{model}/converse`.
+    Converse,
+    /// `POST /model/{model}/converse-stream`.
+    ConverseStream,
+    /// `POST /v1beta/models/{model}:generateContent`.
+    Generate,
+    /// `POST /v1beta/models/{model}:streamGenerateContent`.
+    StreamGenerate,
 }
 
 impl Endpoint {
@@ -38,6 +55,12 @@ impl Endpoint {
             ("/messages/count_tokens", Self::CountTokens),
             ("/messages", Self::Messages),
             ("/embeddings", Self::Embeddings),
+            ("/completions", Self::Completions),
+            ("/moderations", Self::Moderations),
+            ("/converse", Self::Converse),
+            ("/converse-stream", Self::ConverseStream),
+            (":generateContent", Self::Generate),
+            (":streamGenerateContent", Self::StreamGenerate),
         ];
         ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint)
     }
@@ -45,8 +68,10 @@ impl Endpoint {
     /// Returns the dialect of the endpoint.
     pub(crate) fn dialect(self) -> Dialect {
         match self {
-            Self::Chat | Self::Embeddings => Dialect::OpenAi,
+            Self::Chat | Self::Embeddings | Self::Completions | Self::Moderations => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Converse | Self::ConverseStream => Dialect::Bedrock,
+            Self::Generate | Self::StreamGenerate => Dialect::Gemini,
         }
     }
 }
@@ -60,6 +85,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// Whether the stream shall carry usage (OpenAI).
     pub(crate) include_usage: bool,
+    /// Whether it came by an address of Azure.
+    pub(crate) is_azure: bool,
     /// The cap on output tokens.
     pub(crate) output_cap: Option<u64>,
     /// Bytes of text in the request.
@@ -83,7 +110,7 @@ impl Ask {
 pub(crate) fn key_of(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    let named = ["x-api-key", "api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let named = ["x-api-key", "api-key", "x-goog-api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
     bearer.or(named).map(str::trim).filter(|key| !key.is_empty())
 }
 
@@ -98,17 +125,42 @@ pub(crate) fn script_of(default: &Value, headers: &HeaderMap, body: &Value) -> R
             marker = find_marker(text);
         }
     });
+    let mut marker = marker.transpose()?;
+    if let Some(after) = marker.as_mut().and_then(|marker| marker.as_object_mut()?.remove("after_tool"))
+        && has_tool_result(body)
+    {
+        marker = Some(after);
+    }
     let header = headers.get("x-fake-script").and_then(|value| value.to_str().ok()).map(parse_layer);
-    Script::layered(&[Some(default.clone()), marker.transpose()?, header.transpose()?])
+    Script::layered(&[Some(default.clone()), marker, header.transpose()?])
+}
+
+/// Whether the conversation holds the result of a tool: a marker's `after_tool` is the script from then on.
+fn has_tool_result(body: &Value) -> bool {
+    match body {
+        Value::Object(fields) => {
+            let is = |name: &str, word: &str| fields.get(name).and_then(Value::as_str) == Some(word);
+            is("role", "tool") || is("type", "tool_result") || fields.values().any(has_tool_result)
+        }
+        Value::Array(items) => items.iter().any(has_tool_result),
+        _ => false,
+    }
 }
 
 /// Reads a request.
 ///
 /// # Errors
 /// A fault with status 400 that names the field.
-pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Result<Ask, Fault> {
+pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<Ask, Fault> {
+    let headers = &parts.headers;
     let fields = body.as_object().ok_or_else(|| Fault::invalid("the body is not a JSON object"))?;
-    let model = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
+    if endpoint.dialect() == Dialect::Gemini {
+        let mut ask = crate::gemini::read(endpoint, &parts.uri, body)?;
+        visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
+        return Ok(ask);
+    }
+    let given = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
+    let model = given.or((endpoint == Endpoint::Moderations).then_some("omni-moderation-latest"));
     let model = model.ok_or_else(|| Fault::invalid("model: a non-empty string is required"))?.to_owned();
     let mut ask = Ask { model, dimensions: 8, ..Ask::default() };
     visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
@@ -117,8 +169,25 @@ pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &Value) -> Res
         Endpoint::Chat => read_chat(body, &mut ask)?,
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
+        Endpoint::Completions => read_completion(body, &mut ask)?,
+        Endpoint::Moderations | Endpoint::Generate | Endpoint::StreamGenerate => {}
+        Endpoint::Converse | Endpoint::ConverseStream => {
+            require_messages(body)?;
+            let config = body.get("inferenceConfig").unwrap_or(&Value::Null);
+            ask.output_cap = optional(config, "maxTokens", Value::as_u64, "an integer")?;
+        }
     }
     Ok(ask)
+}
+
+fn read_completion(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    if body.get("max_completion_tokens").is_some() {
+        return Err(Fault::invalid("Unrecognized request argument supplied: max_completion_tokens"));
+    }
+    let options = body.get("stream_options").filter(|value| !value.is_null());
+    ask.include_usage = options.and_then(|value| value.get("include_usage")?.as_bool()).unwrap_or(false);
+    ask.output_cap = optional(body, "max_tokens", Value::as_u64, "an integer")?.or(Some(16));
+    Ok(())
 }
 
 fn read_chat(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
@@ -183,7 +252,7 @@ fn optional<'a, T>(
     }
 }
 
-/// Visits the texts that a model would read: the strings under `messages`, `system`, `input` and `tools`.
+/// Visits the texts that a model would read: the strings under `messages`, `contents`, `system`, `input` and `tools`.
 fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
     fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
         match value {
@@ -199,7 +268,7 @@ fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    for field in ["messages", "system", "input", "tools"] {
+    for field in ["messages", "system", "input", "prompt", "tools", "contents", "systemInstruction"] {
         if let Some(value) = body.get(field) {
             walk(value, visit);
         }

@@ -2,7 +2,7 @@
 //!
 //! Rule: an error bills nothing; its body is what the real provider's SDK turns into its own error class.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::json;
 
 use crate::ask::Dialect;
@@ -45,7 +45,8 @@ impl Fault {
                 let word = Some("insufficient_quota".to_owned());
                 Self { kind: word.clone(), code: word, ..Self::new(429, message) }
             }
-            Dialect::Anthropic => Self::new(402, message),
+            Dialect::Anthropic | Dialect::Bedrock => Self::new(402, message),
+            Dialect::Gemini => Self::new(429, message),
         };
         Self { should_retry: Some(false), ..refusal }
     }
@@ -74,6 +75,8 @@ impl Fault {
                 let kind = kind.unwrap_or_else(|| anthropic_word(self.status));
                 json!({"type": "error", "error": {"type": kind, "message": self.message}, "request_id": request_id})
             }
+            Dialect::Bedrock => json!({"message": self.message}),
+            Dialect::Gemini => crate::gemini::error(self),
         };
         error.to_string()
     }
@@ -82,11 +85,16 @@ impl Fault {
     pub(crate) fn plan(&self, dialect: Dialect, request_id: &str) -> Plan {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = self.retry_after {
+        // Google says it in the body.
+        if let Some(seconds) = self.retry_after.filter(|_| dialect != Dialect::Gemini) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(retry) = self.should_retry {
             headers.insert("x-should-retry", HeaderValue::from_static(if retry { "true" } else { "false" }));
+        }
+        if dialect == Dialect::Bedrock {
+            let kind = self.kind.as_deref().unwrap_or(crate::bedrock::error_type(self.status));
+            headers.extend(HeaderValue::from_str(kind).map(|kind| (HeaderName::from_static("x-amzn-errortype"), kind)));
         }
         Plan::whole(self.status, headers, self.body(dialect, request_id))
     }

@@ -1,14 +1,16 @@
 //! A model provider that does as told and keeps its own bill: the instrument of the gateway's proofs.
 //!
-//! It speaks the OpenAI dialect (chat completions, embeddings, models) and the Anthropic dialect (messages, token counts,
-//! models) as strictly as the real ones, under any base path. A [`Script`] says per request what to answer, how slowly,
+//! It speaks the OpenAI dialect (chat completions, embeddings, models), the Anthropic dialect (messages, token counts,
+//! models) and the Gemini dialect (generateContent and its stream) as strictly as the real ones, and Amazon Bedrock's
+//! Converse with its signatures, under any base path; under
+//! `/azure` it is Azure OpenAI. A [`Script`] says per request what to answer, how slowly,
 //! and where to break; the [`Bill`] says what a real provider would charge for it, whatever the client was told.
 //!
 //! Rules: the bill shares no code with the gateway; the same request and script give the same bytes; an error status
 //! bills nothing; a cut stream, or one whose client left, bills its input and the output generated so far. It does not
 //! judge content and keeps nothing on disk.
 //!
-//! Special names: a key that starts with `bad` is refused (401), one that ends with `-broke` is out of budget (429
+//! Special names: a key that starts with `bad` is refused (401, Gemini: 400), one that ends with `-broke` is out of budget (429
 //! `insufficient_quota`, or 402), a model that starts with `missing-` is unknown (404), with `denied-` forbidden (403).
 
 use std::io;
@@ -22,12 +24,16 @@ use tokio_util::task::TaskTracker;
 mod answer;
 mod anthropic;
 mod ask;
+mod azure;
+mod bedrock;
 mod bill;
 mod body;
 mod control;
 mod fast;
 mod fault;
 mod gates;
+mod gemini;
+mod legacy;
 mod openai;
 mod plan;
 mod price;
@@ -36,6 +42,7 @@ mod script;
 mod server;
 mod wire;
 
+pub use bedrock::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use bill::{Bill, Entry, State, Stats, sha256_hex};
 pub use price::{Price, Tokens, built_in, cost_nano_usd, known_models};
 pub use script::{Newline, Script, ScriptError, ToolCall, ToolCalls};

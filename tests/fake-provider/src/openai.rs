@@ -9,13 +9,14 @@ use std::fmt::Write as _;
 
 use crate::answer::{Answer, Part, Stop, quoted};
 use crate::ask::Ask;
+use crate::azure;
 use crate::fault::Fault;
 use crate::plan::{EventWriter, Frame, Plan};
 use crate::price::Tokens;
 use crate::script::Script;
 
 /// When everything was created: a constant, so that bodies can be compared.
-const CREATED: u64 = 1_760_000_000;
+pub(crate) const CREATED: u64 = 1_760_000_000;
 
 /// Plans a chat completion.
 pub(crate) fn chat(ask: &Ask, script: &Script, seq: u64) -> Plan {
@@ -81,7 +82,11 @@ fn chunks(answer: &Answer, ask: &Ask, script: &Script, seq: u64, writer: EventWr
         format!(r#"{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}"#)
     };
     let role = delta(r#"{"role":"assistant","content":"","refusal":null}"#, "null");
-    let mut frames = vec![Frame::now(chunk(&role, 0, false), 0, false)];
+    let mut frames = Vec::new();
+    if ask.is_azure {
+        frames.push(Frame::now(writer.event(None, azure::PROMPT_FILTER), 0, false));
+    }
+    frames.push(Frame::now(chunk(&role, 0, false), 0, false));
     for (part, output) in &answer.parts {
         let choices = delta(&part_delta(answer, part), "null");
         frames.push(Frame::now(chunk(&choices, *output, false), *output, true));
@@ -89,6 +94,9 @@ fn chunks(answer: &Answer, ask: &Ask, script: &Script, seq: u64, writer: EventWr
     let all = answer.tokens.output;
     let finish = delta("{}", &finish_reason(answer, script));
     frames.push(Frame::now(chunk(&finish, all, false), all, false));
+    if ask.is_azure {
+        frames.push(Frame::now(writer.event(None, azure::LATE_FILTER), all, false));
+    }
     if ask.include_usage && answer.reported.is_some() {
         frames.push(Frame::now(chunk("", all, true), all, false));
     }
@@ -127,7 +135,7 @@ fn service_tier(script: &Script) -> String {
 }
 
 /// The totals of this dialect include the cached tokens.
-fn usage(tokens: &Tokens) -> String {
+pub(crate) fn usage(tokens: &Tokens) -> String {
     let (prompt, completion) = (tokens.total_input(), tokens.output);
     let written = tokens.cache_write + tokens.cache_write_1h;
     let written = if written > 0 { format!(r#","cache_write_tokens":{written}"#) } else { String::new() };

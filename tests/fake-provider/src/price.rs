@@ -49,7 +49,7 @@ impl Tokens {
 }
 
 /// The built-in table, in 1e-12 USD per token: `$1` per million tokens is 1,000,000.
-const TABLE: [(&str, Price); 5] = [
+const TABLE: [(&str, Price); 7] = [
     ("gpt-5-mini", Price { cache_read: Some(25_000), ..price(250_000, 2_000_000) }),
     ("gpt-4o-mini", Price { cache_read: Some(75_000), ..price(150_000, 600_000) }),
     (
@@ -71,6 +71,22 @@ const TABLE: [(&str, Price); 5] = [
         },
     ),
     ("text-embedding-3-small", price(20_000, 0)),
+    ("gemini-2.5-flash", Price { cache_read: Some(30_000), ..price(300_000, 2_500_000) }),
+    ("gemini-3.1-flash-lite", Price { cache_read: Some(25_000), ..price(250_000, 1_500_000) }),
+];
+
+/// Models of Amazon Bedrock, which no list names.
+const BEDROCK: [(&str, Price); 2] = [
+    (
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        Price {
+            cache_read: Some(330_000),
+            cache_write: Some(4_125_000),
+            cache_write_1h: Some(6_600_000),
+            ..price(3_300_000, 16_500_000)
+        },
+    ),
+    ("us.amazon.nova-2-lite-v1:0", Price { cache_read: Some(82_500), ..price(330_000, 2_750_000) }),
 ];
 
 const fn price(input: u64, output: u64) -> Price {
@@ -84,7 +100,7 @@ pub fn known_models() -> impl Iterator<Item = &'static str> {
 
 /// Returns the built-in price of a model; `None` for an unknown one.
 pub fn built_in(model: &str) -> Option<Price> {
-    TABLE.iter().find(|(name, _)| *name == model).map(|(_, price)| *price)
+    TABLE.iter().chain(&BEDROCK).find(|(name, _)| *name == model).map(|(_, price)| *price)
 }
 
 /// Returns what the tokens cost in 1e-9 USD, rounded up once.

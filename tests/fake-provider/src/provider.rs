@@ -20,7 +20,7 @@ use crate::gates::Gates;
 use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::script::Script;
-use crate::{anthropic, openai};
+use crate::{anthropic, azure, bedrock, gemini, legacy, openai};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -62,10 +62,19 @@ impl Provider {
             return Some((answer.plan, charge));
         }
         let json: Result<Value, _> = serde_json::from_slice(body);
+        let json = json.map(|json| bedrock::completed(endpoint, parts, json));
         let asked = match &json {
-            Ok(json) => read(endpoint, &parts.headers, json),
+            Ok(json) => read(endpoint, parts, json),
             Err(error) => Err(Fault::invalid(format!("We could not parse the JSON body of your request: {error}"))),
         };
+        let asked = azure::check(parts).and_then(|azure| {
+            let mut ask = asked?;
+            ask.is_azure = azure.is_some();
+            if let Some(deployment) = azure.and_then(|azure| azure.deployment) {
+                ask.model = deployment;
+            }
+            Ok(ask)
+        });
         let null = Value::Null;
         let script = script_of(&self.script(), &parts.headers, json.as_ref().unwrap_or(&null));
         let mut charge = Charge::open(&self.bill, entry(parts, body, asked.as_ref().ok()));
@@ -77,6 +86,12 @@ impl Provider {
                 return self.finish(endpoint, plan, charge, &Script::default(), &request_id);
             }
         };
+        let asked = asked.and_then(|ask| {
+            if endpoint.dialect() == Dialect::Bedrock {
+                bedrock::admit(parts, body)?;
+            }
+            Ok(ask)
+        });
         let asked = asked.and_then(|ask| admit(endpoint, &parts.headers, &ask, &script, charge.seq()).map(|()| ask));
         let plan = asked.map_or_else(
             |fault| fault.plan(endpoint.dialect(), &request_id),
@@ -111,8 +126,9 @@ impl Provider {
 
     fn finish(&self, endpoint: Endpoint, mut plan: Plan, mut charge: Charge, script: &Script, id: &str) -> Verdict {
         let name = match endpoint.dialect() {
-            Dialect::OpenAi => "x-request-id",
+            Dialect::OpenAi | Dialect::Gemini => "x-request-id",
             Dialect::Anthropic => "request-id",
+            Dialect::Bedrock => "x-amzn-requestid",
         };
         let further = script.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in std::iter::once((name, id)).chain(further) {
@@ -132,6 +148,10 @@ pub(crate) fn plan_of(endpoint: Endpoint, ask: &Ask, script: &Script, seq: u64) 
         Endpoint::Messages => anthropic::messages(ask, script, seq),
         Endpoint::CountTokens => anthropic::count_tokens(ask, script),
         Endpoint::Embeddings => openai::embeddings(ask, script),
+        Endpoint::Completions => legacy::completion(ask, script, seq),
+        Endpoint::Moderations => legacy::moderation(ask, script, seq),
+        Endpoint::Converse | Endpoint::ConverseStream => bedrock::converse(ask, script),
+        Endpoint::Generate | Endpoint::StreamGenerate => gemini::generate(ask, script, seq),
     };
     if let Some(raw) = &script.raw_body {
         let headers = std::mem::take(&mut plan.headers);
@@ -153,7 +173,9 @@ pub(crate) fn price_of(model: &str, script: &Script) -> Option<Price> {
 fn admit(endpoint: Endpoint, headers: &HeaderMap, ask: &Ask, script: &Script, seq: u64) -> Result<(), Fault> {
     let dialect = endpoint.dialect();
     match key_of(headers) {
+        _ if dialect == Dialect::Bedrock => {}
         None if script.require_auth != Some(false) => return Err(Fault::new(401, "You didn't provide an API key.")),
+        Some(key) if key.starts_with("bad") && dialect == Dialect::Gemini => return Err(gemini::bad_key()),
         Some(key) if key.starts_with("bad") => return Err(Fault::new(401, "Incorrect API key provided.")),
         Some(key) if key.ends_with("-broke") => return Err(Fault::out_of_budget(dialect)),
         _ => {}
@@ -178,7 +200,10 @@ fn entry(parts: &Parts, body: &[u8], ask: Option<&Ask>) -> Entry {
     let mut headers = BTreeMap::new();
     for (name, value) in &parts.headers {
         let text = String::from_utf8_lossy(value.as_bytes());
-        let is_secret = matches!(name.as_str(), "authorization" | "x-api-key" | "api-key");
+        let is_secret = matches!(
+            name.as_str(),
+            "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "x-amz-security-token"
+        );
         headers.insert(name.to_string(), if is_secret { format!("…{}", last4(&text)) } else { text.into_owned() });
     }
     Entry {

@@ -2,7 +2,7 @@
 //!
 //! Rule: its errors pass word for word, except for what it says about our own credential.
 
-use super::{Anthropic, BOTH, KEY, OpenAi, check, refused, upstream, yaml};
+use super::{BOTH, KEY, OpenAi, check, refused, upstream, yaml};
 use crate::support::raw::RawUpstream;
 use crate::support::world::{World, reserved_nano_usd, streamed};
 use helix_fake_provider::sha256_hex;
@@ -110,15 +110,15 @@ async fn its_reset_before_any_header_is_booked_at_the_worst_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_dialect_must_be_the_callers() {
+async fn an_api_that_it_does_not_have_is_refused() {
     let world = World::start(yaml);
-    for (dialect, model) in [(OpenAi, "claude-haiku-4-5"), (Anthropic, "gpt-5-mini")] {
-        let expected = super::refusal("unsupported_backend", super::INVALID, super::INVALID);
-        let (message, _) = refused(&world, dialect, KEY, dialect.of_model(model), &expected).await;
-        assert!(message.contains("the other API"), "{message}");
-    }
+    let request = json!({ "model": "claude-haiku-4-5", "input": "hi" });
+    let answer = world.ask("/v1/embeddings", &request).await;
+    let expected = super::refusal("unsupported_backend", super::INVALID, super::INVALID);
+    let message = super::check(OpenAi, &answer, &expected);
+    assert!(message.contains("can serve this API"), "{message}");
     assert!(world.provider.bill.entries().is_empty(), "nothing went to the provider");
-    world.verify(2);
+    world.verify(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ pub(crate) enum Part {
     Python,
     Node,
     Llama,
+    Agents,
 }
 
 impl Part {
@@ -23,6 +24,7 @@ impl Part {
             Self::Python => "python",
             Self::Node => "node",
             Self::Llama => "llama",
+            Self::Agents => "agents",
         }
     }
 }

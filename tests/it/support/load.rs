@@ -39,12 +39,17 @@ impl From<&Answer> for Outcome {
 impl Load {
     /// Starts `clients` of them with one key.
     pub(crate) fn start(gateway_url: &str, key: &str, clients: usize) -> Self {
+        Self::saying("hi", gateway_url, key, clients)
+    }
+
+    /// Starts `clients` of them with one key and one prompt.
+    pub(crate) fn saying(prompt: &'static str, gateway_url: &str, key: &str, clients: usize) -> Self {
         let (outcomes, is_over) = (Arc::<Mutex<Vec<Outcome>>>::default(), Arc::<AtomicBool>::default());
         let ask = |_| {
             let (outcomes, is_over) = (Arc::clone(&outcomes), Arc::clone(&is_over));
             let (url, key) = (format!("{gateway_url}/v1/chat/completions"), key.to_owned());
             tokio::spawn(async move {
-                let (client, body) = (Client::new(), chat("gpt-5-mini", "hi"));
+                let (client, body) = (Client::new(), chat("gpt-5-mini", prompt));
                 while !is_over.load(Ordering::Relaxed) {
                     let answer = client.ask(&url, &key, &body).await;
                     outcomes.lock().unwrap().push(Outcome::from(&answer));

@@ -82,6 +82,7 @@ pub(crate) fn backend(id: &str, base_url: &str) -> Named {
     let backend = Backend {
         kind: "openai".into(),
         base_url: base_url.into(),
+        api_version: None,
         api_key: Some(Secret::new("sk-canary-openai")),
         connect_timeout_ms: 0,
         first_byte_timeout_ms: 0,
@@ -96,7 +97,13 @@ pub(crate) fn backend(id: &str, base_url: &str) -> Named {
 /// A route to one backend, under the client's name for the model.
 pub(crate) fn model(pattern: &str, backend_id: &str) -> Named {
     let place = ModelBackend { backend_id: backend_id.into(), upstream_model: None, weight: 1 };
-    let model = Model { pattern: pattern.into(), strategy: "priority".into(), position: 0, backends: vec![place] };
+    let model = Model {
+        pattern: pattern.into(),
+        strategy: "priority".into(),
+        params: String::new(),
+        position: 0,
+        backends: vec![place],
+    };
     (pattern.into(), Resource::Model(model))
 }
 

@@ -52,9 +52,9 @@ enum Command {
         /// Where requests go.
         #[arg(long)]
         upstream: SocketAddr,
-        /// Use the single-threaded runtime: what tokio's multi-threaded one costs on one core.
+        /// Use the multi-threaded runtime also on one core: what it costs there.
         #[arg(long)]
-        current_thread: bool,
+        multi_thread: bool,
     },
     /// Runs the whole benchmark and prints its tables.
     Run(run::Flags),
@@ -70,9 +70,11 @@ fn main() -> Result<()> {
             .enable_all()
             .build()?
             .block_on(async { upstream::serve(bind(listen).await?).await }),
-        Command::Passthrough { listen, upstream, current_thread } => {
-            // by default the runtime that the gateway has: as many workers as cores, so one when pinned
-            let mut builder = if current_thread { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+        Command::Passthrough { listen, upstream, multi_thread } => {
+            // by default the runtime that the gateway has: single-threaded when pinned to one core
+            let has_one_core = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+            let is_single = has_one_core && !multi_thread;
+            let mut builder = if is_single { Builder::new_current_thread() } else { Builder::new_multi_thread() };
             let runtime = builder.enable_all().build()?;
             runtime.block_on(async { passthrough::serve(bind(listen).await?, upstream).await })
         }

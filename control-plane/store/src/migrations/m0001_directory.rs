@@ -90,5 +90,10 @@ const API_KEYS: TableDef = TableDef {
     owned_by: &[],
 };
 
-pub(super) const STEP: Migration =
-    Migration { step: 1, name: "directory", tables: &[USERS, TEAMS, MEMBERSHIPS, ROLE_GRANTS, API_KEYS], rows: &[] };
+pub(super) const STEP: Migration = Migration {
+    step: 1,
+    name: "directory",
+    tables: &[USERS, TEAMS, MEMBERSHIPS, ROLE_GRANTS, API_KEYS],
+    columns: &[],
+    rows: &[],
+};

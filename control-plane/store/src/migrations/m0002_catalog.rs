@@ -27,6 +27,7 @@ const MODELS: TableDef = TableDef {
         ("id", Kind::Key),
         ("pattern", Kind::Text),
         ("strategy", Kind::Key),
+        ("params", Kind::Key),
         ("position", Kind::Int),
         ("backends", Kind::Text),
         ("managed", Kind::Key),
@@ -88,5 +89,10 @@ const SETTINGS: TableDef = TableDef {
     owned_by: &[],
 };
 
-pub(super) const STEP: Migration =
-    Migration { step: 2, name: "catalog", tables: &[PROVIDERS, MODELS, PRICES, BUDGETS, SETTINGS], rows: &[] };
+pub(super) const STEP: Migration = Migration {
+    step: 2,
+    name: "catalog",
+    tables: &[PROVIDERS, MODELS, PRICES, BUDGETS, SETTINGS],
+    columns: &[],
+    rows: &[],
+};

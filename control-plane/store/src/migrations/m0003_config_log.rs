@@ -31,5 +31,6 @@ pub(super) const STEP: Migration = Migration {
     step: 3,
     name: "config_log",
     tables: &[HEAD, LOG],
+    columns: &[],
     rows: &[("config_head", &["id", "revision", "floor_revision"], &[1, 0, 0])],
 };

@@ -37,4 +37,5 @@ const INCARNATIONS: TableDef = TableDef {
     owned_by: &[],
 };
 
-pub(super) const STEP: Migration = Migration { step: 4, name: "fleet", tables: &[NODES, INCARNATIONS], rows: &[] };
+pub(super) const STEP: Migration =
+    Migration { step: 4, name: "fleet", tables: &[NODES, INCARNATIONS], columns: &[], rows: &[] };

@@ -39,4 +39,5 @@ const LEASES: TableDef = TableDef {
     owned_by: &[],
 };
 
-pub(super) const STEP: Migration = Migration { step: 5, name: "escrow", tables: &[ACCOUNTS, LEASES], rows: &[] };
+pub(super) const STEP: Migration =
+    Migration { step: 5, name: "escrow", tables: &[ACCOUNTS, LEASES], columns: &[], rows: &[] };

@@ -98,4 +98,4 @@ const DEAD_LETTERS: TableDef = TableDef {
 };
 
 pub(super) const STEP: Migration =
-    Migration { step: 6, name: "usage", tables: &[RECORDS, HOURLY, DAILY, DEAD_LETTERS], rows: &[] };
+    Migration { step: 6, name: "usage", tables: &[RECORDS, HOURLY, DAILY, DEAD_LETTERS], columns: &[], rows: &[] };

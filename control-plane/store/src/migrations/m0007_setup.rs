@@ -19,4 +19,5 @@ const SETUP_TOKENS: TableDef = TableDef {
     owned_by: &[],
 };
 
-pub(super) const STEP: Migration = Migration { step: 7, name: "setup", tables: &[SETUP_TOKENS], rows: &[] };
+pub(super) const STEP: Migration =
+    Migration { step: 7, name: "setup", tables: &[SETUP_TOKENS], columns: &[], rows: &[] };

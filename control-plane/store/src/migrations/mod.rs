@@ -3,7 +3,7 @@
 //! Rule: a step that was released is never edited; the next change is the next file. Expand, backfill, contract: the
 //! previous release runs against the new schema.
 
-use crate::schema::TableDef;
+use crate::schema::{AddedColumn, TableDef};
 
 mod m0001_directory;
 mod m0002_catalog;
@@ -12,6 +12,7 @@ mod m0004_fleet;
 mod m0005_escrow;
 mod m0006_usage;
 mod m0007_setup;
+mod m0008_provider_api_version;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -22,6 +23,8 @@ pub(crate) struct Migration {
     pub(crate) step: i64,
     pub(crate) name: &'static str,
     pub(crate) tables: &'static [TableDef],
+    /// Columns that tables of earlier steps get; all of them may be null, so that the previous release can still insert.
+    pub(crate) columns: &'static [AddedColumn],
     pub(crate) rows: &'static [FirstRow],
 }
 
@@ -34,4 +37,5 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0005_escrow::STEP,
     m0006_usage::STEP,
     m0007_setup::STEP,
+    m0008_provider_api_version::STEP,
 ];

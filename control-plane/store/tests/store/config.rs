@@ -112,19 +112,22 @@ on_every_database! {
             id: "openai".to_owned(),
             kind: "openai".to_owned(),
             base_url: "https://api.openai.com/v1".to_owned(),
+            api_version: None,
             sealed_credential: Some((0..=255).collect()),
             spec,
             position: 3,
             managed: Managed::File,
             updated_at: NOW,
         };
-        let without = Provider { sealed_credential: None, ..provider.clone() };
+        let version = Some("2025-04-01-preview".to_owned());
+        let without = Provider { sealed_credential: None, api_version: version, ..provider.clone() };
         round_trip(&mut tx, "openai", provider, without).await;
         let backends = vec![ModelBackend { backend_id: "openai".to_owned(), upstream_model: None, weight: 9 }];
         let model = Model {
             id: "m".to_owned(),
             pattern: "gpt-5*".to_owned(),
             strategy: "priority".to_owned(),
+            params: "drop".to_owned(),
             position: u32::MAX,
             backends,
             managed: Managed::File,

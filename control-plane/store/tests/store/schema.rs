@@ -1,7 +1,7 @@
 //! Migrations: once, together, alike on all three databases, never backwards.
 
 use crate::support::{NOW, TestDb, on_every_database, pairs};
-use helix_store::{Db, Dialect, StoreError};
+use helix_store::{Db, Dialect, Provider, StoreError};
 use std::collections::BTreeSet;
 
 on_every_database! {
@@ -41,6 +41,35 @@ on_every_database! {
         let refused = test.db.migrate(NOW).await.unwrap_err();
         assert!(matches!(refused, StoreError::NewerSchema { found: 999, .. }), "{refused}");
         assert!(refused.to_string().contains("run the newer release"), "{refused}");
+    }
+
+    async fn a_provider_from_before_api_versions_has_none(test: &TestDb) {
+        test.db.migrate(NOW).await.unwrap();
+        // The database as release 7 left it, and the last step taken anew.
+        test.raw("ALTER TABLE providers DROP COLUMN api_version").await;
+        test.raw("DELETE FROM schema_history WHERE step = 8").await;
+        let spec = r#"{"connect_timeout_ms":1,"first_byte_timeout_ms":1,"idle_timeout_ms":1,"total_timeout_ms":1,"max_in_flight":0}"#;
+        let insert = |id: &str| {
+            format!(
+                "INSERT INTO providers (id, kind, base_url, spec, position, managed, updated_at) \
+                 VALUES ('{id}', 'openai', 'https://a.example', '{spec}', 0, 'file', 1)"
+            )
+        };
+        test.raw(&insert("before")).await;
+        assert_eq!(test.db.migrate(NOW).await.unwrap(), 1);
+        // the previous release runs against the new schema
+        test.raw(&insert("beside")).await;
+        let mut tx = test.db.read().await.unwrap();
+        let versions: Vec<_> = tx.list::<Provider>().await.unwrap().into_iter().map(|row| row.api_version).collect();
+        assert_eq!(versions, [None, None]);
+    }
+
+    async fn a_step_that_broke_off_is_taken_again(test: &TestDb) {
+        test.db.migrate(NOW).await.unwrap();
+        if test.db.dialect() == Dialect::MySql {
+            test.raw("DELETE FROM schema_history WHERE step = 8").await;
+            assert_eq!(test.db.migrate(NOW).await.unwrap(), 1);
+        }
     }
 
     async fn the_schema_has_the_same_tables_and_columns_as_on_sqlite(test: &TestDb) {

@@ -9,6 +9,7 @@ use crate::request::scan_request;
 const ALL: Rewrite<'static> = Rewrite {
     model: Some("served \"name\""),
     force_usage: true,
+    withhold_stream_options: false,
     output_cap: Some(OutputCap { tokens: 64, field: CapField::MaxCompletionTokens }),
 };
 
@@ -24,9 +25,16 @@ fn rewritten(dialect: Dialect, body: &str, changes: &Rewrite<'_>) -> String {
 fn each_field_is_spliced_where_it_stands() {
     let model = Rewrite { model: Some("b"), ..Rewrite::default() };
     let usage = Rewrite { force_usage: true, ..Rewrite::default() };
+    let none = Rewrite { force_usage: true, withhold_stream_options: true, ..Rewrite::default() };
     let cap = |tokens, field| Rewrite { output_cap: Some(OutputCap { tokens, field }), ..Rewrite::default() };
     let (short, long) = (cap(10, CapField::MaxTokens), cap(10, CapField::MaxCompletionTokens));
     for (changes, body, expected) in [
+        (
+            &none,
+            r#"{"stream_options": {"x":[1],"include_usage":true} ,"model":"a","messages":[],"stream":true}"#,
+            r#"{"stream_options": null ,"model":"a","messages":[],"stream":true}"#,
+        ),
+        (&none, r#"{"model":"a","messages":[],"stream":true}"#, r#"{"model":"a","messages":[],"stream":true}"#),
         (&model, r#"{ "model" : "a" ,"messages":[]}"#, r#"{ "model" : "b" ,"messages":[]}"#),
         (&model, r#"{"model":"b","messages":[]}"#, r#"{"model":"b","messages":[]}"#),
         (&model, r#"{"model":"\u0062","messages":[]}"#, r#"{"model":"\u0062","messages":[]}"#),
@@ -204,6 +212,7 @@ proptest! {
         let changes = Rewrite {
             model: model.then_some("served"),
             force_usage: usage,
+            withhold_stream_options: false,
             output_cap: cap.map(|tokens| OutputCap { tokens, field: CapField::MaxTokens }),
         };
         let facts = scan_request(Dialect::OpenAiChat, body.as_bytes()).unwrap();

@@ -5,13 +5,14 @@
 use helix_shared::usage::TokenUsage;
 
 use super::{StreamEnd, StreamFacts};
-use crate::dialect::Family;
+use crate::dialect::{Dialect, Family};
 use crate::json::{Text, to_u64};
 use crate::response::{Choices, Observation, ProviderError, ResponseFacts, counts_as, is_fast, owned};
 use crate::usage::{Counts, Quirks, TextSize};
 
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
+    dialect: Dialect,
     family: Family,
     quirks: Quirks,
     answer: ResponseFacts,
@@ -22,9 +23,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(family: Family, quirks: Quirks) -> Self {
+    pub(super) fn new(dialect: Dialect, quirks: Quirks) -> Self {
         Self {
-            family,
+            dialect,
+            family: dialect.family(),
             quirks,
             answer: ResponseFacts::default(),
             counts: Counts::default(),
@@ -48,11 +50,17 @@ impl Tally {
         if seen.counts.is_usage() {
             self.counts.replace_with(&seen.counts);
             self.is_usage_final |= match self.family {
+                _ if self.is_converse() => true,
                 Family::OpenAi => seen.choices.is_empty_list || self.are_choices_finished(),
                 Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_delta")),
+                Family::Gemini => self.answer.finish.is_some(),
             };
         }
-        let is_stop = self.family == Family::Anthropic && seen.kind.is_some_and(|kind| kind.is("message_stop"));
+        let is_stop = match self.family {
+            _ if self.is_converse() => event_name == b"metadata",
+            Family::OpenAi | Family::Gemini => false,
+            Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_stop")),
+        };
         let is_error = event_name == b"error" || seen.kind.is_some_and(|kind| kind.is("error"));
         match seen.error {
             Some(error) => self.note_error(error),
@@ -93,6 +101,10 @@ impl Tally {
         self.end
     }
 
+    fn is_converse(&self) -> bool {
+        self.dialect == Dialect::BedrockConverse
+    }
+
     fn are_choices_finished(&self) -> bool {
         self.choices.seen != 0 && self.choices.seen == self.choices.finished
     }
@@ -101,7 +113,7 @@ impl Tally {
     pub(super) fn is_whole(&self, is_hiding_usage: bool) -> bool {
         match self.family {
             Family::OpenAi => self.are_choices_finished() && (is_hiding_usage || self.counts.is_usage()),
-            Family::Anthropic => self.answer.finish.is_some(),
+            Family::Anthropic | Family::Gemini => self.answer.finish.is_some(),
         }
     }
 

@@ -63,7 +63,7 @@ fn last_words(dialect: Dialect, stream: &[u8]) -> usize {
     let is_last_word = |(name, data): &(String, String)| {
         let json = serde_json::from_str::<serde_json::Value>(data).unwrap_or_default();
         match dialect.family() {
-            Family::OpenAi => data == "[DONE]" || json["error"]["message"].is_string(),
+            Family::OpenAi | Family::Gemini => data == "[DONE]" || json["error"]["message"].is_string(),
             Family::Anthropic => {
                 (name == "message_stop" || name == "error") && json["type"].as_str() == Some(name.as_str())
             }
@@ -74,7 +74,7 @@ fn last_words(dialect: Dialect, stream: &[u8]) -> usize {
 
 fn expected_usage(dialect: Dialect) -> TokenUsage {
     match dialect.family() {
-        Family::OpenAi => TokenUsage {
+        Family::OpenAi | Family::Gemini => TokenUsage {
             input_tokens: 30,
             cache_read_tokens: 60,
             cache_write_tokens: 10,
@@ -328,8 +328,8 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
     let mut cheap = 0;
     for (dialect, recorded) in BOTH {
         for (_, data) in client_events(recorded.as_bytes()) {
-            let Some(text) = text_of(dialect.family(), data.as_bytes()) else { continue };
-            let seen = observe(dialect.family(), data.as_bytes()).unwrap();
+            let Some(text) = text_of(dialect, data.as_bytes()) else { continue };
+            let seen = observe(dialect, data.as_bytes()).unwrap();
             assert_eq!(text, seen.text, "{data}");
             assert!(seen.finish.is_none() && seen.error.is_none() && !seen.counts.is_usage(), "{data}");
             cheap += 1;
@@ -346,7 +346,7 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
         r#"{"choices":[{"index":0,"delta":{"content":"a"#,
         r#"{"choices":[]}"#,
     ] {
-        assert_eq!(text_of(Family::OpenAi, in_full.as_bytes()), None, "{in_full}");
+        assert_eq!(text_of(Dialect::OpenAiChat, in_full.as_bytes()), None, "{in_full}");
     }
 }
 

@@ -41,10 +41,10 @@ fn an_intent_without_outcome_is_closed_at_what_was_reserved() {
         if reserved % 10 == 0 {
             open.push(reserved);
         } else {
-            journal.outcome(&[token], record(&[u64::try_from(reserved).unwrap()], 1)).unwrap();
+            journal.outcome(&[token], record(&[u64::try_from(reserved).unwrap()], 1), &[]).unwrap();
         }
     }
-    journal.outcome(&[], record(&[], 0)).unwrap();
+    journal.outcome(&[], record(&[], 0), &[]).unwrap();
     drop(journal);
 
     let old = old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap();
@@ -62,7 +62,7 @@ fn a_torn_tail_is_cut_and_never_read() {
     let root = tempfile::tempdir().unwrap();
     let journal = create(root.path());
     for _ in 0..3 {
-        journal.outcome(&[], record(&[], 7)).unwrap();
+        journal.outcome(&[], record(&[], 7), &[]).unwrap();
     }
     let (path, end) = (segment_path(journal.folder(), 1), journal.position().offset);
     drop(journal);
@@ -77,7 +77,7 @@ fn another_boot_or_a_damaged_sealed_segment_is_not_whole() {
     let root = tempfile::tempdir().unwrap();
     let journal = create(root.path());
     for _ in 0..400 {
-        journal.outcome(&[], record(&[], 7)).unwrap();
+        journal.outcome(&[], record(&[], 7), &[]).unwrap();
     }
     let first = segment_path(journal.folder(), 1);
     drop(journal);
@@ -111,14 +111,14 @@ fn a_full_journal_refuses_intents_and_still_takes_outcomes() {
         }
     };
     assert!(matches!(refused, JournalError::Full { .. }), "{refused}");
-    while journal.outcome(&[], record(&[], 0)).is_ok() {}
+    while journal.outcome(&[], record(&[], 0), &[]).is_ok() {}
     let refusals = all_records(&journal).len();
     assert!(!journal.has_failed(), "refusals do not take the room of admitted requests");
     let admitted = tokens.len();
     assert!(admitted > 5);
     for token in tokens {
         let number = token.intent;
-        journal.outcome(&[token], record(&[number], 5)).unwrap();
+        journal.outcome(&[token], record(&[number], 5), &[]).unwrap();
     }
     assert!(!journal.has_failed());
     assert_eq!(all_records(&journal).len(), refusals + admitted);
@@ -132,7 +132,7 @@ fn acknowledged_segments_are_deleted_and_reading_goes_on() {
     let mut seen = 0;
     for _ in 0..20 {
         for _ in 0..50 {
-            journal.outcome(&[], record(&[], 7)).unwrap();
+            journal.outcome(&[], record(&[], 7), &[]).unwrap();
         }
         let batch = reader.next_batch(journal.position(), seen, 500).unwrap();
         assert_eq!(batch.first().map(|r| r.seq), Some(seen + 1));
@@ -185,7 +185,7 @@ fn a_journal_whose_repair_was_cut_short_is_still_whole() {
     let root = tempfile::tempdir().unwrap();
     let journal = create(root.path());
     for _ in 0..3 {
-        journal.outcome(&[], record(&[], 7)).unwrap();
+        journal.outcome(&[], record(&[], 7), &[]).unwrap();
     }
     let (path, end) = (segment_path(journal.folder(), 1), journal.position().offset);
     drop(journal);
@@ -203,7 +203,7 @@ fn what_was_acknowledged_before_a_death_is_not_waited_for_after_it() {
     let root = tempfile::tempdir().unwrap();
     let journal = create(root.path());
     for _ in 0..3 {
-        journal.outcome(&[], record(&[], 7)).unwrap();
+        journal.outcome(&[], record(&[], 7), &[]).unwrap();
     }
     drop(journal);
     let old = reopened(root.path());
@@ -230,12 +230,12 @@ fn an_intent_never_stays_behind_when_the_outcome_that_closes_it_goes() {
     let short = journal.intent(&mut intent(2)).unwrap();
     let mut last = 0;
     while journal.position().segment == 1 {
-        journal.outcome(&[], record(&[], 0)).unwrap();
+        journal.outcome(&[], record(&[], 0), &[]).unwrap();
         last += 1;
     }
-    journal.outcome(&[short], record(&[2], 1)).unwrap();
+    journal.outcome(&[short], record(&[2], 1), &[]).unwrap();
     while journal.position().segment == 2 {
-        journal.outcome(&[], record(&[], 0)).unwrap();
+        journal.outcome(&[], record(&[], 0), &[]).unwrap();
         last += 1;
     }
     journal.acknowledge(last);

@@ -7,4 +7,6 @@ mod breaking;
 #[cfg(test)]
 mod client;
 mod control;
+#[cfg(test)]
+mod gemini;
 mod speaking;

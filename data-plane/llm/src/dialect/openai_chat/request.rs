@@ -102,7 +102,7 @@ fn count_items(reader: &mut Reader<'_>) -> Result<u64> {
     Ok(count)
 }
 
-fn read_stream_options(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+pub(crate) fn read_stream_options(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     reader.kind()?;
     let start = reader.position();
     if reader.is_null()? {
@@ -122,6 +122,7 @@ fn read_stream_options(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Res
     }
     let is_only = members.is_empty();
     facts.splices.usage = splice.unwrap_or(UsageSplice::Member { at: inside, is_only });
+    facts.splices.stream_options = Some(start..reader.position());
     Ok(())
 }
 

@@ -1,0 +1,73 @@
+//! The translation of a whole answer.
+//!
+//! Rule: the usage that the client sees is the usage that is billed: one scan reads both.
+
+use bytes::Bytes;
+
+use super::{AnswerPlan, ChatDialect, TranslateError};
+use crate::dialect::{Dialect, anthropic, bedrock, gemini, openai_chat, openai_responses};
+use crate::response::scan_response;
+use crate::usage::Quirks;
+
+/// What an answer is rendered with, beside what its request says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AnswerContext {
+    /// The gateway's id of the request; ids in the answer are made from it.
+    pub request_id: String,
+    /// Now, in seconds since 1970.
+    pub created_unix_s: u64,
+    /// The model as the client asked for it.
+    pub model: String,
+    /// What the input was estimated at, in tokens: said at the start of an Anthropic stream, corrected at its end.
+    pub estimated_input_tokens: u64,
+    /// How the provider's counters differ.
+    pub quirks: Quirks,
+}
+
+impl AnswerContext {
+    /// Makes the id of the answer.
+    pub(crate) fn answer_id(&self, prefix: &str) -> String {
+        format!("{prefix}_{}", self.plain_id()).replacen("chatcmpl_", "chatcmpl-", 1)
+    }
+
+    /// Makes the id of a part of the answer, or of a call that came without one.
+    pub(crate) fn call_id(&self, prefix: &str, number: usize) -> String {
+        format!("{prefix}_{}_{number}", self.plain_id())
+    }
+
+    fn plain_id(&self) -> String {
+        let id = self.request_id.strip_prefix("req_").unwrap_or(&self.request_id);
+        crate::chat::names::plain(id)
+    }
+}
+
+/// Translates a whole answer of a provider into the client's dialect.
+///
+/// # Errors
+/// `upstream_disconnected` when the answer is not what the provider's dialect says.
+pub fn translate_answer(
+    provider: ChatDialect,
+    client: ChatDialect,
+    body: &[u8],
+    plan: &AnswerPlan,
+    context: &AnswerContext,
+) -> Result<Bytes, TranslateError> {
+    let answer = match provider {
+        ChatDialect::OpenAiChat => openai_chat::parse_answer(body)?,
+        ChatDialect::AnthropicMessages => anthropic::parse_answer(body)?,
+        ChatDialect::Bedrock => bedrock::parse_answer(body)?,
+        ChatDialect::Gemini => gemini::parse_answer(body, plan, context)?,
+        ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: provider.as_str() }),
+    };
+    let dialect = provider.backend().unwrap_or(Dialect::OpenAiChat);
+    let usage = scan_response(dialect, body, context.quirks).usage.unwrap_or_default();
+    let rendered = match client {
+        ChatDialect::OpenAiChat => openai_chat::render_answer(&answer, usage, plan, context),
+        ChatDialect::AnthropicMessages => anthropic::render_answer(&answer, usage, plan, context),
+        ChatDialect::OpenAiResponses => openai_responses::render_answer(&answer, usage, plan, context),
+        ChatDialect::Bedrock | ChatDialect::Gemini => {
+            return Err(TranslateError::UnsupportedSource { dialect: client.as_str() });
+        }
+    };
+    Ok(Bytes::from(rendered.to_bytes()))
+}

@@ -1,0 +1,100 @@
+//! The translation of a request.
+//!
+//! Rule: read, pair calls with results, render. What was dropped is named by its path in the client's body.
+
+use bytes::Bytes;
+
+use super::{ChatDialect, TranslateError};
+use crate::chat::names::ToolNames;
+use crate::chat::pairing;
+use crate::chat::request::Role;
+use crate::chat::signed_id;
+use crate::chat::traits::ModelTraits;
+use crate::dialect::{anthropic, bedrock, gemini, openai_chat, openai_responses};
+use crate::json::Node;
+
+/// What a request is translated for.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestContext<'a> {
+    /// The backend's name of the model.
+    pub upstream_model: &'a str,
+    /// The most output tokens that are affordable. A client's own lower cap stays.
+    pub output_cap: Option<u64>,
+    /// The most output tokens that the model can write.
+    pub max_output_tokens: Option<u64>,
+    /// What the model and its server take.
+    pub traits: ModelTraits,
+}
+
+/// A translated request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translated {
+    /// The body for the backend. Usage of a stream is asked for, whether or not the client did.
+    pub body: Bytes,
+    /// What the backend does not get, by its path in the client's body; each once. Empty: it gets everything.
+    pub dropped: Vec<String>,
+    /// What the answer must be rendered with.
+    pub plan: AnswerPlan,
+}
+
+/// What a request says about the rendering of its answer. To be kept until then.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AnswerPlan {
+    pub(crate) names: ToolNames,
+    /// The client's names of tools that take plain text.
+    pub(crate) freeform: Vec<String>,
+    pub(crate) asks_usage: bool,
+    /// The model, where it signs its calls.
+    pub(crate) signer: String,
+    /// What a Responses client gets back of its request.
+    pub(crate) echo: openai_responses::Echo,
+}
+
+impl AnswerPlan {
+    /// Whether a tool, by the client's name, takes plain text.
+    pub(crate) fn is_freeform(&self, name: &str) -> bool {
+        self.freeform.iter().any(|known| known == name)
+    }
+}
+
+/// Translates a request of a client's dialect into a backend's.
+///
+/// # Errors
+/// `invalid_json` and `invalid_request` as for a request that is not translated, with the field at fault; also
+/// `invalid_request` for what the backend cannot do; `unsupported_backend` when there is no such target.
+pub fn translate_request(
+    from: ChatDialect,
+    to: ChatDialect,
+    body: &[u8],
+    context: &RequestContext<'_>,
+) -> Result<Translated, TranslateError> {
+    let mut plan = AnswerPlan::default();
+    let mut conversation = match from {
+        ChatDialect::OpenAiChat => openai_chat::parse(body)?,
+        ChatDialect::AnthropicMessages => anthropic::parse(body)?,
+        ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
+        ChatDialect::Bedrock | ChatDialect::Gemini => {
+            return Err(TranslateError::UnsupportedSource { dialect: from.as_str() });
+        }
+    };
+    if to != ChatDialect::Gemini {
+        signed_id::strip(&mut conversation);
+    }
+    pairing::pair(&mut conversation);
+    conversation.drop_media_of(Role::System);
+    if let Some(place) = conversation.first_url().filter(|_| !context.traits.takes_urls) {
+        let reason = "it fetches nothing; send images and documents in base64";
+        return Err(TranslateError::unsupported(place.path(conversation.words.messages), reason));
+    }
+    plan.asks_usage = conversation.asks_usage;
+    let freeform = conversation.tools.iter().filter(|tool| tool.is_freeform);
+    plan.freeform = freeform.map(|tool| tool.name.clone()).collect();
+    let rendered: Node = match to {
+        ChatDialect::OpenAiChat => openai_chat::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::AnthropicMessages => anthropic::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::Bedrock => bedrock::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::Gemini => gemini::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() }),
+    };
+    Ok(Translated { body: Bytes::from(rendered.to_bytes()), dropped: conversation.unread, plan })
+}

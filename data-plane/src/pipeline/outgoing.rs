@@ -1,0 +1,80 @@
+//! The request that goes to a backend, put together from the client's and the gateway's own.
+//!
+//! Rule: nothing is copied that can be passed; only where a signature must cover the body is it joined.
+//! Not here: the signature, the credential.
+
+use super::admit::Admission;
+use super::attempts::Ask;
+use super::wire::Wire;
+use crate::config::current::Place;
+use crate::records::draft::Draft;
+use crate::upstream::body::Pieces;
+use bytes::Bytes;
+use helix_llm::{Dialect, Family, Rewrite, rewrite};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
+
+/// Makes the request of an attempt; beside it its body as one, where a signature must cover it. `None`: the parts make no
+/// URL.
+pub(super) fn upstream_request(
+    draft: &Draft,
+    ask: &Ask,
+    wire: &Wire<'_>,
+    place: &Place,
+    admission: &Admission,
+) -> Option<(Request<Pieces>, Option<Bytes>)> {
+    let facts = &*wire.facts;
+    let changes = Rewrite {
+        model: Some(&place.upstream_model),
+        force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
+        withhold_stream_options: !place.upstream.backend.takes_stream_options(),
+        output_cap: admission.output_cap,
+    };
+    let mut body = rewrite(wire.body.clone(), facts, &changes);
+    let mut whole = None;
+    if facts.dialect == Dialect::BedrockConverse {
+        // A signature covers the body as one.
+        let joined = match body.parts.as_slice() {
+            [only] => only.clone(),
+            parts => Bytes::from(parts.concat()),
+        };
+        body.parts = vec![joined.clone()];
+        whole = Some(joined);
+    }
+    let mut request = Request::new(Pieces::new(body.parts, body.length));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = upstream_uri(ask, wire, place)?;
+    let headers = request.headers_mut();
+    super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
+    if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
+        headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
+    }
+    if whole.is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let accepted = if facts.is_stream { "application/vnd.amazon.eventstream" } else { "application/json" };
+        headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+    } else if facts.dialect.family() == Family::Anthropic && !headers.contains_key("anthropic-version") {
+        headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+    }
+    draft.span.inject(headers);
+    Some((request, whole))
+}
+
+fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
+    // A query speaks to the API that the client knows.
+    let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
+    let (path, query) = match wire.facts.dialect {
+        // Responses are translated before they come here.
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => ("/chat/completions", query),
+        Dialect::OpenAiEmbeddings => ("/embeddings", query),
+        Dialect::OpenAiCompletions => ("/completions", query),
+        Dialect::OpenAiModerations => ("/moderations", query),
+        Dialect::AnthropicMessages => ("/v1/messages", query),
+        Dialect::AnthropicCountTokens => ("/v1/messages/count_tokens", query),
+        Dialect::Gemini if wire.facts.is_stream => (":streamGenerateContent", Some("alt=sse")),
+        Dialect::Gemini => (":generateContent", None),
+        Dialect::BedrockConverse => return place.upstream.model_uri(&place.upstream_model, wire.facts.is_stream),
+    };
+    place.upstream.uri(path, &place.upstream_model, query)
+}

@@ -1,0 +1,270 @@
+//! What goes to a backend, in the dialect that it speaks: the client's own bytes, or a translation of them.
+//!
+//! Rule: from the budget to the meter everything reads the backend's side of the wire (its dialect, its body, its counters);
+//! the client's dialect is back in sight when the answer is rendered. Pass-through costs nothing here.
+
+use super::attempts::Ask;
+use super::refusal::Refusal;
+use crate::config::current::Place;
+use bytes::Bytes;
+use helix_llm::{
+    AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, ModelTraits, Quirks, RequestContext,
+    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, bedrock_error, scan_request,
+    stated_error, translate_answer, translate_error, translate_request,
+};
+use helix_shared::error_code::ErrorCode;
+use helix_shared::provider::{ModelMaker, ModelNames, ProviderKind, WireFamily};
+use helix_shared::routing::Params;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::response::Parts;
+use std::borrow::Cow;
+
+/// A request as a backend gets it.
+#[derive(Debug)]
+pub struct Wire<'a> {
+    /// The body, before the few fields that are spliced.
+    pub body: Bytes,
+    /// What a scan of that body found; its dialect is the backend's.
+    pub facts: Cow<'a, RequestFacts>,
+    /// How to turn the answer back; `None`: both ends speak the same.
+    pub translation: Option<Translation>,
+}
+
+/// How an answer is turned into the client's dialect.
+#[derive(Debug, Clone)]
+pub struct Translation {
+    provider: ChatDialect,
+    client: ChatDialect,
+    plan: AnswerPlan,
+    model: String,
+    estimated_input_tokens: u64,
+    quirks: Quirks,
+    /// What the backend does not get, by its path in the client's body.
+    pub dropped: Vec<String>,
+}
+
+/// Whether a place can serve a dialect at all, in its own words or by translation.
+pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
+    is_native(place, dialect)
+        || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
+}
+
+/// Whether a place is asked in the client's own words.
+fn is_native(place: &Place, dialect: Dialect) -> bool {
+    dialect != Dialect::OpenAiResponses && speaks(place, dialect.family())
+}
+
+fn speaks(place: &Place, family: Family) -> bool {
+    match place.upstream.backend.kind.family() {
+        WireFamily::OpenAi => family == Family::OpenAi,
+        WireFamily::Anthropic => family == Family::Anthropic,
+        // Nobody asks in its dialect.
+        WireFamily::Bedrock => false,
+        WireFamily::Gemini => family == Family::Gemini,
+    }
+}
+
+fn backend_dialect(place: &Place) -> Dialect {
+    match place.upstream.backend.kind.family() {
+        WireFamily::OpenAi => Dialect::OpenAiChat,
+        WireFamily::Anthropic => Dialect::AnthropicMessages,
+        WireFamily::Bedrock => Dialect::BedrockConverse,
+        WireFamily::Gemini => Dialect::Gemini,
+    }
+}
+
+/// Puts a request into the words of a place.
+///
+/// # Errors
+/// `unsupported_backend`, `invalid_request`: what the backend has no word for.
+pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
+    let dialect = ask.facts.dialect;
+    if is_native(place, dialect) {
+        return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None });
+    }
+    let target = backend_dialect(place);
+    let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(target)) else {
+        return Err(Refusal::new("route", ErrorCode::UnsupportedBackend, "The backend does not serve this API."));
+    };
+    let context = RequestContext {
+        upstream_model: &place.upstream_model,
+        output_cap: None,
+        max_output_tokens: place.max_output_tokens,
+        traits: traits(place, &ask.facts.model),
+    };
+    let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
+    if ask.resolved.params == Params::Strict
+        && let Some(first) = translated.dropped.first()
+    {
+        let message = format!(
+            "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
+            translated.dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)));
+    }
+    let mut facts = scan_request(target, &translated.body).map_err(|error| {
+        tracing::error!(%error, "invariant broken: a translated request cannot be read");
+        Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
+    })?;
+    if matches!(target, Dialect::BedrockConverse | Dialect::Gemini) {
+        // Their bodies say neither: both go into the address.
+        facts.is_stream = ask.facts.is_stream;
+        place.upstream_model.as_ref().clone_into(&mut facts.model);
+    }
+    let translation = Translation {
+        provider,
+        client,
+        plan: translated.plan,
+        model: ask.facts.model.clone(),
+        estimated_input_tokens: facts.estimate_input_tokens(),
+        quirks: quirks(place.upstream.backend.kind),
+        dropped: translated.dropped,
+    };
+    Ok(Wire { body: translated.body, facts: Cow::Owned(facts), translation: Some(translation) })
+}
+
+fn refuse(error: &TranslateError) -> Refusal {
+    Refusal::new("route", error.code(), error.to_string()).with_param(error.param())
+}
+
+/// What the model of a place takes, as far as its name or its provider says so.
+fn traits(place: &Place, asked_model: &str) -> ModelTraits {
+    let facts = place.upstream.backend.kind.facts();
+    let model = &*place.upstream_model;
+    let of_model = match (facts.maker, facts.names) {
+        (ModelMaker::Anthropic, _) => ModelTraits::claude(model),
+        // A deployment has a name of its own; the model that the client knows it by says more.
+        (ModelMaker::OpenAi, ModelNames::Hosted(prefixes)) if !prefixes.iter().any(|it| model.starts_with(it)) => {
+            ModelTraits::openai(asked_model)
+        }
+        (ModelMaker::OpenAi, _) => ModelTraits::openai(model),
+        (ModelMaker::Several, _) => ModelTraits::bedrock(model),
+        (ModelMaker::Google, _) => ModelTraits::gemini(model),
+        (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
+    };
+    ModelTraits {
+        cap_field: place.upstream.backend.cap_field(),
+        takes_top_k: of_model.takes_top_k || facts.takes_top_k,
+        takes_reasoning_content: of_model.takes_reasoning_content || facts.takes_reasoning_content,
+        ..of_model
+    }
+}
+
+/// How a kind of provider differs from the family whose dialect it speaks.
+pub fn quirks(kind: ProviderKind) -> Quirks {
+    let facts = kind.facts();
+    Quirks { has_reasoning_outside: facts.has_reasoning_outside, has_cost: facts.has_cost }
+}
+
+impl Translation {
+    fn context(&self, request_id: &str, started_at_us: i64) -> AnswerContext {
+        AnswerContext {
+            request_id: request_id.to_owned(),
+            created_unix_s: u64::try_from(started_at_us / 1_000_000).unwrap_or(0),
+            model: self.model.clone(),
+            estimated_input_tokens: self.estimated_input_tokens,
+            quirks: self.quirks,
+        }
+    }
+
+    /// Turns a whole answer into the client's words.
+    ///
+    /// # Errors
+    /// [`TranslateError`] when the answer is not what the provider's dialect says.
+    pub fn answer(&self, body: &[u8], request_id: &str, started_at_us: i64) -> Result<Bytes, TranslateError> {
+        translate_answer(self.provider, self.client, body, &self.plan, &self.context(request_id, started_at_us))
+    }
+
+    /// Reads a provider's error that says in its own way what went wrong, or when to come back: afterwards status, headers
+    /// and body say it.
+    pub fn explain(&self, parts: &mut Parts, body: Bytes) -> Bytes {
+        if self.provider == ChatDialect::Bedrock {
+            let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+            let (status, body) = bedrock_error(parts.status.as_u16(), kind, &body);
+            parts.status = StatusCode::from_u16(status).unwrap_or(parts.status);
+            return body;
+        }
+        let stated = stated_error(self.provider.family(), parts.status.as_u16(), &body);
+        parts.status = StatusCode::from_u16(stated.status).unwrap_or(parts.status);
+        if let Some(seconds) = stated.retry_after_s
+            && !parts.headers.contains_key(RETRY_AFTER)
+        {
+            parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        body
+    }
+
+    /// Turns an error of the provider into one of the client's dialect, status and headers included.
+    pub fn error(&self, parts: &mut Parts, body: &[u8], request_id: &str) -> Bytes {
+        let status = parts.status.as_u16();
+        let error = translate_error(self.provider.family(), self.client.family(), status, body, request_id);
+        parts.status = StatusCode::from_u16(error.status).unwrap_or(parts.status);
+        parts.headers = self.headers(&parts.headers, "application/json");
+        error.body
+    }
+
+    /// What the client gets of the provider's headers: they speak of another API, so nothing but when to come back.
+    pub fn headers(&self, from: &HeaderMap, content_type: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(after) = from.get(RETRY_AFTER) {
+            headers.insert(RETRY_AFTER, after.clone());
+        }
+        headers
+    }
+
+    /// Reads a stream of the provider and writes one of the client's dialect.
+    pub fn watch(&self, request_id: &str, started_at_us: i64) -> Watch {
+        let context = self.context(request_id, started_at_us);
+        Watch::Translated(Box::new(StreamTranslator::new(self.provider, self.client, self.plan.clone(), context)))
+    }
+}
+
+/// What stands between a provider's stream and the client.
+#[derive(Debug)]
+pub enum Watch {
+    /// Bytes pass; usage is read from them.
+    Passed(Box<StreamFilter>),
+    /// Events are said again in the client's dialect; usage is read by the same filter.
+    Translated(Box<StreamTranslator>),
+}
+
+impl Watch {
+    /// Watches a stream that passes.
+    pub fn passing(dialect: Dialect, hide_usage: bool, quirks: Quirks) -> Self {
+        Self::Passed(Box::new(StreamFilter::new(dialect, hide_usage, quirks)))
+    }
+
+    /// Takes a chunk of the provider and gives the client's bytes to `out`.
+    pub fn push(&mut self, chunk: Bytes, out: &mut impl FnMut(Bytes)) {
+        match self {
+            Self::Passed(filter) => filter.push(chunk, out),
+            Self::Translated(translator) => translator.push(chunk, out),
+        }
+    }
+
+    /// Ends the stream; returns the last bytes for the client, if any.
+    pub fn finish(&mut self, kind: EndKind, request_id: &str) -> Option<Bytes> {
+        match self {
+            Self::Passed(filter) => filter.finish(kind, request_id),
+            Self::Translated(translator) => translator.finish(kind),
+        }
+    }
+
+    /// The provider's last word so far.
+    pub fn end(&self) -> StreamEnd {
+        match self {
+            Self::Passed(filter) => filter.end(),
+            Self::Translated(translator) => translator.end(),
+        }
+    }
+
+    /// What the stream said about itself so far.
+    pub fn facts(&self) -> StreamFacts {
+        match self {
+            Self::Passed(filter) => filter.facts(),
+            Self::Translated(translator) => translator.facts(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `docs/providers.md`, made of the table.
+//!
+//! Rule: the document is never edited by hand; this test fails when it does not say what the table says, and names the
+//! command that writes it.
+
+use super::*;
+use std::path::Path;
+
+const UPDATE: &str = "HELIX_UPDATE_DOCS=1 cargo test -p helix-shared provider";
+
+const HEAD: &str = "\
+# Providers
+
+<!-- Made of shared/src/provider/table.rs by a test. Do not edit; run: HELIX_UPDATE_DOCS=1 cargo test -p helix-shared provider -->
+
+Every kind that `providers:` in `gateway.yaml` may name, where it is reached, and in what it differs from the dialect it
+speaks. Clients of either dialect, OpenAI's and Anthropic's, are served by each of them: where the dialects differ, the
+gateway translates.
+
+```yaml
+providers:
+  groq: { kind: groq, api_key: \"${GROQ_API_KEY}\" }
+  vllm: { kind: vllm, base_url: \"http://vllm.ml:8000/v1\" }
+  azure-eu: { kind: azure, base_url: \"https://corp-eu.openai.azure.com\", api_key: \"${AZURE_KEY}\", api_version: 2025-04-01-preview }
+```
+
+## Where
+
+Without a file, a variable of the last column makes a provider of that kind. An address in the third column is used where
+`base_url` is not given.
+
+";
+
+const AZURE: &str = "\
+## Azure OpenAI
+
+`model` of a backend is the name of a deployment. Which of the two generations of addresses is used follows from the
+configuration:
+
+| `base_url` | `api_version` | address |
+| --- | --- | --- |
+| ends in `/openai/v1` | any | `BASE/chat/completions`; `preview` and `v1` are passed on, a date is not |
+| other | a date (`2025-04-01-preview`) | `BASE/openai/deployments/DEPLOYMENT/chat/completions?api-version=DATE` |
+| other | none, `preview` or `v1` | `BASE/openai/v1/chat/completions` |
+
+A deployment's price is looked up by its name; one that is not named after its model has a price under `prices`, or none,
+and then a hard budget refuses it. Without a file, `AZURE_OPENAI_API_KEY` needs `AZURE_OPENAI_ENDPOINT` (or
+`AZURE_RESOURCE_NAME`) beside it; `OPENAI_API_VERSION` is the version.
+
+";
+
+const BEDROCK: &str = "\
+## Amazon Bedrock
+
+It is asked through Converse and ConverseStream, at `https://bedrock-runtime.REGION.amazonaws.com` unless there is a
+`base_url`; embeddings, legacy completions and moderations are refused. `region` is required, and one of
+
+- `api_key`: a bearer token of Bedrock's own
+- `access_key_id` and `secret_access_key`, with a `session_token` where the key is temporary: requests are signed
+- `profile`, a section of the file of shared credentials (`profile_file`)
+
+What is not given is taken from `AWS_REGION` or `AWS_DEFAULT_REGION`, and from `AWS_BEARER_TOKEN_BEDROCK`,
+`AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or `AWS_PROFILE`, in this order. `model` of a backend
+is a model's id, that of an inference profile, or an ARN.
+
+";
+
+fn render() -> String {
+    let mut text = HEAD.to_owned();
+    text += "| kind | service | base URL | credential | variables |\n| --- | --- | --- | --- | --- |\n";
+    for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()) {
+        let url = match (facts.base_url, facts.family) {
+            (Some(url), _) => format!("`{url}`"),
+            (None, WireFamily::Bedrock) => "that of its `region`".to_owned(),
+            (None, _) => "must be given".to_owned(),
+        };
+        let header = match facts.auth {
+            AuthScheme::Bearer => "Authorization: Bearer",
+            AuthScheme::XApiKey => "x-api-key",
+            AuthScheme::ApiKey => "api-key",
+            AuthScheme::XGoogApiKey => "x-goog-api-key",
+        };
+        let need = match facts.family {
+            WireFamily::Bedrock => ", or a signature",
+            _ if facts.needs_key => "",
+            _ => ", optional",
+        };
+        let variables: Vec<String> =
+            facts.key_variables.iter().chain(facts.url_variables).map(|name| format!("`{name}`")).collect();
+        let (name, title) = (facts.name, facts.title);
+        text += &format!("| `{name}` | {title} | {url} | `{header}`{need} | {} |\n", variables.join(" "));
+    }
+    text += "\n## What the gateway minds\n\n";
+    text += "| kind | output cap | asks for the usage of a stream | bills by | `top_k` | earlier thinking | models without a route |\n";
+    text += "| --- | --- | --- | --- | --- | --- | --- |\n";
+    for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()) {
+        text += &minded(facts);
+    }
+    text += "\n";
+    text += AZURE;
+    text += BEDROCK;
+    text += "## Differences and their sources\n\n";
+    text += "A source names what was read on that day: a provider's SDK, the code of another gateway, an issue, or a page.\n";
+    for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()).filter(|facts| !facts.quirks.is_empty()) {
+        text += &format!("\n### {}\n\n", facts.title);
+        for quirk in facts.quirks {
+            text += &format!("- {} ({}; {})\n", quirk.what, quirk.source, quirk.as_of);
+        }
+    }
+    text
+}
+
+fn minded(facts: &ProviderFacts) -> String {
+    let cap = match (facts.family, facts.cap_field) {
+        (WireFamily::Gemini, _) => "`maxOutputTokens`",
+        (WireFamily::Bedrock, _) => "`maxTokens`",
+        (_, CapField::MaxTokens) => "`max_tokens`",
+        (_, CapField::MaxCompletionTokens) => "`max_completion_tokens`",
+    };
+    let usage = match (facts.family, facts.takes_stream_options) {
+        (WireFamily::Anthropic | WireFamily::Bedrock | WireFamily::Gemini, _) => "always there",
+        (WireFamily::OpenAi, true) => "yes",
+        (WireFamily::OpenAi, false) => "no: `stream_options` is kept back",
+    };
+    let mut bill = vec![if facts.has_cost { "its own cost" } else { "tokens" }];
+    if facts.has_reasoning_outside {
+        bill.push("reasoning beside the output");
+    }
+    if facts.is_local {
+        bill.push("free unless priced");
+    }
+    let yes = |is_so: bool| if is_so { "yes" } else { "" };
+    let top_k = match facts.family {
+        WireFamily::Bedrock => "by model",
+        WireFamily::OpenAi => yes(facts.takes_top_k),
+        WireFamily::Anthropic | WireFamily::Gemini => "yes",
+    };
+    let thinking = match facts.family {
+        WireFamily::Gemini => "by signature",
+        WireFamily::Bedrock => "by model",
+        WireFamily::Anthropic | WireFamily::OpenAi => {
+            yes(facts.takes_reasoning_content || facts.family == WireFamily::Anthropic)
+        }
+    };
+    let names = match facts.names {
+        ModelNames::Own(prefixes) => format!("`{}*`", prefixes.join("*` `")),
+        ModelNames::Hosted(_) => "those of OpenAI, where `openai` is not configured".to_owned(),
+        ModelNames::Any => "any other name".to_owned(),
+    };
+    format!("| `{}` | {cap} | {usage} | {} | {top_k} | {thinking} | {names} |\n", facts.name, bill.join(", "))
+}
+
+#[test]
+fn the_document_says_what_the_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/providers.md");
+    let made = render();
+    if std::env::var_os("HELIX_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == made, "docs/providers.md is not what the table says; run: {UPDATE}");
+}

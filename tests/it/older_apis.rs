@@ -1,0 +1,66 @@
+//! OpenAI's older and smaller APIs through the gateway: legacy completions and moderations.
+
+use crate::first_request;
+use crate::support::world::{World, streamed};
+use serde_json::{Value, json};
+
+fn yaml(provider: &str) -> String {
+    first_request::yaml(provider).replace(r#""text-*""#, r#""text-*", "omni-*""#)
+}
+
+fn completion(script: &Value) -> Value {
+    json!({ "model": "gpt-5-mini", "prompt": format!("Say hello. [[fake:{script}]]"), "max_tokens": 12 })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_is_answered_metered_and_billed_streamed_or_not() {
+    let world = World::start(yaml);
+    let script = json!({ "text": "Hello there.", "input_tokens": 9, "output_tokens": 6 });
+    let whole = world.ask("/v1/completions", &completion(&script)).await;
+    let body = whole.json();
+    assert_eq!((whole.status, &body["choices"][0]["text"]), (200, &json!("Hello there.")), "{body}");
+    let stream = world.ask("/v1/completions", &streamed(completion(&script))).await;
+    let text = stream.text();
+    assert!(stream.status == 200 && text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert!(!text.contains("usage"), "usage was not asked for: {text}");
+    let entries = world.provider.bill.settled().await;
+    let ids: Vec<String> = [&whole, &stream].map(|answer| answer.header("x-request-id").to_owned()).into();
+    for (record, entry) in world.records(&ids).await.iter().zip(&entries) {
+        assert_eq!((record.cost.get(), record.basis.as_str()), (i64::try_from(entry.cost_nano_usd).unwrap(), "exact"));
+        assert!(record.cost.get() > 0 && record.dialect == "openai_completions");
+    }
+    world.verify(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_without_a_cap_keeps_the_apis_own_default() {
+    let world = World::start(yaml);
+    let mut request = completion(&json!({ "output_tokens": 400 }));
+    request.as_object_mut().unwrap().remove("max_tokens");
+    let answer = world.ask("/v1/completions", &request).await;
+    assert_eq!((answer.status, &answer.json()["usage"]["completion_tokens"]), (200, &json!(16)), "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moderation_costs_nothing_with_and_without_a_model() {
+    let world = World::start(yaml);
+    for request in [json!({ "input": "hi" }), json!({ "input": ["hi"], "model": "omni-moderation-latest" })] {
+        let answer = world.ask("/v1/moderations", &request).await;
+        assert_eq!((answer.status, &answer.json()["results"][0]["flagged"]), (200, &json!(false)), "{}", answer.text());
+        let record = world.record(answer.header("x-request-id")).await;
+        assert_eq!((record.cost.get(), record.basis.as_str()), (0, "exact"));
+        assert_eq!(record.requested_model, "omni-moderation-latest");
+    }
+    let denied = world.ask("/v1/moderations", &json!({ "input": "hi", "model": "secret-moderation" })).await;
+    assert!(matches!(denied.status, 403 | 404), "{}", denied.text());
+    world.verify(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_does_not_have_them_refuses() {
+    let world = World::start(yaml);
+    let request = json!({ "model": "claude-haiku-4-5", "prompt": "hi" });
+    let answer = world.ask("/v1/completions", &request).await;
+    assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unsupported_backend"));
+    world.verify(1);
+}
