@@ -2,10 +2,17 @@
 //!
 //! Rule: escrow only reserves; the records are the truth about money.
 
+pub mod broken;
 pub mod escrow;
+pub mod horizon;
 pub mod limit;
+pub mod message;
+pub mod node;
 pub mod period;
+pub mod plane;
+pub mod planted;
 
+pub use broken::Broken;
 pub use escrow::AccountKey;
 pub use limit::{BudgetScope, Limit, Mode};
 pub use period::{Period, Window};

@@ -1,0 +1,58 @@
+//! What can happen, and the queue that says when. Rule: events of one moment happen in the order they were queued.
+
+use helix_shared::budget::message::{Report, Update};
+use helix_shared::budget::node::Ending;
+use std::collections::BTreeMap;
+
+/// How a proxy dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// `kill -9`: the disk and the boot stay.
+    Kill,
+    /// The machine loses power: the end of the journal may be gone.
+    Power,
+    /// The disk is gone too.
+    DiskLost,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Arrive { node: usize },
+    Done { node: usize, life: u64, attempt: u64, ending: Ending },
+    Wake { node: usize, life: u64 },
+    ToPlane { node: usize, life: u64, report: Report },
+    ToNode { node: usize, life: u64, update: Update },
+    Session { id: u64 },
+    Die { node: usize, death: Death },
+    Restart { node: usize },
+    PlaneDown { plane: usize },
+    PlaneUp { plane: usize },
+    CutOff { node: usize },
+    Join { node: usize },
+    Failover { lost: u64 },
+    EditLimit { plane: usize, budget: usize, limit: i64 },
+    MoveClock { plane: usize, by_us: i64 },
+    Operator,
+    Suspense,
+    Heal,
+    Probe,
+}
+
+/// Events by time.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    events: BTreeMap<(u64, u64), Event>,
+    queued: u64,
+}
+
+impl Queue {
+    pub(crate) fn at(&mut self, at_us: u64, event: Event) {
+        self.queued += 1;
+        self.events.insert((at_us, self.queued), event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
+        self.events.pop_first().map(|((at_us, _), event)| (at_us, event))
+    }
+}
