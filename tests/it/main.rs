@@ -16,6 +16,7 @@
 
 mod agents;
 mod config_push;
+mod damaged_journal;
 mod databases_end_to_end;
 mod failover;
 mod first_request;
