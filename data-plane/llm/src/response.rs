@@ -142,7 +142,7 @@ pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'
     let mut seen = Observation::default();
     match dialect {
         Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiCompletions | Dialect::OpenAiModerations => {
-            openai_chat::observe(&mut reader, &mut seen)?
+            openai_chat::observe(&mut reader, &mut seen)?;
         }
         Dialect::OpenAiResponses | Dialect::OpenAiStoredResponses => {
             openai_responses::observe(&mut reader, &mut seen)?;

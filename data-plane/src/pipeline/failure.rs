@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use super::settle::Ending;
 use crate::body::GatewayBody;
 use crate::records::draft::Draft;
+use crate::upstream::body::Upload;
 use bytes::Bytes;
 use helix_llm::Family;
 use helix_shared::error_code::ErrorCode;
@@ -64,7 +65,7 @@ pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> 
     let upload = open.upload.clone();
     open.close(&mut draft, &ending);
     draft.stage("model", "error", broken.code().as_str());
-    let refusal = match upload.filter(|upload| upload.is_begun()) {
+    let refusal = match upload.filter(Upload::is_begun) {
         None => Refusal::new("model", broken.code(), message),
         Some(upload) if upload.is_too_large() => Refusal::new(
             "request",

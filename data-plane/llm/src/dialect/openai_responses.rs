@@ -13,6 +13,9 @@ mod parse;
 mod request;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use answer::render_answer;
 pub(crate) use echo::Echo;
 pub(crate) use observe::{id_spans, observe};

@@ -17,7 +17,7 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
         match name {
             "model" => read_model(reader, facts),
             "input" => {
-                let text = reader.string().and_then(|text| text.decode());
+                let text = reader.string().and_then(crate::json::Text::decode);
                 text.map(|text| facts.wish.characters = to_u64(text.chars().count()))
             }
             "response_format" => read_text(reader).map(|format| facts.wish.format = format),
