@@ -46,6 +46,8 @@ pub(super) fn upstream_request(
     *request.method_mut() = ask.stored.as_ref().map_or(Method::POST, |stored| stored.method.clone());
     *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
+    // The gateway adds a few of its own; a map that grows is built anew.
+    headers.reserve(ask.headers.len() + 6);
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
     let rest = ask.upload.as_ref().map_or(Some(0), Upload::declared_bytes);
     if let Some(rest) = rest.filter(|_| ask.stored.is_none()) {
