@@ -45,7 +45,7 @@ pub(super) struct Bounds<'a> {
 /// Takes the body in. What is taken of `body` is gone from it.
 ///
 /// # Errors
-/// As [`read_body`]; `invalid_request`, `invalid_json` for what cannot be read.
+/// As the reading of any body; `invalid_request`, `invalid_json` for what cannot be read.
 pub(super) async fn take_in(
     dialect: Dialect,
     headers: &HeaderMap,

@@ -159,7 +159,7 @@ pub struct ProviderFacts {
     pub takes_top_k: bool,
     /// Whether earlier thinking is taken back as `reasoning_content`.
     pub takes_reasoning_content: bool,
-    /// The further APIs that it has; conversations by `/responses` are translated where it does not speak them.
+    /// The further APIs that it has, by its SDK or documentation of the day in `table`; conversations by `/responses` are translated where it does not speak them.
     pub apis: &'static [Api],
     /// Differences, with their sources.
     pub quirks: &'static [Quirk],
