@@ -15,6 +15,7 @@
 )]
 
 mod agents;
+mod cloud_identities;
 mod config_push;
 mod databases_end_to_end;
 mod failover;
@@ -43,4 +44,5 @@ mod sdk_clients;
 mod soft_budgets;
 mod streaming;
 mod translation;
+mod vertex;
 mod workspace_rules;

@@ -27,7 +27,7 @@ use helix_shared::money::NanoUsd;
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
 use http::response::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -95,9 +95,10 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
                 continue;
             }
         };
+        let began_us = draft.gateway().clock.monotonic_us();
         let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
         if let Tried::Failed(mut back, failed) = tried {
-            tried = if failed.is_key_over && place.upstream.renew_key().await {
+            tried = if failed.is_key_over && place.upstream.renew_key(began_us) {
                 back.end_attempt();
                 attempt(back, &ask, &wire, place, is_last).await
             } else {
@@ -183,10 +184,11 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
         return failed(draft, refusal, false);
     };
-    if let Some(body) = whole
-        && let Err(error) = place.upstream.sign(&mut request, &place.upstream_model, &body, started_at).await
+    if place.upstream.has_identity()
+        && let Err(error) =
+            place.upstream.authorize(&mut request, &place.upstream_model, whole.as_ref(), started_at).await
     {
-        tracing::error!(error = %crate::chain(&error), backend.id = %backend.id, "a request cannot be signed; check the provider's keys");
+        tracing::error!(error = %crate::chain(&error), backend.id = %backend.id, "the gateway has no credential for a provider; check what is configured for it");
         let message = "The gateway has no valid credential for the provider. This is not about your key; tell your administrator.";
         return failed(draft, Refusal::new("model", ErrorCode::UpstreamCredential, message), false);
     }
@@ -269,7 +271,7 @@ async fn answer(
         let is_over = is_key_over(&parts);
         let body = match &wire.translation {
             Some(translation) => translation.explain(&mut parts, body),
-            None => body,
+            None => wire::hosts_error(facts.dialect, &mut parts, body, draft.request_id()),
         };
         let status = parts.status.as_u16();
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
@@ -354,8 +356,11 @@ pub(super) fn may_fail_over(status: u16) -> bool {
     matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..)
 }
 
-/// Whether Amazon says that a session is over: another key may do.
+/// Whether a provider says that a session or a token is over: another one may do.
 fn is_key_over(parts: &Parts) -> bool {
+    if parts.status == StatusCode::UNAUTHORIZED {
+        return true;
+    }
     let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("ExpiredToken"))
 }
@@ -428,6 +433,7 @@ fn open_attempt(
         quirks: wire::quirks(place.upstream.backend.kind),
         estimated_input_tokens: facts.estimate_input_tokens(),
         has_residency: has_residency(facts),
+        is_regional: place.upstream.is_regional(),
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
         status: 0,

@@ -37,6 +37,8 @@ pub struct OpenAttempt {
     pub estimated_input_tokens: u64,
     /// Whether processing in one region was asked for.
     pub has_residency: bool,
+    /// Whether the place itself is priced as a region.
+    pub is_regional: bool,
     /// When it began, µs since 1970: the moment whose prices hold.
     pub started_at_us: i64,
     /// When it began on the monotonic clock, µs.
@@ -157,7 +159,7 @@ impl OpenAttempt {
         };
         let stated_region =
             facts.inference_geo.as_deref().map(|region| region != "global" && region != "not_available");
-        let has_residency = stated_region.unwrap_or(self.has_residency);
+        let has_residency = self.is_regional || stated_region.unwrap_or(self.has_residency);
         let terms = Terms { tier, has_residency, started_at: UnixMicros::new(self.started_at_us) };
         cost(usage, price, &terms).ok()
     }

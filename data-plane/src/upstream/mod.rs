@@ -4,10 +4,10 @@
 //! followed; a credential is set here and leaves the process in no other way.
 
 pub mod address;
-pub mod aws_credentials;
 pub mod bedrock;
 pub mod body;
 pub mod client;
+pub mod identity;
 pub mod sigv4;
 
 pub use client::{Upstream, Upstreams};

@@ -145,6 +145,27 @@ provider_kinds! {
         ],
         ..HOSTED
     };
+    /// Google Vertex AI: Gemini, and Claude as Google hosts it; its key is what [`crate::cloud::google`] writes.
+    Vertex = ProviderFacts {
+        name: "vertex",
+        title: "Google Vertex AI",
+        family: WireFamily::Gemini,
+        paths: PathForm::Vertex,
+        names: ModelNames::Hosted(&["gemini-", "claude-"]),
+        maker: ModelMaker::Google,
+        quirks: &[
+            quirk("Claude is asked by `rawPredict` and `streamRawPredict` in Anthropic's dialect: the model goes from the \
+                body into the path, and `anthropic_version: vertex-2023-10-16` takes its place.",
+                "docs.claude.com, claude-on-vertex-ai"),
+            quirk("Claude at a regional or multi-regional endpoint costs a tenth more than at `global`: such a backend is \
+                priced so.", "docs.claude.com, claude-on-vertex-ai"),
+            quirk("The host follows the location: `global` has none in its name, `eu` and `us` have hosts of their own.",
+                "google-genai 3.4.0, litellm 1.109.1"),
+            quirk("A refusal by Google stands in Google's form also where a model of Anthropic's was asked: it is said again \
+                in Anthropic's.", "by design"),
+        ],
+        ..HOSTED
+    };
     /// Azure OpenAI.
     Azure = ProviderFacts {
         name: "azure",
@@ -176,6 +197,7 @@ provider_kinds! {
         name: "bedrock",
         title: "Amazon Bedrock",
         family: WireFamily::Bedrock,
+        paths: PathForm::Bedrock,
         key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
         maker: ModelMaker::Several,
         quirks: &[
