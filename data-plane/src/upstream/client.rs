@@ -7,6 +7,7 @@ use super::address::Address;
 use super::bedrock;
 use super::body::Pieces;
 use super::identity::{Identities, Identity, Proof, Trouble};
+use super::pool::{Pool, Responding};
 use super::sigv4::Unsigned;
 use crate::settings::Surroundings;
 use crate::tasks::Tasks;
@@ -16,18 +17,11 @@ use helix_shared::snapshot::view::Backend;
 use helix_shared::time::{Clock, UnixMicros};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-type HttpClient = Client<HttpsConnector<HttpConnector>, Pieces>;
-
-/// How long an idle connection is kept: less than the 60 s after which common servers close it.
-const IDLE_CONNECTION: Duration = Duration::from_secs(55);
 
 /// The version of Anthropic's API as Vertex AI hosts it.
 const VERTEX_VERSION: &str = "vertex-2023-10-16";
@@ -37,7 +31,7 @@ const VERTEX_VERSION: &str = "vertex-2023-10-16";
 pub struct Upstream {
     /// The backend.
     pub backend: Arc<Backend>,
-    client: HttpClient,
+    pool: Arc<Pool>,
     address: Address,
     credential: Option<(HeaderName, HeaderValue)>,
     /// For a credential that is issued for a time.
@@ -114,7 +108,8 @@ impl Upstreams {
         {
             return Arc::clone(old);
         }
-        let client = old.map_or_else(|| self.client(backend), |old| old.client.clone());
+        let address = Address::of(backend);
+        let pool = old.map_or_else(|| self.pool(backend, &address), |old| Arc::clone(&old.pool));
         // A token outlives a change of limits.
         let same_identity =
             |old: &&Arc<Upstream>| old.backend.api_key == backend.api_key && old.backend.kind == backend.kind;
@@ -122,10 +117,10 @@ impl Upstreams {
             Some(old) => old.identity.clone(),
             None => self.identities.of(backend).map(Arc::new),
         };
-        Arc::new(Upstream::new(Arc::clone(backend), client, identity))
+        Arc::new(Upstream::new(Arc::clone(backend), address, pool, identity))
     }
 
-    fn client(&self, backend: &Backend) -> HttpClient {
+    fn pool(&self, backend: &Backend, address: &Address) -> Arc<Pool> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -137,17 +132,13 @@ impl Upstreams {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_max_idle_per_host(1024)
-            .http1_max_buf_size(64 << 10)
-            .build(https)
+        let (scheme, authority) = address.origin();
+        Arc::new(Pool::new(https, scheme.clone(), authority.clone(), backend.connect_timeout))
     }
 }
 
 impl Upstream {
-    fn new(backend: Arc<Backend>, client: HttpClient, identity: Option<Arc<Identity>>) -> Self {
+    fn new(backend: Arc<Backend>, address: Address, pool: Arc<Pool>, identity: Option<Arc<Identity>>) -> Self {
         let key = backend.api_key.as_ref().filter(|key| !key.is_empty());
         let credential = key.filter(|_| identity.is_none()).and_then(|key| {
             let (name, value) = match backend.kind.facts().auth {
@@ -163,8 +154,8 @@ impl Upstream {
             Some((name, value))
         });
         Self {
-            client,
-            address: Address::of(&backend),
+            pool,
+            address,
             credential,
             identity,
             name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
@@ -246,10 +237,10 @@ impl Upstream {
     }
 
     /// Sends a request, adding the credential.
-    pub fn send(&self, mut request: Request<Pieces>) -> hyper_util::client::legacy::ResponseFuture {
+    pub fn send(&self, mut request: Request<Pieces>) -> Responding {
         if let Some((name, value)) = &self.credential {
             request.headers_mut().insert(name.clone(), value.clone());
         }
-        self.client.request(request)
+        self.pool.send(request)
     }
 }
