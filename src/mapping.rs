@@ -7,11 +7,13 @@ use crate::config::settings as file;
 use crate::config::special::Scope;
 use crate::config::words::JournalMode;
 use helix_control_plane::settings as control;
-use helix_data_plane::settings::{JournalSettings, Settings as DataSettings};
+use helix_data_plane::settings::{JournalSettings, Settings as DataSettings, Surroundings};
 use helix_shared::aws::AwsAccess;
 use helix_shared::budget::{Mode, Period};
+use helix_shared::cloud::entra::EntraAccess;
+use helix_shared::cloud::google::GoogleAccess;
 use helix_shared::ids::NodeId;
-use helix_shared::provider::ProviderKind;
+use helix_shared::provider::PathForm;
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -64,7 +66,7 @@ fn provider(name: &str, it: &file::Provider, limits: &file::ServerLimits) -> con
         kind: it.kind.as_str().to_owned(),
         base_url: Some(it.base_url.as_str().trim_end_matches('/').to_owned()),
         api_version: it.api_version.clone(),
-        api_key: it.api_key.clone().or_else(|| amazons_key(it)),
+        api_key: identity(it).or_else(|| it.api_key.clone()),
         connect_timeout_ms: milliseconds(it.timeout.connect),
         first_byte_timeout_ms: milliseconds(it.timeout.first_byte),
         idle_timeout_ms: milliseconds(it.timeout.between_chunks.min(limits.stream_idle_timeout)),
@@ -73,20 +75,44 @@ fn provider(name: &str, it: &file::Provider, limits: &file::ServerLimits) -> con
     }
 }
 
-/// What a provider of Amazon signs with, as one credential.
-fn amazons_key(it: &file::Provider) -> Option<Secret> {
-    if it.kind.as_str() != ProviderKind::Bedrock.as_str() {
-        return None;
+/// Who a provider in a cloud is, as one credential; `None`: its kind has a plain key or none.
+fn identity(it: &file::Provider) -> Option<Secret> {
+    match it.kind.facts()?.paths {
+        PathForm::Bedrock if it.api_key.is_none() => {
+            let access = AwsAccess {
+                region: it.region.clone()?,
+                access_key_id: it.access_key_id.clone(),
+                secret_access_key: it.secret_access_key.clone(),
+                session_token: it.session_token.clone(),
+                profile_file: it.profile_file.clone(),
+                profile: it.profile.clone(),
+                role_arn: it.role_arn.clone(),
+                external_id: it.external_id.clone().map(Secret::new),
+                web_identity_token_file: it.web_identity_token_file.clone(),
+            };
+            Some(access.to_secret())
+        }
+        PathForm::Vertex => {
+            let access = GoogleAccess {
+                project: it.project.clone()?,
+                region: it.region.clone()?,
+                credentials: it.credentials.clone(),
+                credentials_file: it.credentials_file.clone(),
+                access_token: it.api_key.clone(),
+            };
+            Some(access.to_secret())
+        }
+        PathForm::Azure if it.api_key.is_none() => {
+            let access = EntraAccess {
+                tenant_id: it.tenant_id.clone().filter(|_| !it.managed_identity),
+                client_id: it.client_id.clone(),
+                client_secret: it.client_secret.clone(),
+                federated_token_file: it.federated_token_file.clone(),
+            };
+            Some(access.to_secret())
+        }
+        _ => None,
     }
-    let access = AwsAccess {
-        region: it.region.clone()?,
-        access_key_id: it.access_key_id.clone(),
-        secret_access_key: it.secret_access_key.clone(),
-        session_token: it.session_token.clone(),
-        profile_file: it.profile_file.clone(),
-        profile: it.profile.clone(),
-    };
-    Some(access.to_secret())
 }
 
 fn model(it: &file::ModelRoute) -> control::FileModel {
@@ -177,6 +203,7 @@ pub(crate) fn data(loaded: &Loaded, node_id: NodeId, join_token: Option<Secret>,
             segment_bytes: defaults.segment_bytes.min(u64::from(settings.journal.max_mb) << 18),
             ..defaults
         },
+        surroundings: Surroundings(crate::cli::context::environment()),
         max_in_flight: usize::try_from(settings.server.limits.max_in_flight).unwrap_or(usize::MAX),
         body_timeout: BODY_TIMEOUT.min(settings.server.limits.request_timeout),
         version: VERSION,

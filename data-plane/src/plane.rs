@@ -106,7 +106,8 @@ impl DataPlane {
         let (tasks, link_tasks) = (Tasks::default(), Tasks::default());
         let link = Link::new(channel, node, settings.join_token.as_ref(), link_tasks.clone())?;
         let (escrow, escrow_task) = Escrow::new(Arc::clone(&clock));
-        let current = Arc::new(Current::new(Arc::clone(&escrow.ledger), Upstreams::new()));
+        let upstreams = Upstreams::new(&settings.surroundings, Arc::clone(&clock), tasks.clone());
+        let current = Arc::new(Current::new(Arc::clone(&escrow.ledger), upstreams));
         let last_good = settings.state_key.as_ref().map(|key| LastGood::new(&settings.data_dir, key));
         let watch = Watch::start(Arc::clone(&current), last_good);
         let gateway = Arc::new(Gateway {

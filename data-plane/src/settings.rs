@@ -2,6 +2,7 @@
 
 use helix_shared::ids::NodeId;
 use helix_shared::secret::Secret;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,8 +32,20 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// Version of the binary.
     pub version: &'static str,
+    /// Variables by which clouds say what a process runs on; others in it are not looked at. May hold secrets.
+    pub surroundings: Surroundings,
     /// How long requests in flight may go on after shutdown began.
     pub drain: Duration,
+}
+
+/// Variables of the process. Prints no value.
+#[derive(Clone, Default)]
+pub struct Surroundings(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Surroundings")
+    }
 }
 
 /// Settings of the journal.

@@ -4,7 +4,10 @@
 //! (a bearer token) is that key and nothing else. Nothing here prints.
 //! Not here: reading profiles, asking for sessions, signing.
 
+use crate::cloud::{Field, read, write};
 use crate::secret::Secret;
+
+pub use crate::cloud::encode;
 
 const MARK: &str = "aws:?";
 
@@ -23,38 +26,37 @@ pub struct AwsAccess {
     pub profile_file: Option<String>,
     /// The section of it.
     pub profile: Option<String>,
+    /// A role that is assumed, with these keys or with a web identity.
+    pub role_arn: Option<String>,
+    /// What the role's owner wants to hear from whoever assumes it.
+    pub external_id: Option<Secret>,
+    /// The file with the token of a web identity; read for each session, because it is replaced.
+    pub web_identity_token_file: Option<String>,
 }
 
 impl AwsAccess {
     /// Writes the text form.
     pub fn to_secret(&self) -> Secret {
-        let secret = |value: &Option<Secret>| value.as_ref().and_then(Secret::expose_str).map(str::to_owned);
-        let fields = [
-            ("region", Some(self.region.clone())),
-            ("access_key_id", secret(&self.access_key_id)),
-            ("secret_access_key", secret(&self.secret_access_key)),
-            ("session_token", secret(&self.session_token)),
-            ("profile_file", self.profile_file.clone()),
-            ("profile", self.profile.clone()),
-        ];
-        let mut text = MARK.to_owned();
-        for (name, value) in fields {
-            let Some(value) = value else { continue };
-            text.push_str(name);
-            text.push('=');
-            encode(&value, &mut text);
-            text.push('&');
-        }
-        Secret::new(text)
+        write(
+            MARK,
+            &[
+                Field::Plain("region", Some(&self.region)),
+                Field::Secret("access_key_id", self.access_key_id.as_ref()),
+                Field::Secret("secret_access_key", self.secret_access_key.as_ref()),
+                Field::Secret("session_token", self.session_token.as_ref()),
+                Field::Plain("profile_file", self.profile_file.as_deref()),
+                Field::Plain("profile", self.profile.as_deref()),
+                Field::Plain("role_arn", self.role_arn.as_deref()),
+                Field::Secret("external_id", self.external_id.as_ref()),
+                Field::Plain("web_identity_token_file", self.web_identity_token_file.as_deref()),
+            ],
+        )
     }
 
     /// Reads the text form; `None` for anything else, which is a key of Bedrock's own.
     pub fn from_secret(secret: &Secret) -> Option<Self> {
-        let fields = secret.expose_str()?.strip_prefix(MARK)?;
         let mut access = Self::default();
-        for field in fields.split('&').filter(|field| !field.is_empty()) {
-            let (name, value) = field.split_once('=')?;
-            let value = decode(value)?;
+        read(MARK, secret, |name, value| {
             match name {
                 "region" => access.region = value,
                 "access_key_id" => access.access_key_id = Some(Secret::new(value)),
@@ -62,47 +64,25 @@ impl AwsAccess {
                 "session_token" => access.session_token = Some(Secret::new(value)),
                 "profile_file" => access.profile_file = Some(value),
                 "profile" => access.profile = Some(value),
-                _ => return None,
+                "role_arn" => access.role_arn = Some(value),
+                "external_id" => access.external_id = Some(Secret::new(value)),
+                "web_identity_token_file" => access.web_identity_token_file = Some(value),
+                _ => return false,
             }
-        }
+            true
+        })?;
         Some(access)
     }
 }
 
 /// Returns the host of Bedrock's runtime in a region.
 pub fn bedrock_host(region: &str) -> String {
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("bedrock-runtime.{region}.{domain}")
+    format!("bedrock-runtime.{region}.{}", domain(region))
 }
 
-/// Escapes everything but letters, digits and `-._~`, as one segment of a path wants it.
-pub fn encode(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for digit in [byte >> 4, byte & 0xf] {
-                out.extend(char::from_digit(u32::from(digit), 16).map(|digit| digit.to_ascii_uppercase()));
-            }
-        }
-    }
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
+/// Returns the domain that Amazon's services have in a region.
+pub fn domain(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod access;
 pub mod aws;
 pub mod budget;
 pub mod catalog;
+pub mod cloud;
 pub mod error_code;
 pub mod ids;
 pub mod money;

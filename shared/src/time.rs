@@ -16,6 +16,11 @@ impl UnixMicros {
         Self(micros)
     }
 
+    /// Reads a time in RFC 3339; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|timestamp| Self(timestamp.as_microsecond()))
+    }
+
     /// Returns the count of microseconds.
     pub const fn get(self) -> i64 {
         self.0

@@ -5,6 +5,7 @@
 
 #![expect(clippy::ptr_arg, reason = "a check takes the type of its setting, which owns its text or list")]
 
+use super::clouds;
 use super::decoder::{Decoder, Noun};
 use super::kinds::{KeyNeed, ProviderKind};
 use super::node::{Entry, Node, Source, Value};
@@ -14,7 +15,6 @@ use super::settings::{Key, ModelRoute, Provider, Sessions, Team};
 use super::special::{Scope, Unserved};
 use super::suggest::closest;
 use super::words::Strategy;
-use helix_shared::aws::bedrock_host;
 use helix_shared::provider::azure::{self, Generation};
 use helix_shared::secret::Secret;
 use std::borrow::Cow;
@@ -80,18 +80,16 @@ pub(super) fn with_base_url(node: &Node) -> Cow<'_, Node> {
         Some(Value::Scalar(kind)) => <ProviderKind as Scalar>::parse(kind).ok(),
         _ => None,
     };
-    // Where the kind itself is wrong or not served, a second message about the address would only distract.
-    let regional = match (kind, node.get("region").map(|node| &node.value)) {
-        (Some(ProviderKind::Bedrock), Some(Value::Scalar(region))) if is_region(region) => {
-            Some(format!("https://{}", bedrock_host(region)))
-        }
+    let region = match node.get("region").map(|node| &node.value) {
+        Some(Value::Scalar(region)) => Some(region.as_str()),
         _ => None,
     };
-    let url = match kind {
-        // Where the region is missing or wrong, that has its own message.
-        Some(ProviderKind::Bedrock) => Some(regional.as_deref().unwrap_or("https://unserved.invalid")),
-        Some(kind) if kind.is_served() => kind.default_base_url(),
-        _ => Some("https://unserved.invalid"),
+    let regional = kind.and_then(|kind| clouds::regional_url(kind, region));
+    let url = match (kind, &regional) {
+        (_, Some(url)) => Some(url.as_str()),
+        (Some(kind), None) => kind.default_base_url(),
+        // Where the kind itself is wrong, a second message about the address would only distract.
+        (None, None) => Some("https://unserved.invalid"),
     };
     let Some(url) = url else { return Cow::Borrowed(node) };
     let mut entries: Vec<Entry> = entries.iter().filter(|entry| entry.key != "base_url").cloned().collect();
@@ -108,38 +106,10 @@ pub(super) fn backend_from_name(node: &Node) -> Cow<'_, Node> {
     Cow::Owned(Node { value: Value::Map(vec![entry]), source: node.source.clone() })
 }
 
-fn is_region(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-/// Bedrock is reached in a region, and by a key of one of three sorts.
-fn bedrock(provider: &Provider, node: &Node, decoder: &mut Decoder<'_>) {
-    let name = decoder.path().trim_start_matches("providers.").to_owned();
-    if !provider.region.as_deref().is_some_and(is_region) {
-        let message = format!("provider `{name}` needs a `region`, such as `eu-central-1`");
-        decoder.error("E0102", &node.source, message).help("add region: …, or set AWS_REGION");
-    }
-    let has_pair = provider.access_key_id.is_some() && provider.secret_access_key.is_some();
-    if provider.api_key.is_none() && !has_pair && provider.profile_file.is_none() {
-        let message = format!("provider `{name}` needs a key");
-        let help = "add api_key: \"${AWS_BEARER_TOKEN_BEDROCK}\", access_key_id and secret_access_key, or a profile; the usual \
-                    AWS_ variables do as well";
-        decoder.error("E0102", &node.source, message).help(help);
-    }
-}
-
 pub(super) fn provider(provider: &Provider, node: &Node, decoder: &mut Decoder<'_>) {
     let path = decoder.path().to_owned();
     let kind = provider.kind;
-    if !kind.is_served() {
-        let source = decoder.source_of(&format!("{path}.kind"));
-        let message = format!("kind `{}` is known but this version cannot serve it yet", kind.as_str());
-        decoder.error("E0301", &source, message).help("remove the provider and what uses it");
-        return;
-    }
-    if kind == ProviderKind::Bedrock {
-        bedrock(provider, node, decoder);
-    }
+    clouds::check(provider, node, decoder);
     let has_usual_address = kind
         .default_base_url()
         .is_some_and(|usual| url::Url::parse(usual).is_ok_and(|usual| usual.host() == provider.base_url.host()));
@@ -148,32 +118,30 @@ pub(super) fn provider(provider: &Provider, node: &Node, decoder: &mut Decoder<'
         Value::Map(entries) => entries.iter().any(|entry| closest(&entry.key, ["api_key"]).is_some()),
         Value::Null | Value::Scalar(_) | Value::List(_) => false,
     };
-    // A kind without a usual address is its provider's wherever it is. Bedrock takes other keys too, see above.
-    let is_providers_own = has_usual_address || (kind.default_base_url().is_none() && kind != ProviderKind::Bedrock);
-    if kind.key_need() == KeyNeed::Required && is_providers_own && provider.api_key.is_none() && !wants_key {
+    // A kind without a usual address is its provider's wherever it is. Clouds know who asks by other things too.
+    let is_providers_own = has_usual_address || kind.default_base_url().is_none();
+    let has_key = provider.api_key.is_some() || clouds::may_have_identity(provider);
+    if kind.key_need() == KeyNeed::Required && is_providers_own && !has_key && !wants_key {
         let message = format!("provider `{}` needs an `api_key`", path.trim_start_matches("providers."));
-        decoder.error("E0102", &node.source, message).help("add api_key: \"${VARIABLE}\" or \"${file:/path}\"");
+        let help = match kind {
+            ProviderKind::Azure => {
+                "add api_key: \"${VARIABLE}\", tenant_id, client_id and client_secret, or managed_identity: true"
+            }
+            _ => "add api_key: \"${VARIABLE}\" or \"${file:/path}\"",
+        };
+        decoder.error("E0102", &node.source, message).help(help);
     }
     let has_version = kind.facts().is_some_and(|facts| facts.has_api_version);
     if has_version {
         api_version(provider, &path, decoder);
     }
-    let is_bedrock = kind == ProviderKind::Bedrock;
-    for (key, is_idle) in [
-        ("region", provider.region.is_some() && !is_bedrock),
-        ("access_key_id", provider.access_key_id.is_some() && !is_bedrock),
-        ("secret_access_key", provider.secret_access_key.is_some() && !is_bedrock),
-        ("session_token", provider.session_token.is_some() && !is_bedrock),
-        ("profile", provider.profile.is_some() && !is_bedrock),
-        ("profile_file", provider.profile_file.is_some() && !is_bedrock),
-        ("api_version", provider.api_version.is_some() && !has_version),
-    ] {
-        if is_idle {
-            let key_path = format!("{path}.{key}");
-            let source = decoder.source_of(&key_path);
-            let message = format!("`{key_path}` has no effect on kind `{}`", kind.as_str());
-            decoder.findings.error("W0403", &key_path, &source, message);
-        }
+    for key in
+        clouds::idle_keys(provider).chain(provider.api_version.as_ref().filter(|_| !has_version).map(|_| "api_version"))
+    {
+        let key_path = format!("{path}.{key}");
+        let source = decoder.source_of(&key_path);
+        let message = format!("`{key_path}` has no effect on kind `{}`", kind.as_str());
+        decoder.findings.error("W0403", &key_path, &source, message);
     }
 }
 

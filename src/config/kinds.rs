@@ -1,6 +1,6 @@
-//! The kinds of providers the file may name, and which of them this version serves.
+//! The kinds of providers the file may name.
 //!
-//! Rule: what is known of a kind stands in the table of `helix-shared`; here is only its name. A kind that is known but not served yet is refused with that word, never ignored.
+//! Rule: what is known of a kind stands in the table of `helix-shared`; here is only its name.
 
 use super::setting::choices;
 use helix_shared::provider::{self, ProviderFacts};
@@ -65,14 +65,9 @@ pub(crate) enum KeyNeed {
 }
 
 impl ProviderKind {
-    /// Returns what the planes know of the kind; `None`: this version cannot send requests to it.
+    /// Returns what the planes know of the kind; `None` only for a kind that they have lost.
     pub(crate) fn facts(self) -> Option<&'static ProviderFacts> {
         provider::ProviderKind::parse(self.as_str()).map(provider::ProviderKind::facts)
-    }
-
-    /// Reports whether this version can send requests to the kind.
-    pub(crate) fn is_served(self) -> bool {
-        self.facts().is_some()
     }
 
     /// Returns the address of the kind when the file gives none; `None` when there is no usual one.
@@ -98,5 +93,6 @@ mod tests {
         for kind in provider::ProviderKind::ALL {
             assert!(ProviderKind::ALL.iter().any(|known| known.as_str() == kind.as_str()), "{}", kind.as_str());
         }
+        assert!(ProviderKind::ALL.iter().all(|kind| kind.facts().is_some()), "every kind is served");
     }
 }

@@ -8,6 +8,8 @@
 //! whole.
 
 mod checks;
+mod cloud_variables;
+mod clouds;
 mod decoder;
 pub(crate) mod diagnostic;
 mod interpolate;
@@ -127,7 +129,7 @@ fn read_configuration(
     }
     overlay::environment(&mut root, env, &mut findings, &mut files);
     overlay::flags(&mut root, flags, &mut findings);
-    overlay::aws_variables(&mut root, env, &mut findings);
+    cloud_variables::lay_over(&mut root, env, &mut findings);
 
     let mut decoder = Decoder::new(findings, env);
     let settings = Settings::decode(&root, &mut decoder);

@@ -3,6 +3,7 @@
 //! Rule: flag over environment over file; each value keeps the name it came by. Whether a name is a setting is decided
 //! by the reader, so that a misspelt variable gets the same message as a misspelt key.
 
+use super::cloud_variables::{self, Found};
 use super::decoder::Findings;
 use super::interpolate;
 use super::node::{Entry, Node, Source, Value};
@@ -18,9 +19,6 @@ const PREFIX: &str = "HELIX__";
 const AZURE_RESOURCE: &str = "AZURE_RESOURCE_NAME";
 const AZURE_VERSIONS: [&str; 3] = ["OPENAI_API_VERSION", "AZURE_OPENAI_API_VERSION", "AZURE_API_VERSION"];
 
-/// Variables of kinds that are known and not served yet.
-const UNSERVED_VARIABLES: [(&str, &str); 1] = [("GOOGLE_APPLICATION_CREDENTIALS", "vertex")];
-
 /// Adds what the usual variables say, for a start without a file.
 pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, findings: &mut Findings) {
     let set = |name: &str| env.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
@@ -30,7 +28,7 @@ pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, f
         insert(root, &path, Node { value: Value::Scalar(value.to_owned()), source }, findings);
     };
     let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, set(name)?)));
-    // Bedrock has keys of several sorts, which `aws_variables` finds.
+    // Bedrock has keys of several sorts, which `cloud_variables` finds.
     for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()).filter(|it| it.family != WireFamily::Bedrock) {
         let Some((key, value)) = first(facts.key_variables) else { continue };
         let is_azure = facts.paths == PathForm::Azure;
@@ -51,13 +49,14 @@ pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, f
             put(&["providers", facts.name, "api_version"], version, variable, findings);
         }
     }
-    let has_key = set("AWS_BEARER_TOKEN_BEDROCK").or(set("AWS_ACCESS_KEY_ID")).is_some();
-    if has_key && let Some((variable, _)) = first(&REGION_VARIABLES) {
-        put(&["providers", "bedrock", "kind"], "bedrock", variable, findings);
-    } else if set("AWS_BEARER_TOKEN_BEDROCK").is_some() {
-        let source = Source::Env(Arc::from("AWS_BEARER_TOKEN_BEDROCK"));
-        let message = "AWS_BEARER_TOKEN_BEDROCK is set, but nothing says where: set AWS_REGION too".to_owned();
-        findings.error("W0405", "providers", &source, message);
+    for found in cloud_variables::of_surroundings(env) {
+        match found {
+            Found::Provider { kind, variable } => put(&["providers", kind, "kind"], kind, variable, findings),
+            Found::Nowhere { variable, missing } => {
+                let message = format!("{variable} is set, but nothing says where: set {missing} too");
+                findings.error("W0405", "providers", &Source::Env(Arc::from(variable)), message);
+            }
+        }
     }
     if let Some(host) = set("OLLAMA_HOST") {
         put(&["providers", "ollama", "kind"], "ollama", "OLLAMA_HOST", findings);
@@ -68,64 +67,6 @@ pub(super) fn usual_variables(root: &mut Node, env: &BTreeMap<String, String>, f
     }
     if let Some(port) = set("PORT") {
         put(&["server", "listen"], &format!("127.0.0.1:{port}"), "PORT", findings);
-    }
-    for (variable, kind) in UNSERVED_VARIABLES {
-        if set(variable).is_some() {
-            let source = Source::Env(Arc::from(variable));
-            let message = format!("{variable} is set, but this version cannot serve kind `{kind}` yet");
-            findings.error("W0405", "providers", &source, message);
-        }
-    }
-}
-
-/// The variables that name the region, in their order.
-const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-
-/// Gives providers of kind `bedrock` what the usual variables say and the file does not: a region, and a key if it has
-/// none of any sort. A bearer token wins over keys, keys over a profile.
-pub(super) fn aws_variables(root: &mut Node, env: &BTreeMap<String, String>, findings: &mut Findings) {
-    let set = |name: &str| env.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-    let Some(Value::Map(providers)) = root.get("providers").map(|node| node.value.clone()) else { return };
-    for entry in providers {
-        let has = |key: &str| entry.node.get(key).is_some_and(|node| !matches!(node.value, Value::Null));
-        let is_bedrock =
-            entry.node.get("kind").is_some_and(|kind| matches!(&kind.value, Value::Scalar(kind) if kind == "bedrock"));
-        if !is_bedrock {
-            continue;
-        }
-        let mut put = |key: &str, value: &str, variable: &str| {
-            let path = ["providers", &entry.key, key].map(str::to_owned);
-            let source = Source::Env(Arc::from(variable));
-            insert(root, &path, Node { value: Value::Scalar(value.to_owned()), source }, findings);
-        };
-        if !has("region")
-            && let Some((variable, region)) = REGION_VARIABLES.iter().find_map(|name| Some((*name, set(name)?)))
-        {
-            put("region", region, variable);
-        }
-        let mut has_profile = has("profile");
-        if !["api_key", "access_key_id", "profile", "profile_file"].iter().any(|key| has(key)) {
-            let pair = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"));
-            if let Some(token) = set("AWS_BEARER_TOKEN_BEDROCK") {
-                put("api_key", token, "AWS_BEARER_TOKEN_BEDROCK");
-            } else if let Some((id, secret)) = pair {
-                put("access_key_id", id, "AWS_ACCESS_KEY_ID");
-                put("secret_access_key", secret, "AWS_SECRET_ACCESS_KEY");
-                if let Some(token) = set("AWS_SESSION_TOKEN") {
-                    put("session_token", token, "AWS_SESSION_TOKEN");
-                }
-            } else if let Some(profile) = set("AWS_PROFILE") {
-                put("profile", profile, "AWS_PROFILE");
-                has_profile = true;
-            }
-        }
-        if has_profile && !has("profile_file") {
-            match (set("AWS_SHARED_CREDENTIALS_FILE"), set("HOME")) {
-                (Some(file), _) => put("profile_file", file, "AWS_SHARED_CREDENTIALS_FILE"),
-                (None, Some(home)) => put("profile_file", &format!("{home}/.aws/credentials"), "HOME"),
-                (None, None) => {}
-            }
-        }
     }
 }
 
@@ -197,7 +138,7 @@ fn is_same_name(key: &str, segment: &str) -> bool {
 }
 
 /// Sets one value, making the maps and lists on the way.
-fn insert(node: &mut Node, path: &[String], leaf: Node, findings: &mut Findings) {
+pub(super) fn insert(node: &mut Node, path: &[String], leaf: Node, findings: &mut Findings) {
     let Some((segment, rest)) = path.split_first() else {
         *node = leaf;
         return;

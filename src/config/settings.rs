@@ -155,6 +155,28 @@ settings! {
         profile: Option<String>,
         /// The shared file of profiles, on each data plane; read when a key is needed.
         profile_file: Option<String>,
+        /// The role that is assumed with those keys (Bedrock).
+        role_arn: Option<String>,
+        /// What the owner of the role wants to hear from whoever assumes it.
+        external_id: Option<String>,
+        /// The file, on each data plane, with the token that the role is assumed with instead of keys.
+        web_identity_token_file: Option<String>,
+        /// The project that is asked, and pays (Vertex AI).
+        project: Option<String>,
+        /// The content of a credentials file of Google's.
+        credentials: Option<Secret>,
+        /// The path of one, on each data plane; without either, the default credentials of the machine.
+        credentials_file: Option<String>,
+        /// The directory of Microsoft Entra ID that the application is in (Azure).
+        tenant_id: Option<String>,
+        /// The application, or the one among several identities of the machine.
+        client_id: Option<String>,
+        /// The application's secret.
+        client_secret: Option<Secret>,
+        /// The file, on each data plane, with the token of a federated identity, instead of a secret.
+        federated_token_file: Option<String>,
+        /// Whether the machine's own identity is used (Azure).
+        managed_identity: bool = "false",
         /// The version of the API, for kinds that have one.
         api_version: Option<String>,
         /// Further headers for every request to it; never shown.

@@ -80,8 +80,8 @@ fn every_broken_file_is_told_exactly_what_is_wrong() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let in_a_file = [
         "E0002", "E0003", "E0004", "E0005", "E0006", "E0101", "E0102", "E0103", "E0104", "E0105", "E0107", "E0201",
-        "E0203", "E0204", "E0205", "E0206", "E0207", "E0208", "E0301", "E0302", "E0310", "E0311", "E0312", "E0313",
-        "E0314", "W0401", "W0402", "W0403", "W0404",
+        "E0203", "E0204", "E0205", "E0206", "E0207", "E0208", "E0302", "E0310", "E0311", "E0312", "E0313", "E0314",
+        "W0401", "W0402", "W0403", "W0404",
     ];
     for code in in_a_file {
         assert!(seen_codes.contains(code), "no fixture shows {code}");
@@ -332,9 +332,24 @@ fn the_key_of_gemini_has_two_names() {
 }
 
 #[test]
-fn kinds_that_cannot_be_served_yet_are_told_also_for_variables() {
-    let loaded = load(None, &variables(&[("GOOGLE_APPLICATION_CREDENTIALS", "x")]), &[]).expect("valid");
-    assert_eq!(codes(&loaded.warnings), ["W0405"]);
+fn the_variables_of_clouds_make_providers_when_they_say_where() {
+    let found = |env: &[(&str, &str)]| load(None, &variables(env), &[]).expect("valid");
+    let named = ("GOOGLE_APPLICATION_CREDENTIALS", "/run/google.json");
+    let nowhere = found(&[named]);
+    assert!(nowhere.settings.providers.is_empty());
+    assert_eq!(codes(&nowhere.warnings), ["W0405"]);
+    let loaded = found(&[named, ("GOOGLE_CLOUD_PROJECT", "p"), ("CLOUD_ML_REGION", "eu")]);
+    let vertex = &loaded.settings.providers["vertex"];
+    assert_eq!(vertex.base_url.as_str(), "https://aiplatform.eu.rep.googleapis.com/");
+    assert_eq!((vertex.project.as_deref(), vertex.credentials_file.as_deref()), (Some("p"), Some("/run/google.json")));
+    let loaded = found(&[("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_ROLE_ARN", "r"), ("AWS_REGION", "eu-west-3")]);
+    let bedrock = &loaded.settings.providers["bedrock"];
+    assert!(bedrock.role_arn.is_none() && bedrock.access_key_id.is_none(), "that is for the data plane to find");
+    let entra = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "CANARY")];
+    let (_folder, path) = file("providers:\n  a: { kind: azure, base_url: \"https://a.openai.azure.com\" }\n");
+    let azure = load(Some(&path), &variables(&entra), &[]).expect("valid");
+    assert!(azure.settings.providers["a"].client_secret.is_some());
+    assert!(!show_text(&azure, Origins::Shown).contains(CANARY));
 }
 
 #[test]

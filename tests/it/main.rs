@@ -15,6 +15,7 @@
 )]
 
 mod agents;
+mod cloud_identities;
 mod config_push;
 mod damaged_journal;
 mod databases_end_to_end;
@@ -47,4 +48,5 @@ mod sdk_clients;
 mod soft_budgets;
 mod streaming;
 mod translation;
+mod vertex;
 mod workspace_rules;

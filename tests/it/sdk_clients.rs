@@ -37,10 +37,26 @@ models:
 "#
 }
 
+/// The same, with both models at Vertex AI: OpenAI's client at Gemini, Anthropic's at Claude as Google hosts it.
+fn hosted(provider: &str) -> String {
+    let vertex = format!(
+        "providers:\n  vertex: {{ kind: vertex, project: fake-project, region: global, base_url: \"{provider}\", credentials_file: google.json }}"
+    );
+    yaml(provider).replacen("providers:", &vertex, 1)
+        + r#"
+models:
+  - { match: gpt-5-mini, backends: [{ provider: vertex, model: gemini-2.5-flash }] }
+  - { match: claude-haiku-4-5, backends: [{ provider: vertex, model: "claude-sonnet-4-5@20250929" }] }
+  - { match: "text-*", backends: [openai] }
+  - { match: "*-preview", backends: [openai] }
+"#
+}
+
 /// Runs every scenario of a language through the gateway, and proves that what they cost is what the provider billed.
 async fn run(part: Part, yaml: fn(&str) -> String, further: &[&str]) {
     let Some(_) = set_up(part) else { return };
     let world = World::start(yaml);
+    std::fs::write(world.folder.path().join("google.json"), world.provider.service_account()).unwrap();
     let output = Command::new(tests_folder().join("clients/run"))
         .env("LANGUAGES", part.name())
         .args([
@@ -108,4 +124,14 @@ async fn the_python_sdks_work_unmodified_when_each_model_is_at_the_other_company
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_sdks_work_unmodified_when_each_model_is_at_the_other_company() {
     run(Part::Node, crossed, &["--translated"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdks_work_unmodified_with_models_at_vertex() {
+    run(Part::Python, hosted, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_sdks_work_unmodified_with_models_at_vertex() {
+    run(Part::Node, hosted, &[]).await;
 }

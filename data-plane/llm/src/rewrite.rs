@@ -24,6 +24,9 @@ pub struct Rewrite<'a> {
     pub output_cap: Option<OutputCap>,
     /// The provider's id of the response before, instead of the client's.
     pub previous_response: Option<&'a str>,
+    /// Say this `anthropic_version` in the body, as those do who host Anthropic's models: it takes the place of the model,
+    /// which stands in their addresses. A count of tokens has both.
+    pub hosted_version: Option<&'a str>,
 }
 
 /// A cap on output tokens. A client's own lower cap stays.
@@ -66,6 +69,8 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
     // The model of Gemini and of Converse stands in the address; what is kept is asked for by its id.
     let is_in_body =
         !matches!(facts.dialect, Dialect::Gemini | Dialect::BedrockConverse | Dialect::OpenAiStoredResponses);
+    let is_replaced = changes.hosted_version.is_some_and(|version| splice_version(&body, facts, version, &mut splices));
+    let is_in_body = is_in_body && !is_replaced;
     if let Some(model) = changes.model.filter(|model| is_in_body && *model != facts.model) {
         let bytes = if facts.is_form { Bytes::copy_from_slice(model.as_bytes()) } else { json_string(model) };
         splices.push(Splice { span: facts.splices.model.clone(), bytes });
@@ -92,6 +97,28 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
     }
     rewritten.push(slice(&body, at..body.len()));
     rewritten
+}
+
+/// Adds the version of a host's API; `true` when it stands where the model stood.
+fn splice_version(body: &[u8], facts: &RequestFacts, version: &str, splices: &mut Vec<Splice>) -> bool {
+    let value = format!("\"anthropic_version\":{}", String::from_utf8_lossy(&json_string(version)));
+    let model = &facts.splices.model;
+    match name_start(body, model.start).filter(|_| facts.dialect == Dialect::AnthropicMessages) {
+        Some(start) => splices.push(Splice { span: start..model.end, bytes: Bytes::from(value) }),
+        None => {
+            let top = facts.splices.top;
+            splices.push(Splice { span: top..top, bytes: Bytes::from(value + ",") });
+            return false;
+        }
+    }
+    true
+}
+
+/// Finds where the name of a field begins whose value begins at `value`. The name was read before, so it is a string, and
+/// no name that counts has a quote inside.
+fn name_start(body: &[u8], value: usize) -> Option<usize> {
+    let before = body.get(..value)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
+    before.iter().rposition(|byte| *byte == b'"')
 }
 
 /// Slices within bounds; facts of another body cannot make it panic.

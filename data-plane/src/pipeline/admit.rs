@@ -216,7 +216,7 @@ fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<
     bound.may_have_audio_output = facts.asks_audio;
     bound.searches_max = Some(u32::try_from(searches.max_uses).unwrap_or(u32::MAX));
     bound.tier = tier_request(facts, place.upstream.backend.kind.facts().may_choose_tier);
-    bound.has_residency = has_residency(facts);
+    bound.has_residency = has_residency(facts) || place.upstream.is_regional();
     Ok(bound)
 }
 

@@ -121,9 +121,10 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
             failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
             continue;
         }
+        let began_us = draft.gateway().clock.monotonic_us();
         let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
         if let Tried::Failed(mut back, failed) = tried {
-            tried = if failed.is_key_over && place.upstream.renew_key().await {
+            tried = if failed.is_key_over && place.upstream.renew_key(began_us) {
                 back.end_attempt();
                 attempt(back, &ask, &wire, place, is_last).await
             } else {
@@ -200,10 +201,11 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
         return failed(draft, refusal, false);
     };
-    if let Some(body) = whole
-        && let Err(error) = place.upstream.sign(&mut request, &place.upstream_model, &body, started_at).await
+    if place.upstream.has_identity()
+        && let Err(error) =
+            place.upstream.authorize(&mut request, &place.upstream_model, whole.as_ref(), started_at).await
     {
-        tracing::error!(error = %crate::chain(&error), backend.id = %backend.id, "a request cannot be signed; check the provider's keys");
+        tracing::error!(error = %crate::chain(&error), backend.id = %backend.id, "the gateway has no credential for a provider; check what is configured for it");
         let message = "The gateway has no valid credential for the provider. This is not about your key; tell your administrator.";
         return failed(draft, Refusal::new("model", ErrorCode::UpstreamCredential, message), false);
     }
@@ -290,7 +292,7 @@ async fn answer(
         let is_over = is_key_over(&parts);
         let body = match &wire.translation {
             Some(translation) => translation.explain(&mut parts, body),
-            None => body,
+            None => wire::hosts_error(facts.dialect, &mut parts, body, draft.request_id()),
         };
         let status = parts.status.as_u16();
         let verdict = if status == 401 || status == 403 { "credential" } else { "provider_error" };
@@ -402,6 +404,7 @@ fn open_attempt(
         has_residency: has_residency(facts),
         unreported: media::unreported(facts, place.price.as_deref()),
         upload: None,
+        is_regional: place.upstream.is_regional(),
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
         status: 0,

@@ -13,7 +13,7 @@ use crate::upstream::body::Upload;
 use bytes::Bytes;
 use helix_llm::Family;
 use helix_shared::error_code::ErrorCode;
-use http::Response;
+use http::{Response, StatusCode};
 use http::response::Parts;
 
 pub(super) struct Failure {
@@ -48,8 +48,11 @@ pub(super) fn may_fail_over(status: u16) -> bool {
     matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..)
 }
 
-/// Whether Amazon says that a session is over: another key may do.
+/// Whether a provider says that a session or a token is over: another one may do.
 pub(super) fn is_key_over(parts: &Parts) -> bool {
+    if parts.status == StatusCode::UNAUTHORIZED {
+        return true;
+    }
     let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("ExpiredToken"))
 }

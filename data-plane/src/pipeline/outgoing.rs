@@ -24,12 +24,14 @@ pub(super) fn upstream_request(
     admission: &Admission,
 ) -> Option<(Request<Pieces>, Option<Bytes>)> {
     let facts = &*wire.facts;
+    let hosted_version = place.upstream.hosted_version().filter(|_| facts.dialect.family() == Family::Anthropic);
     let changes = Rewrite {
         model: Some(&place.upstream_model),
         force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
         withhold_stream_options: !place.upstream.backend.takes_stream_options(),
         output_cap: admission.output_cap,
         previous_response: ask.kept.as_ref().map(|kept| kept.upstream_id.as_str()),
+        hosted_version,
     };
     let mut body = rewrite(wire.body.clone(), facts, &changes);
     let mut whole = None;
@@ -60,6 +62,8 @@ pub(super) fn upstream_request(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let accepted = if facts.is_stream { "application/vnd.amazon.eventstream" } else { "application/json" };
         headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+    } else if hosted_version.is_some() {
+        headers.remove("anthropic-version");
     } else if facts.dialect.family() == Family::Anthropic && !headers.contains_key("anthropic-version") {
         headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
     }
@@ -85,6 +89,12 @@ fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
         Dialect::OpenAiEmbeddings => ("/embeddings", query),
         Dialect::OpenAiCompletions => ("/completions", query),
         Dialect::OpenAiModerations => ("/moderations", query),
+        Dialect::AnthropicMessages if place.upstream.hosted_version().is_some() => {
+            (if wire.facts.is_stream { ":streamRawPredict" } else { ":rawPredict" }, None)
+        }
+        Dialect::AnthropicCountTokens if place.upstream.hosted_version().is_some() => {
+            return place.upstream.uri(":rawPredict", "anthropic/count-tokens", None);
+        }
         Dialect::AnthropicMessages => ("/v1/messages", query),
         Dialect::AnthropicCountTokens => ("/v1/messages/count_tokens", query),
         Dialect::Gemini if wire.facts.is_stream => (":streamGenerateContent", Some("alt=sse")),

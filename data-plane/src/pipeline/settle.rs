@@ -42,6 +42,8 @@ pub struct OpenAttempt {
     pub unreported: Option<(TokenUsage, bool)>,
     /// What the client still sends.
     pub upload: Option<Upload>,
+    /// Whether the place itself is priced as a region.
+    pub is_regional: bool,
     /// When it began, µs since 1970: the moment whose prices hold.
     pub started_at_us: i64,
     /// When it began on the monotonic clock, µs.
@@ -184,7 +186,7 @@ impl OpenAttempt {
         };
         let stated_region =
             facts.inference_geo.as_deref().map(|region| region != "global" && region != "not_available");
-        let has_residency = stated_region.unwrap_or(self.has_residency);
+        let has_residency = self.is_regional || stated_region.unwrap_or(self.has_residency);
         let terms = Terms { tier, has_residency, started_at: UnixMicros::new(self.started_at_us) };
         cost(usage, price, &terms).ok()
     }

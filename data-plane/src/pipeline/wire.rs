@@ -11,7 +11,7 @@ use bytes::Bytes;
 use helix_llm::{
     AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, IdRenamer, ModelTraits, Quirks, RenameId,
     RequestContext, RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError,
-    bedrock_error, scan_request, stated_error, translate_answer, translate_error, translate_request,
+    bedrock_error, error_family, scan_request, stated_error, translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
 use helix_shared::provider::{Api, ModelMaker, ModelNames, ProviderKind, WireFamily};
@@ -116,7 +116,7 @@ fn names(ask: &Ask, place: &Place) -> Option<Arc<dyn RenameId>> {
 }
 
 fn speaks(place: &Place, family: Family) -> bool {
-    match place.upstream.backend.kind.family() {
+    match place.upstream.backend.kind.family_of(&place.upstream_model) {
         WireFamily::OpenAi => family == Family::OpenAi,
         WireFamily::Anthropic => family == Family::Anthropic,
         // Nobody asks in its dialect.
@@ -126,7 +126,7 @@ fn speaks(place: &Place, family: Family) -> bool {
 }
 
 fn backend_dialect(place: &Place) -> Dialect {
-    match place.upstream.backend.kind.family() {
+    match place.upstream.backend.kind.family_of(&place.upstream_model) {
         WireFamily::OpenAi => Dialect::OpenAiChat,
         WireFamily::Anthropic => Dialect::AnthropicMessages,
         WireFamily::Bedrock => Dialect::BedrockConverse,
@@ -198,6 +198,9 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
     let model = &*place.upstream_model;
     let of_model = match (facts.maker, facts.names) {
         (ModelMaker::Anthropic, _) => ModelTraits::claude(model),
+        (ModelMaker::Google, _) if facts.family != place.upstream.backend.kind.family_of(model) => {
+            ModelTraits::claude(model)
+        }
         // A deployment has a name of its own; the model that the client knows it by says more.
         (ModelMaker::OpenAi, ModelNames::Hosted(prefixes)) if !prefixes.iter().any(|it| model.starts_with(it)) => {
             ModelTraits::openai(asked_model)
@@ -219,6 +222,30 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
 pub fn quirks(kind: ProviderKind) -> Quirks {
     let facts = kind.facts();
     Quirks { has_reasoning_outside: facts.has_reasoning_outside, has_cost: facts.has_cost }
+}
+
+/// Puts what the body of a provider's error says about itself into status and headers.
+fn state(parts: &mut Parts, family: Family, body: &[u8]) {
+    let stated = stated_error(family, parts.status.as_u16(), body);
+    parts.status = StatusCode::from_u16(stated.status).unwrap_or(parts.status);
+    if let Some(seconds) = stated.retry_after_s
+        && !parts.headers.contains_key(RETRY_AFTER)
+    {
+        parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+/// Says the error of a host again in the dialect that its guest was asked in; everything else passes as it came.
+pub fn hosts_error(dialect: Dialect, parts: &mut Parts, body: Bytes, request_id: &str) -> Bytes {
+    let (asked, said) = (dialect.family(), error_family(dialect.family(), &body));
+    if asked == said {
+        return body;
+    }
+    state(parts, said, &body);
+    let error = translate_error(said, asked, parts.status.as_u16(), &body, request_id);
+    parts.status = StatusCode::from_u16(error.status).unwrap_or(parts.status);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    error.body
 }
 
 impl Translation {
@@ -249,20 +276,15 @@ impl Translation {
             parts.status = StatusCode::from_u16(status).unwrap_or(parts.status);
             return body;
         }
-        let stated = stated_error(self.provider.family(), parts.status.as_u16(), &body);
-        parts.status = StatusCode::from_u16(stated.status).unwrap_or(parts.status);
-        if let Some(seconds) = stated.retry_after_s
-            && !parts.headers.contains_key(RETRY_AFTER)
-        {
-            parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        state(parts, error_family(self.provider.family(), &body), &body);
         body
     }
 
     /// Turns an error of the provider into one of the client's dialect, status and headers included.
     pub fn error(&self, parts: &mut Parts, body: &[u8], request_id: &str) -> Bytes {
         let status = parts.status.as_u16();
-        let error = translate_error(self.provider.family(), self.client.family(), status, body, request_id);
+        let provider = error_family(self.provider.family(), body);
+        let error = translate_error(provider, self.client.family(), status, body, request_id);
         parts.status = StatusCode::from_u16(error.status).unwrap_or(parts.status);
         parts.headers = self.headers(&parts.headers, "application/json");
         error.body

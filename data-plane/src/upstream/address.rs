@@ -3,9 +3,11 @@
 //! Rule: a model name that becomes a part of a path is hostile text: everything but plain letters is escaped, and what
 //! would climb is no address. Whoever asks for one gets an address of this backend or none.
 
-use helix_shared::aws::encode;
+use helix_shared::cloud::encode;
+use helix_shared::cloud::google::GoogleAccess;
 use helix_shared::provider::PathForm;
 use helix_shared::provider::azure::{Generation, names_v1};
+use helix_shared::provider::vertex::{Model, Publisher};
 use helix_shared::snapshot::view::Backend;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -26,6 +28,8 @@ pub struct Address {
     api_version: Option<String>,
     /// The version in a client's query is about another API.
     drops_client_version: bool,
+    /// It is a region's, where that has a price of its own.
+    is_regional: bool,
     /// Addresses that were asked for without a query: there are a handful, and each request needs one.
     ready: papaya::HashMap<&'static str, Uri>,
 }
@@ -39,6 +43,10 @@ enum ModelPlace {
     Deployment,
     /// In the path, before the method.
     Method,
+    /// In the path, under its publisher, before the method.
+    Publisher,
+    /// Nowhere: the backend has no address.
+    Nowhere,
 }
 
 impl Address {
@@ -49,15 +57,22 @@ impl Address {
         let nowhere = Authority::from_static("invalid.invalid");
         let mut prefix = uri.path().trim_end_matches('/').to_owned();
         let (mut model_place, mut api_version) = (ModelPlace::Body, None);
+        let mut is_regional = false;
         let form = backend.kind.facts().paths;
         match form {
-            PathForm::AsGiven => {}
+            PathForm::AsGiven | PathForm::Bedrock => {}
             PathForm::UnderV1 if prefix.is_empty() => prefix.push_str("/v1"),
             PathForm::UnderV1 => {}
             PathForm::OwnVersion => prefix = prefix.strip_suffix("/v1").unwrap_or(&prefix).to_owned(),
             PathForm::Gemini => {
                 prefix = prefix.strip_suffix(GEMINI_VERSION).unwrap_or(&prefix).to_owned();
                 model_place = ModelPlace::Method;
+            }
+            PathForm::Vertex => {
+                prefix = prefix.strip_suffix("/v1").unwrap_or(&prefix).to_owned();
+                let location = push_location(&mut prefix, backend);
+                model_place = if location.is_some() { ModelPlace::Publisher } else { ModelPlace::Nowhere };
+                is_regional = location.is_some_and(|region| region != "global");
             }
             PathForm::Azure => {
                 if !names_v1(&prefix) && !prefix.ends_with("/openai") {
@@ -85,6 +100,7 @@ impl Address {
             model_place,
             api_version,
             drops_client_version: form == PathForm::Azure,
+            is_regional,
             ready: papaya::HashMap::new(),
         }
     }
@@ -108,6 +124,11 @@ impl Address {
         Some(uri)
     }
 
+    /// Whether it is a region's, where that has a price of its own.
+    pub fn is_regional(&self) -> bool {
+        self.is_regional
+    }
+
     /// The address of a path that names its model itself; `None` when the parts make no URL.
     pub(super) fn uri_of(&self, path: &str, query: Option<&str>) -> Option<Uri> {
         self.make(path, "", query)
@@ -117,6 +138,19 @@ impl Address {
         let mut text = self.prefix.clone();
         match self.model_place {
             ModelPlace::Body => {}
+            ModelPlace::Nowhere => return None,
+            ModelPlace::Publisher => {
+                let model = Model::of(model);
+                text.push_str(match model.publisher {
+                    Publisher::Google => "/publishers/google/models/",
+                    Publisher::Anthropic => "/publishers/anthropic/models/",
+                    Publisher::Endpoint => "/endpoints/",
+                });
+                let mut name = String::new();
+                push_segment(&mut name, model.name)?;
+                // The date of a model stands behind an `@`.
+                text.push_str(&name.replace("%40", "@"));
+            }
             ModelPlace::Deployment => {
                 text.push_str("/deployments/");
                 push_segment(&mut text, model)?;
@@ -147,6 +181,16 @@ impl Address {
     }
 }
 
+/// Adds the project and the location of Vertex AI, and returns the latter; `None`: nothing says them.
+fn push_location(to: &mut String, backend: &Backend) -> Option<String> {
+    let access = GoogleAccess::from_secret(backend.api_key.as_ref()?)?;
+    to.push_str("/v1/projects/");
+    push_segment(to, &access.project)?;
+    to.push_str("/locations/");
+    push_segment(to, &access.region)?;
+    Some(access.region)
+}
+
 /// Adds a text as one segment of a path; `None` for one that would climb or is empty.
 pub(super) fn push_segment(to: &mut String, text: &str) -> Option<()> {
     if matches!(text, "" | "." | "..") {
@@ -164,8 +208,12 @@ mod tests {
     use std::time::Duration;
 
     fn address(kind: &str, base_url: &str, api_version: Option<&str>) -> Address {
+        Address::of(&backend(kind, base_url, api_version))
+    }
+
+    fn backend(kind: &str, base_url: &str, api_version: Option<&str>) -> Backend {
         let limit = Duration::from_secs(1);
-        Address::of(&Backend {
+        Backend {
             id: BackendId::from("b"),
             kind: ProviderKind::parse(kind).unwrap(),
             base_url: base_url.to_owned(),
@@ -176,7 +224,7 @@ mod tests {
             idle_timeout: limit,
             total_timeout: limit,
             max_in_flight: None,
-        })
+        }
     }
 
     fn chat(address: &Address, model: &str, query: Option<&str>) -> Option<String> {
@@ -242,6 +290,39 @@ mod tests {
         let other = address("openai", "https://a.example", None);
         let expected = "https://a.example/v1/chat/completions?api-version=9";
         assert_eq!(chat(&other, "m", Some("api-version=9")).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn vertex_puts_project_location_publisher_and_model_into_the_path() {
+        let access = GoogleAccess { project: "p-1".into(), region: "eu".into(), ..GoogleAccess::default() };
+        let mut backend = backend("vertex", "https://aiplatform.eu.rep.googleapis.com", None);
+        let nowhere = Address::of(&backend).uri(":rawPredict", "claude-x", None);
+        assert_eq!(nowhere, None, "without a project there is no address");
+        backend.api_key = Some(access.to_secret());
+        let address = Address::of(&backend);
+        for (model, path, query, expected) in [
+            ("gemini-2.5-pro", ":generateContent", None, "publishers/google/models/gemini-2.5-pro:generateContent"),
+            (
+                "publishers/google/models/gemini-2.5-pro",
+                ":streamGenerateContent",
+                Some("alt=sse"),
+                "publishers/google/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+            ),
+            (
+                "claude-sonnet-4-5@20250929",
+                ":rawPredict",
+                None,
+                "publishers/anthropic/models/claude-sonnet-4-5@20250929:rawPredict",
+            ),
+            ("anthropic/count-tokens", ":rawPredict", None, "publishers/anthropic/models/count-tokens:rawPredict"),
+            ("endpoints/1 2", ":generateContent", None, "endpoints/1%202:generateContent"),
+            ("../x?y#z", ":generateContent", None, "publishers/google/models/..%2Fx%3Fy%23z:generateContent"),
+        ] {
+            let uri = address.uri(path, model, query).unwrap().to_string();
+            let base = "https://aiplatform.eu.rep.googleapis.com/v1/projects/p-1/locations/eu/";
+            assert_eq!(uri, format!("{base}{expected}"));
+        }
+        assert_eq!(address.uri(":generateContent", "..", None), None);
     }
 
     #[test]

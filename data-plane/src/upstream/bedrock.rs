@@ -4,24 +4,13 @@
 //! one. A bearer token is never beside a signature.
 
 use super::address::push_segment;
-use super::aws_credentials::{AwsCredentials, NoCredentials};
 use super::sigv4::{Signer, Unsigned};
+use aws_credential_types::Credentials;
 use helix_shared::aws::bedrock_host;
 use helix_shared::time::UnixMicros;
 use http::{HeaderMap, Uri};
 
 const SERVICE: &str = "bedrock";
-
-/// A request cannot be vouched for.
-#[derive(Debug, thiserror::Error)]
-pub enum Unauthorized {
-    /// There is no key.
-    #[error("no key for Amazon")]
-    Credentials(#[from] NoCredentials),
-    /// The key makes no signature.
-    #[error("no signature for Amazon")]
-    Signature(#[from] Unsigned),
-}
 
 /// Returns the path of an operation on a model; `None` for a name that would climb or is empty.
 pub fn model_path(model: &str, is_stream: bool) -> Option<String> {
@@ -47,21 +36,21 @@ pub fn host_for(host: &str, model: &str) -> Option<String> {
     Some(bedrock_host(region)).filter(|wanted| is_public && wanted != host)
 }
 
-/// Signs a request to a model.
+/// Signs a request to a model; `configured`: the region where the model's name has none.
 ///
 /// # Errors
-/// [`Unauthorized`].
-pub async fn authorize(
-    credentials: &AwsCredentials,
+/// [`Unsigned`].
+pub fn sign(
+    credentials: Credentials,
+    configured: &str,
     model: &str,
     uri: &Uri,
     headers: &mut HeaderMap,
     body: &[u8],
     now: UnixMicros,
-) -> Result<(), Unauthorized> {
-    let region = region_of(model).unwrap_or(credentials.region());
-    let signer = Signer { credentials: credentials.resolve().await?, region, service: SERVICE };
-    Ok(signer.sign(uri, headers, body, now)?)
+) -> Result<(), Unsigned> {
+    let region = region_of(model).unwrap_or(configured);
+    Signer { credentials, region, service: SERVICE }.sign(uri, headers, body, now)
 }
 
 #[cfg(test)]

@@ -4,15 +4,17 @@
 //! credential changes, so that no stream in flight breaks.
 
 use super::address::{Address, push_segment};
-use super::aws_credentials::AwsCredentials;
-use super::bedrock::{self, Unauthorized};
+use super::bedrock;
 use super::body::Pieces;
+use super::identity::{Identities, Identity, Proof, Trouble};
 use super::pool::{Pool, Responding};
+use super::sigv4::Unsigned;
+use crate::settings::Surroundings;
+use crate::tasks::Tasks;
 use bytes::Bytes;
-use helix_shared::aws::AwsAccess;
-use helix_shared::provider::{AuthScheme, WireFamily};
+use helix_shared::provider::{AuthScheme, PathForm};
 use helix_shared::snapshot::view::Backend;
-use helix_shared::time::UnixMicros;
+use helix_shared::time::{Clock, UnixMicros};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -20,6 +22,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// The version of Anthropic's API as Vertex AI hosts it.
+const VERTEX_VERSION: &str = "vertex-2023-10-16";
 
 /// A backend with its connections.
 #[derive(Debug)]
@@ -29,8 +34,8 @@ pub struct Upstream {
     pool: Arc<Pool>,
     address: Address,
     credential: Option<(HeaderName, HeaderValue)>,
-    /// For requests that are signed instead.
-    aws: Option<AwsCredentials>,
+    /// For a credential that is issued for a time.
+    identity: Option<Arc<Identity>>,
     name_header: Option<HeaderValue>,
     in_flight: AtomicU32,
 }
@@ -39,6 +44,18 @@ pub struct Upstream {
 #[derive(Debug, Clone)]
 pub struct Upstreams {
     tls: rustls::ClientConfig,
+    identities: Identities,
+}
+
+/// A request cannot be vouched for.
+#[derive(Debug, thiserror::Error)]
+pub enum Unauthorized {
+    /// No credential can be had.
+    #[error("there is no credential")]
+    Credential(#[from] Trouble),
+    /// The key makes no signature.
+    #[error("there is no signature")]
+    Signature(#[from] Unsigned),
 }
 
 /// One request at a backend; counted until dropped.
@@ -52,8 +69,8 @@ impl Drop for InFlight {
 }
 
 impl Upstreams {
-    /// Uses the roots of the machine beside the bundled ones.
-    pub fn new() -> Self {
+    /// Uses the roots of the machine beside the bundled ones. Credentials that are issued for a time are renewed in `tasks`.
+    pub fn new(surroundings: &Surroundings, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let mut roots = roots;
         let native = rustls_native_certs::load_native_certs();
@@ -64,7 +81,8 @@ impl Upstreams {
         if ignored > 0 {
             tracing::debug!(ignored, "root certificates of this machine were not usable");
         }
-        Self { tls: rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth() }
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Self { identities: Identities::new(tls.clone(), surroundings, clock, tasks), tls }
     }
 
     /// Returns an upstream for each backend, reusing connections of those that stay where they were.
@@ -92,7 +110,14 @@ impl Upstreams {
         }
         let address = Address::of(backend);
         let pool = old.map_or_else(|| self.pool(backend, &address), |old| Arc::clone(&old.pool));
-        Arc::new(Upstream::new(Arc::clone(backend), address, pool))
+        // A token outlives a change of limits.
+        let same_identity =
+            |old: &&Arc<Upstream>| old.backend.api_key == backend.api_key && old.backend.kind == backend.kind;
+        let identity = match old.filter(same_identity) {
+            Some(old) => old.identity.clone(),
+            None => self.identities.of(backend).map(Arc::new),
+        };
+        Arc::new(Upstream::new(Arc::clone(backend), address, pool, identity))
     }
 
     fn pool(&self, backend: &Backend, address: &Address) -> Arc<Pool> {
@@ -112,17 +137,10 @@ impl Upstreams {
     }
 }
 
-impl Default for Upstreams {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Upstream {
-    fn new(backend: Arc<Backend>, address: Address, pool: Arc<Pool>) -> Self {
+    fn new(backend: Arc<Backend>, address: Address, pool: Arc<Pool>, identity: Option<Arc<Identity>>) -> Self {
         let key = backend.api_key.as_ref().filter(|key| !key.is_empty());
-        let signs = key.filter(|_| backend.kind.family() == WireFamily::Bedrock).and_then(AwsAccess::from_secret);
-        let credential = key.filter(|_| signs.is_none()).and_then(|key| {
+        let credential = key.filter(|_| identity.is_none()).and_then(|key| {
             let (name, value) = match backend.kind.facts().auth {
                 AuthScheme::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", key.expose()].concat())),
                 AuthScheme::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::from_bytes(key.expose())),
@@ -139,7 +157,7 @@ impl Upstream {
             pool,
             address,
             credential,
-            aws: signs.map(AwsCredentials::new),
+            identity,
             name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
             in_flight: AtomicU32::new(0),
             backend,
@@ -176,27 +194,49 @@ impl Upstream {
         Uri::from_parts(parts).ok()
     }
 
-    /// Signs a request to a model, where requests are signed.
+    /// Whether what is asked here is priced as in a region.
+    pub fn is_regional(&self) -> bool {
+        self.address.is_regional()
+    }
+
+    /// Whether the API's version stands in bodies instead of headers, with a model of Anthropic's.
+    pub fn hosted_version(&self) -> Option<&'static str> {
+        (self.backend.kind.facts().paths == PathForm::Vertex).then_some(VERTEX_VERSION)
+    }
+
+    /// Whether [`Self::authorize`] has something to do.
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Vouches for a request with a credential that is issued for a time: its token, or a signature over `body`. Waits only
+    /// when nothing valid is held.
     ///
     /// # Errors
     /// [`Unauthorized`].
-    pub async fn sign(
+    pub async fn authorize(
         &self,
         request: &mut Request<Pieces>,
         model: &str,
-        body: &Bytes,
+        body: Option<&Bytes>,
         now: UnixMicros,
     ) -> Result<(), Unauthorized> {
-        let Some(credentials) = &self.aws else { return Ok(()) };
-        let uri = request.uri().clone();
-        bedrock::authorize(credentials, model, &uri, request.headers_mut(), body, now).await
+        let Some(identity) = &self.identity else { return Ok(()) };
+        match identity.proof().await? {
+            Proof::Token(value) => {
+                request.headers_mut().insert(AUTHORIZATION, value);
+            }
+            Proof::Keys(keys) => {
+                let (uri, body) = (request.uri().clone(), body.map_or(&[][..], |body| body));
+                bedrock::sign(keys, identity.region(), model, &uri, request.headers_mut(), body, now)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Forgets a key that the provider says is over; `false` when there is no other to be had.
-    pub async fn renew_key(&self) -> bool {
-        let Some(credentials) = self.aws.as_ref().filter(|credentials| credentials.can_refresh()) else { return false };
-        credentials.forget().await;
-        true
+    /// Forgets a credential that the provider says is over; `false` when there is no other to be had.
+    pub fn renew_key(&self, request_began_us: u64) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.forget(request_began_us))
     }
 
     /// The backend's name as a header's value.

@@ -5,10 +5,10 @@
 
 pub mod address;
 pub mod answer;
-pub mod aws_credentials;
 pub mod bedrock;
 pub mod body;
 pub mod client;
+pub mod identity;
 pub mod pool;
 pub mod sigv4;
 

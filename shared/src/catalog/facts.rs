@@ -103,7 +103,9 @@ impl PriceFacts {
         let ends = changes.iter().skip(1).map(|(from, _)| Some(*from)).chain([None]);
         let scheduled =
             changes.iter().zip(ends).map(|((from, step), end)| self.after(step).period(Some(*from), end)).collect();
-        let has_surcharge = matches!(self.kind.as_str(), "openai" | "anthropic");
+        // At Vertex AI only Claude has one, and only Claude's cache writes are charged for.
+        let is_hosted_claude = self.kind == "vertex" && self.cache_write.is_some();
+        let has_surcharge = matches!(self.kind.as_str(), "openai" | "anthropic") || is_hosted_claude;
         ModelPrice {
             origin,
             first: self.period(None, changes.first().map(|(from, _)| *from)),

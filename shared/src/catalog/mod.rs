@@ -23,7 +23,7 @@ pub use price::{
 };
 pub use worst_case::{TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
 
-use crate::provider::ProviderKind;
+use crate::provider::{ProviderKind, vertex};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -78,11 +78,15 @@ impl Catalog {
     }
 
     /// Finds a model by its exact id or, failing that, a dated id (`gpt-4o-2024-08-06`, `claude-haiku-4-5-20251001`) by
-    /// the id without its date, as long as the row's facts cover that date. `None` otherwise: a similar name is not a
-    /// price.
+    /// the id without its date, as long as the row's facts cover that date. Names at Vertex AI say their publisher and
+    /// their date in their own way. `None` otherwise: a similar name is not a price.
     pub fn find(&self, kind: &str, model_id: &str) -> Option<&CatalogModel> {
         let models = self.by_kind.get(kind)?;
         let model_id = if kind == "gemini" { model_id.strip_prefix("models/").unwrap_or(model_id) } else { model_id };
+        if kind == "vertex" {
+            let model = vertex::Model::of(model_id);
+            return models.get(model.name).or_else(|| models.get(model.undated()));
+        }
         models.get(model_id).or_else(|| {
             let (base, date) = model::split_dated_id(model_id)?;
             models.get(base).filter(|model| model.covers_snapshot(date))

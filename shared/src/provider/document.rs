@@ -53,13 +53,18 @@ const BEDROCK: &str = "\
 ## Amazon Bedrock
 
 It is asked through Converse and ConverseStream, at `https://bedrock-runtime.REGION.amazonaws.com` unless there is a
-`base_url`; embeddings, legacy completions and moderations are refused. `region` is required, and one of
+`base_url`; embeddings, legacy completions and moderations are refused. `region` is required. Who asks is known by the first of these:
 
 - `api_key`: a bearer token of Bedrock's own
+- `role_arn` with `web_identity_token_file`, a file on each data plane
 - `access_key_id` and `secret_access_key`, with a `session_token` where the key is temporary: requests are signed
-- `profile`, a section of the file of shared credentials (`profile_file`)
+- `profile`, a section of the shared files (`profile_file`, and `config` beside it): keys, a role by `source_profile` or
+  `credential_source`, a web identity, or a sign-on that `aws sso login` keeps; a `credential_process` is not run
+- what the data plane's surroundings have, in the order of Amazon's tools: variables, a web identity, a profile, the
+  container (ECS, EKS), the machine (IMDSv2)
 
-What is not given is taken from `AWS_REGION` or `AWS_DEFAULT_REGION`, and from `AWS_BEARER_TOKEN_BEDROCK`,
+With a `role_arn` (and an `external_id`, if its owner wants one) that role is assumed by the keys found so. What is not given
+is taken from `AWS_REGION` or `AWS_DEFAULT_REGION`, and from `AWS_BEARER_TOKEN_BEDROCK`,
 `AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or `AWS_PROFILE`, in this order. `model` of a backend
 is a model's id, that of an inference profile, or an ARN.
 
@@ -85,14 +90,42 @@ fn further(facts: &ProviderFacts) -> String {
         [Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription].map(has);
     format!("| `{}` | {responses} | {stored} | {images} | {speech} | {heard} |\n", facts.name)
 }
+const VERTEX: &str = "\
+## Google Vertex AI
+
+Conversations only: embeddings are refused. `project` and `region` are required; `region` is a location such as `europe-west4`, `global`, or `eu`. `model` of a backend is
+a model of Google's (`gemini-2.5-pro`), one of Anthropic's with its date (`claude-sonnet-4-5@20250929`), or `endpoints/ID`
+of the project's own. Who asks is known by the first of these:
+
+- `api_key`: an access token that somebody else keeps fresh
+- `credentials`, the content of a credentials file (`\"${file:/run/secrets/google.json}\"`), or `credentials_file`, the path
+  of one on each data plane: of a service account, or of a person (`authorized_user`)
+- what the data plane's machine has: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, the one that `gcloud auth
+  application-default login` writes, the metadata server
+
+What is not given is taken from `GOOGLE_CLOUD_PROJECT` or `ANTHROPIC_VERTEX_PROJECT_ID`, from `GOOGLE_CLOUD_LOCATION` or
+`CLOUD_ML_REGION`, and from `GOOGLE_APPLICATION_CREDENTIALS`.
+
+";
+
+const TOKENS: &str = "\
+## Tokens and keys that are issued for a time
+
+A data plane holds what it was issued and renews it in the background, five minutes before its end (a life shorter than ten
+minutes: at its half). A request waits for an issuer only when nothing valid is held, and all that wait get one answer. What
+a provider calls over is forgotten, and the request tried once more with a new one. Issuers are asked over TLS, except for
+those on the machine itself. When none can be had the client gets `upstream_credential`, and the log says why.
+
+";
 
 fn render() -> String {
     let mut text = HEAD.to_owned();
     text += "| kind | service | base URL | credential | variables |\n| --- | --- | --- | --- | --- |\n";
     for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()) {
+        let is_regional = matches!(facts.paths, PathForm::Bedrock | PathForm::Vertex);
         let url = match (facts.base_url, facts.family) {
             (Some(url), _) => format!("`{url}`"),
-            (None, WireFamily::Bedrock) => "that of its `region`".to_owned(),
+            (None, _) if is_regional => "that of its `region`".to_owned(),
             (None, _) => "must be given".to_owned(),
         };
         let header = match facts.auth {
@@ -103,6 +136,7 @@ fn render() -> String {
         };
         let need = match facts.family {
             WireFamily::Bedrock => ", or a signature",
+            _ if facts.paths == PathForm::Azure => ", or a token of Microsoft Entra ID",
             _ if facts.needs_key => "",
             _ => ", optional",
         };
@@ -124,6 +158,8 @@ fn render() -> String {
     text += "\n";
     text += AZURE;
     text += BEDROCK;
+    text += VERTEX;
+    text += TOKENS;
     text += "## Differences and their sources\n\n";
     text += "A source names what was read on that day: a provider's SDK, the code of another gateway, an issue, or a page.\n";
     for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()).filter(|facts| !facts.quirks.is_empty()) {
@@ -169,7 +205,10 @@ fn minded(facts: &ProviderFacts) -> String {
     };
     let names = match facts.names {
         ModelNames::Own(prefixes) => format!("`{}*`", prefixes.join("*` `")),
-        ModelNames::Hosted(_) => "those of OpenAI, where `openai` is not configured".to_owned(),
+        ModelNames::Hosted(_) if facts.maker == ModelMaker::OpenAi => {
+            "those of OpenAI, where `openai` is not configured".to_owned()
+        }
+        ModelNames::Hosted(prefixes) => format!("`{}*`, where their maker is not configured", prefixes.join("*` `")),
         ModelNames::Any => "any other name".to_owned(),
     };
     format!("| `{}` | {cap} | {usage} | {} | {top_k} | {thinking} | {names} |\n", facts.name, bill.join(", "))

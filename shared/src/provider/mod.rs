@@ -5,6 +5,7 @@
 
 pub mod azure;
 mod table;
+pub mod vertex;
 
 #[cfg(test)]
 mod document;
@@ -12,6 +13,8 @@ mod document;
 mod tests;
 
 pub use table::ProviderKind;
+
+use vertex::Publisher;
 
 /// The wire format family a backend speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +70,10 @@ pub enum PathForm {
     Azure,
     /// `/v1beta/models/{model}:{method}`; a base URL that ends with that version is meant without.
     Gemini,
+    /// `/v1/projects/{project}/locations/{region}/publishers/{publisher}/models/{model}:{method}`.
+    Vertex,
+    /// `/model/{model}/{operation}`.
+    Bedrock,
 }
 
 /// The names of the output cap in OpenAI's dialect.
@@ -176,7 +183,7 @@ impl ProviderKind {
         self.facts().name
     }
 
-    /// The wire format it speaks.
+    /// The wire format it speaks; where that depends on the model, the one of its own maker's models.
     pub fn family(self) -> WireFamily {
         self.facts().family
     }
@@ -184,6 +191,15 @@ impl ProviderKind {
     /// Whether it has a further API.
     pub fn serves(self, api: Api) -> bool {
         self.facts().apis.contains(&api)
+    }
+
+    /// The wire format it speaks with a model.
+    pub fn family_of(self, model: &str) -> WireFamily {
+        let facts = self.facts();
+        match facts.paths {
+            PathForm::Vertex if vertex::Model::of(model).publisher == Publisher::Anthropic => WireFamily::Anthropic,
+            _ => facts.family,
+        }
     }
 
     /// Where it lives unless configured; `None`: a base URL must be given.

@@ -59,6 +59,11 @@ const fn quirk(what: &'static str, source: &'static str) -> Quirk {
     Quirk { what, source, as_of: AS_OF }
 }
 
+/// A difference that was read later than the rest.
+const fn checked(what: &'static str, source: &'static str) -> Quirk {
+    Quirk { what, source, as_of: "2026-11-24" }
+}
+
 macro_rules! provider_kinds {
     ($($(#[$doc:meta])* $variant:ident = $facts:expr;)+) => {
         /// What kind of provider a backend is.
@@ -139,11 +144,33 @@ provider_kinds! {
             quirk("It is asked in its own API, not in its OpenAI dialect: conversations only, no embeddings.", "by design"),
             quirk("The model stands in the path, under `/v1beta`; a base URL is written with that version or without.",
                 "by design"),
-            quirk("A call of a tool carries a signature that newer models want back: it travels in the id of the call.",
-                UNCHECKED),
-            quirk("Newer models refuse `temperature`, `top_p` and `top_k`: they are dropped, and named.", UNCHECKED),
-            quirk("A key that is not valid is answered with 400: it counts as 401. When to come back stands in the body.",
-                UNCHECKED),
+            checked("A call of a tool carries a signature that newer models want back: it travels in the id of the call.",
+                "docs.apiyi.com, gemini-thought-signature-missing"),
+            checked("Newer models refuse `temperature`, `top_p` and `top_k`: they are dropped, and named.", "litellm 1.109.1"),
+            checked("A key that is not valid is answered with 400: it counts as 401.",
+                "openai-scala-client issue 109, gemini-cli issue 4690"),
+            checked("When to come back stands in the body, as `RetryInfo`.", "stremio-ai-search issue 147"),
+        ],
+        ..HOSTED
+    };
+    /// Google Vertex AI: Gemini, and Claude as Google hosts it; its key is what [`crate::cloud::google`] writes.
+    Vertex = ProviderFacts {
+        name: "vertex",
+        title: "Google Vertex AI",
+        family: WireFamily::Gemini,
+        paths: PathForm::Vertex,
+        names: ModelNames::Hosted(&["gemini-", "claude-"]),
+        maker: ModelMaker::Google,
+        quirks: &[
+            quirk("Claude is asked by `rawPredict` and `streamRawPredict` in Anthropic's dialect: the model goes from the \
+                body into the path, and `anthropic_version: vertex-2023-10-16` takes its place.",
+                "docs.claude.com, claude-on-vertex-ai"),
+            quirk("Claude at a regional or multi-regional endpoint costs a tenth more than at `global`: such a backend is \
+                priced so.", "docs.claude.com, claude-on-vertex-ai"),
+            quirk("The host follows the location: `global` has none in its name, `eu` and `us` have hosts of their own.",
+                "google-genai 3.4.0, litellm 1.109.1"),
+            quirk("A refusal by Google stands in Google's form also where a model of Anthropic's was asked: it is said again \
+                in Anthropic's.", "by design"),
         ],
         ..HOSTED
     };
@@ -179,13 +206,15 @@ provider_kinds! {
         name: "bedrock",
         title: "Amazon Bedrock",
         family: WireFamily::Bedrock,
+        paths: PathForm::Bedrock,
         key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
         maker: ModelMaker::Several,
         quirks: &[
-            quirk("The model is a part of the path; the region in an ARN wins over the configured one.", UNCHECKED),
-            quirk("A stream may begin with an exception after status 200: it counts as the answer, and another backend is \
-                asked.", UNCHECKED),
-            quirk("Images and documents are taken in base64 only.", UNCHECKED),
+            quirk("The model is a part of the path.", "botocore 1.44.5"),
+            quirk("The region in an ARN wins over the configured one.", "by design"),
+            quirk("Exceptions are events of a stream: one that begins it after status 200 counts as the answer, and another \
+                backend is asked.", "botocore 1.44.5"),
+            quirk("Images and documents are taken in base64, not by URL.", "botocore 1.44.5"),
         ],
         ..HOSTED
     };

@@ -9,8 +9,9 @@ use super::view::{Backend, Caller, KeyHash, Snapshot, Standing};
 use crate::access::{ModelAccess, Pattern};
 use crate::budget::limit::{BudgetScope, Limit};
 use crate::catalog::{ModelPattern, PriceOverride};
+use crate::cloud::google::GoogleAccess;
 use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
-use crate::provider::ProviderKind;
+use crate::provider::{PathForm, ProviderKind};
 use crate::rbac::{Grant, Role, Scope};
 use crate::routing::{Params, Route, RouteTable, Strategy, Target};
 use std::collections::{BTreeMap, HashMap};
@@ -302,6 +303,10 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
         if !printable {
             return Err("the credential has characters that no header can carry".into());
         }
+    }
+    let is_placed = || backend.api_key.as_ref().and_then(GoogleAccess::from_secret).is_some();
+    if kind.facts().paths == PathForm::Vertex && !is_placed() {
+        return Err("the backend has no project and location".into());
     }
     if let Some(version) = &backend.api_version {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');

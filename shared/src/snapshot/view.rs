@@ -128,7 +128,12 @@ impl Backend {
     fn takes_newer_options(&self) -> bool {
         match self.kind.facts().paths {
             PathForm::Azure => Generation::of(&self.base_url, self.api_version.as_deref()).takes_options(),
-            PathForm::AsGiven | PathForm::UnderV1 | PathForm::OwnVersion | PathForm::Gemini => true,
+            PathForm::AsGiven
+            | PathForm::UnderV1
+            | PathForm::OwnVersion
+            | PathForm::Gemini
+            | PathForm::Vertex
+            | PathForm::Bedrock => true,
         }
     }
 }

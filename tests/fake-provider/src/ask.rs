@@ -78,7 +78,8 @@ impl Endpoint {
             (":generateContent", Self::Generate),
             (":streamGenerateContent", Self::StreamGenerate),
         ];
-        ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint)
+        let hosted = crate::vertex::endpoint(path);
+        hosted.or_else(|| ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint))
     }
 
     /// Returns the dialect of the endpoint.
@@ -111,6 +112,8 @@ pub(crate) struct Ask {
     pub(crate) include_usage: bool,
     /// Whether it came by an address of Azure.
     pub(crate) is_azure: bool,
+    /// Whether it came by a regional address of a host that charges more there.
+    pub(crate) is_regional: bool,
     /// The cap on output tokens.
     pub(crate) output_cap: Option<u64>,
     /// Bytes of text in the request.
@@ -253,7 +256,7 @@ fn read_chat(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 fn read_messages(endpoint: Endpoint, headers: &HeaderMap, body: &Value, ask: &mut Ask) -> Result<(), Fault> {
-    if !headers.contains_key("anthropic-version") {
+    if !headers.contains_key("anthropic-version") && body.get("anthropic_version").is_none() {
         return Err(Fault::invalid("anthropic-version: header is required"));
     }
     require_messages(body)?;

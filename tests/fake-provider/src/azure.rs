@@ -1,11 +1,13 @@
 //! Azure OpenAI's addresses, under the base path `/azure`: what it demands of a request, and what it adds to a stream.
 //!
 //! Rule: as strict as the real one: its own header for the key, one dated version on a deployment's path, a deployment
-//! instead of a model. Everything else is the OpenAI dialect.
+//! instead of a model; or a token that was issued here. Everything else is the OpenAI dialect.
 
 use http::request::Parts;
 
+use crate::ask::key_of;
 use crate::fault::Fault;
+use crate::issuers::Issuers;
 
 const BASE: &str = "/azure/openai/";
 /// Comes first: about the prompt, without an id or a model.
@@ -24,10 +26,12 @@ pub(crate) struct Azure {
 ///
 /// # Errors
 /// 401 without its header or with another one, 404 for another path or version.
-pub(crate) fn check(parts: &Parts) -> Result<Option<Azure>, Fault> {
+pub(crate) fn check(parts: &Parts, issuers: &Issuers) -> Result<Option<Azure>, Fault> {
     let Some(rest) = parts.uri.path().strip_prefix(BASE) else { return Ok(None) };
-    let foreign = ["authorization", "x-api-key"].iter().any(|name| parts.headers.contains_key(*name));
-    if foreign || !parts.headers.contains_key("api-key") {
+    let has = |name: &str| parts.headers.contains_key(name);
+    let has_token = !has("api-key") && key_of(&parts.headers).is_some_and(|token| issuers.knows_token(token));
+    let has_key = has("api-key") && !has("authorization");
+    if has("x-api-key") || !(has_key || has_token) {
         let message = "Access denied due to invalid subscription key or wrong API endpoint.";
         return Err(Fault { code: Some("401".to_owned()), ..Fault::new(401, message) });
     }
@@ -74,7 +78,7 @@ mod tests {
             ("/azure/openai/chat/completions?api-version=2024-10-21", "api-key", Err(404)),
         ] {
             let (parts, ()) = Request::builder().uri(uri).header(header, "k").body(()).unwrap().into_parts();
-            assert_eq!(check(&parts).map_err(|fault| fault.status), expected, "{uri}");
+            assert_eq!(check(&parts, &Issuers::default()).map_err(|fault| fault.status), expected, "{uri}");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Answers as Amazon Bedrock: Converse and `ConverseStream`, and the signatures of who may ask.
 //!
-//! Rule: signature and framing are worked out here from Amazon's documents, with no code of the gateway and none of the
+//! Rule: framing is worked out here from Amazon's documents, with no code of the gateway and none of the
 //! signer that it uses; a wrong signature is refused as Amazon refuses it.
 
-use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
@@ -11,12 +10,13 @@ use serde_json::{Value, json};
 
 use crate::answer::{Answer, Part, Stop};
 use crate::ask::{Ask, Dialect, Endpoint, key_of};
-use crate::bill::sha256_hex;
 use crate::fault::Fault;
+use crate::issuers::Issuers;
 use crate::openai::json_headers;
 use crate::plan::{Frame, Plan};
 use crate::price::Tokens;
 use crate::script::Script;
+use crate::sigv4;
 
 /// The one key that may sign, of Amazon's own documentation.
 pub const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
@@ -34,7 +34,7 @@ pub(crate) fn completed(endpoint: Endpoint, parts: &Parts, mut body: Value) -> V
     body
 }
 
-fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -47,56 +47,25 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Refuses who may not ask: neither a bearer token alone nor a good signature.
-pub(crate) fn admit(parts: &Parts, body: &[u8]) -> Result<(), Fault> {
+pub(crate) fn admit(parts: &Parts, body: &[u8], issuers: &Issuers) -> Result<(), Fault> {
     if key_of(&parts.headers).is_some() {
         let has_signature = parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
         return if has_signature { Err(forbidden("both a token and a signature")) } else { Ok(()) };
     }
-    match expected(parts, body) {
-        Some((given, expected)) if given == expected => Ok(()),
-        Some(_) => Err(forbidden("The request signature we calculated does not match the signature you provided.")),
+    let session = |id: &str| issuers.secret_of(id);
+    match sigv4::key_id(parts) {
         None => Err(forbidden("Missing Authentication Token")),
+        Some(id) if id != ACCESS_KEY_ID && session(id).is_none() => {
+            let kind = Some("ExpiredTokenException".to_owned());
+            Err(Fault { kind, ..forbidden("The security token included in the request is expired") })
+        }
+        Some(_) if sigv4::is_signed(parts, body, "bedrock", &session) => Ok(()),
+        Some(_) => Err(forbidden("The request signature we calculated does not match the signature you provided.")),
     }
 }
 
 fn forbidden(message: &str) -> Fault {
     Fault { kind: Some("InvalidSignatureException".to_owned()), ..Fault::new(403, message) }
-}
-
-/// Returns the signature that came and the one that should have.
-fn expected(parts: &Parts, body: &[u8]) -> Option<(String, String)> {
-    let text = |name: &str| parts.headers.get(name)?.to_str().ok();
-    let fields = text("authorization")?.strip_prefix("AWS4-HMAC-SHA256 ")?;
-    let field = |name: &str| fields.split(", ").find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-    let (credential, names, given) = (field("Credential")?, field("SignedHeaders")?, field("Signature")?);
-    let (id, scope) = credential.split_once('/')?;
-    let moment = text("x-amz-date")?;
-    let [date, region, service, "aws4_request"] = scope.split('/').collect::<Vec<_>>()[..] else { return None };
-    if id != ACCESS_KEY_ID || service != "bedrock" || !moment.starts_with(date) {
-        return None;
-    }
-    for needed in ["host", "x-amz-date", "content-type"] {
-        names.split(';').find(|name| *name == needed)?;
-    }
-    let mut headers = String::new();
-    for name in names.split(';') {
-        headers += &format!("{name}:{}\n", text(name)?.trim());
-    }
-    let path = escaped_again(parts.uri.path());
-    let canonical = format!("POST\n{path}\n\n{headers}\n{names}\n{}", sha256_hex(body));
-    let to_sign = format!("AWS4-HMAC-SHA256\n{moment}\n{scope}\n{}", sha256_hex(canonical.as_bytes()));
-    let mut key = format!("AWS4{SECRET_ACCESS_KEY}").into_bytes();
-    for part in [date, region, service, "aws4_request", &to_sign] {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
-        key = tag.as_ref().to_vec();
-    }
-    let expected = key.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    Some((given.to_owned(), expected))
-}
-
-fn escaped_again(path: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    path.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The headers of an error.

@@ -24,12 +24,22 @@ pub(crate) struct Fault {
     pub(crate) retry_after: Option<u64>,
     /// The value of an `x-should-retry` header.
     pub(crate) should_retry: Option<bool>,
+    /// Whose form it has, if not that of the endpoint.
+    pub(crate) form: Option<Dialect>,
 }
 
 impl Fault {
     /// An error with the usual words of its status.
     pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), kind: None, code: None, retry_after: None, should_retry: None }
+        Self {
+            status,
+            message: message.into(),
+            kind: None,
+            code: None,
+            retry_after: None,
+            should_retry: None,
+            form: None,
+        }
     }
 
     /// A request that cannot be understood.
@@ -83,6 +93,7 @@ impl Fault {
 
     /// Plans the answer.
     pub(crate) fn plan(&self, dialect: Dialect, request_id: &str) -> Plan {
+        let dialect = self.form.unwrap_or(dialect);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // Google says it in the body.

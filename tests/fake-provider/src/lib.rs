@@ -33,6 +33,7 @@ mod fast;
 mod fault;
 mod gates;
 mod gemini;
+mod issuers;
 mod legacy;
 mod media;
 mod openai;
@@ -42,10 +43,13 @@ mod provider;
 mod responses;
 mod script;
 mod server;
+mod sigv4;
+mod vertex;
 mod wire;
 
 pub use bedrock::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use bill::{Bill, Entry, State, Stats, sha256_hex};
+pub use issuers::{EXTERNAL_ID, PRESENTED, ROLE, SERVICE_ACCOUNT};
 pub use price::{Price, Tokens, built_in, cost_nano_usd, known_models};
 pub use script::{Newline, Script, ScriptError, ToolCall, ToolCalls};
 
@@ -150,6 +154,27 @@ impl Running {
     /// Closes a gate again.
     pub fn close_gate(&self, name: &str) {
         self.provider.gates.set(name, false);
+    }
+
+    /// A credentials file of Google's whose service account gets tokens here.
+    pub fn service_account(&self) -> String {
+        self.provider.issuers.service_account(&self.url())
+    }
+
+    /// How often a place that issues credentials was asked: `google`, `google metadata`, `entra`, `azure machine`, `sts`,
+    /// `aws machine`, `container` or `sso`.
+    pub fn issuer_asked(&self, place: &str) -> u32 {
+        self.provider.issuers.asked(place)
+    }
+
+    /// Takes back all tokens and sessions.
+    pub fn revoke_issued(&self) {
+        self.provider.issuers.revoke();
+    }
+
+    /// Lets the issuers fail, or work again.
+    pub fn set_issuers_away(&self, is_away: bool) {
+        self.provider.issuers.set_away(is_away);
     }
 
     /// Stops at once: closes the listener and every connection. The bill stays readable through its clones.

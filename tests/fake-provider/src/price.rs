@@ -119,8 +119,17 @@ const MEDIA: [(&str, Price); 5] = [
     ("gpt-4o-transcribe", Price { audio_input: 2_500_000, ..price(2_500_000, 10_000_000) }),
 ];
 
-/// Models of Amazon Bedrock, which no list names.
-const BEDROCK: [(&str, Price); 2] = [
+/// Models of Amazon Bedrock and Vertex AI, which no list names.
+const HOSTED: [(&str, Price); 3] = [
+    (
+        "claude-sonnet-4-5@20250929",
+        Price {
+            cache_read: Some(300_000),
+            cache_write: Some(3_750_000),
+            cache_write_1h: Some(6_000_000),
+            ..price(3_000_000, 15_000_000)
+        },
+    ),
     (
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
         Price {
@@ -157,7 +166,7 @@ pub fn known_models() -> impl Iterator<Item = &'static str> {
 
 /// Returns the built-in price of a model; `None` for an unknown one.
 pub fn built_in(model: &str) -> Option<Price> {
-    TABLE.iter().chain(&MEDIA).chain(&BEDROCK).find(|(name, _)| *name == model).map(|(_, price)| *price)
+    TABLE.iter().chain(&MEDIA).chain(&HOSTED).find(|(name, _)| *name == model).map(|(_, price)| *price)
 }
 
 /// Returns what the tokens cost in 1e-9 USD, rounded up once.

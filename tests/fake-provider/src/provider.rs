@@ -17,11 +17,12 @@ use crate::bill::{Bill, Charge, Entry, State, sha256_hex};
 use crate::fast::FastAnswers;
 use crate::fault::Fault;
 use crate::gates::Gates;
+use crate::issuers::Issuers;
 use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::responses::Kept;
 use crate::script::Script;
-use crate::{anthropic, azure, bedrock, gemini, legacy, media, openai, responses};
+use crate::{anthropic, azure, bedrock, gemini, legacy, media, openai, responses, vertex};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -31,6 +32,7 @@ pub(crate) struct Provider {
     pub(crate) bill: Bill,
     pub(crate) gates: Gates,
     pub(crate) kept: Kept,
+    pub(crate) issuers: Issuers,
     script: RwLock<Value>,
     fast: Option<FastAnswers>,
 }
@@ -42,6 +44,7 @@ impl Provider {
             bill: Bill::default(),
             gates: Gates::default(),
             kept: Kept::default(),
+            issuers: Issuers::default(),
             script: RwLock::new(script),
             fast,
         }
@@ -76,13 +79,19 @@ impl Provider {
             serde_json::from_slice(body).map_err(|error| error.to_string())
         };
         let json = json.map(|json| bedrock::completed(endpoint, parts, json));
+        let hosted = vertex::admit(parts, &self.issuers);
         let asked = match &json {
-            Ok(json) => read(endpoint, parts, json),
+            Ok(json) => {
+                let json = hosted.and_then(|()| vertex::completed(parts, endpoint, json.clone()));
+                json.and_then(|json| read(endpoint, parts, &json))
+            }
             Err(error) => Err(Fault::invalid(format!("We could not parse the JSON body of your request: {error}"))),
         };
-        let asked = azure::check(parts).and_then(|azure| {
+        let asked = azure::check(parts, &self.issuers).and_then(|azure| {
             let mut ask = asked?;
             ask.is_azure = azure.is_some();
+            let location = vertex::location(parts.uri.path()).filter(|_| endpoint.dialect() == Dialect::Anthropic);
+            ask.is_regional = location.is_some_and(|location| location != "global");
             if let Some(deployment) = azure.and_then(|azure| azure.deployment) {
                 ask.model = deployment;
             }
@@ -101,7 +110,7 @@ impl Provider {
         };
         let asked = asked.and_then(|ask| {
             if endpoint.dialect() == Dialect::Bedrock {
-                bedrock::admit(parts, body)?;
+                bedrock::admit(parts, body, &self.issuers)?;
             }
             Ok(ask)
         });
@@ -124,7 +133,9 @@ impl Provider {
                     plan_of(endpoint, &ask, &script, charge.seq())
                 };
                 if endpoint != Endpoint::CountTokens && plan.status < 400 {
-                    charge.prices(price_of(&ask.model, &script), plan.tokens);
+                    let price = price_of(&ask.model, &script);
+                    let price = if ask.is_regional { price.map(vertex::regional) } else { price };
+                    charge.prices(price, plan.tokens);
                 }
                 plan
             },

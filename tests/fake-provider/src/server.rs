@@ -90,6 +90,11 @@ async fn answer(request: Request<Incoming>, provider: Arc<Provider>, switch: Swi
         let (status, json) = control::answer(&provider, &parts.method, path, query, &body).await;
         return Ok(text(status, "application/json", json.to_string()));
     }
+    if crate::issuers::is_issuer(path) {
+        let body = body.collect().await?.to_bytes();
+        let (status, kind, body) = provider.issuers.answer(&parts, &body).unwrap_or((404, "text/plain", String::new()));
+        return Ok(text(StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND), kind, body));
+    }
     let endpoint = match (&parts.method, Endpoint::of(path)) {
         (&Method::POST, Some(endpoint)) => endpoint,
         (&Method::GET | &Method::DELETE, None) if path.contains("/responses/") => {

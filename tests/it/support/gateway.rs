@@ -24,6 +24,8 @@ pub(crate) struct Gateway {
     role: &'static str,
     /// The line it printed when it was ready.
     pub(crate) started: Value,
+    /// Variables beside the usual ones.
+    env: Vec<(String, String)>,
     stderr: Arc<Mutex<String>>,
     readers: Vec<std::thread::JoinHandle<()>>,
 }
@@ -41,11 +43,17 @@ impl Gateway {
 
     /// Runs a role in a folder whose `gateway.yaml` is written already, until it is ready.
     pub(crate) fn start(folder: &Path, role: &'static str) -> Self {
+        Self::start_with(folder, role, Vec::new())
+    }
+
+    /// The same with variables that say what the machine is.
+    pub(crate) fn start_with(folder: &Path, role: &'static str, env: Vec<(String, String)>) -> Self {
         let mut gateway = Self {
             child: None,
             folder: folder.to_owned(),
             role,
             started: Value::Null,
+            env,
             stderr: Arc::default(),
             readers: Vec::new(),
         };
@@ -57,6 +65,7 @@ impl Gateway {
     pub(crate) fn run(&mut self) {
         let mut child = command(&self.folder)
             .args([self.role, "--config", "gateway.yaml"])
+            .envs(self.env.clone())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -148,7 +157,7 @@ impl Gateway {
 
     /// Runs a command beside it, on the same folder and file. Answers are JSON.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
-        command(&self.folder).args(arguments).output().expect("the binary runs")
+        command(&self.folder).args(arguments).envs(self.env.clone()).output().expect("the binary runs")
     }
 
     /// Runs `ledger verify` and returns its JSON.

@@ -28,14 +28,30 @@ impl World {
         Self::limited("", yaml)
     }
 
+    /// The same in a process with further variables, as `NAME=VALUE`; `{host}` is the provider's, `{url}` its URL and
+    /// `{folder}` the gateway's folder.
+    pub(crate) fn with_env(env: &[&str], yaml: impl FnOnce(&str) -> String) -> Self {
+        Self::start_all("", env, yaml)
+    }
+
     /// The same with entries for `server.limits`, such as `max_in_flight: 2`.
     pub(crate) fn limited(limits: &str, yaml: impl FnOnce(&str) -> String) -> Self {
+        Self::start_all(limits, &[], yaml)
+    }
+
+    fn start_all(limits: &str, env: &[&str], yaml: impl FnOnce(&str) -> String) -> Self {
         let provider = FakeProvider::start("127.0.0.1:0".parse().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let server = ANY_PORT.trim_end().strip_suffix('}').unwrap();
         let head = format!("version: 1\n{server}, limits: {{ {limits} }} }}\n");
         std::fs::write(folder.path().join("gateway.yaml"), head + &yaml(&provider.url())).unwrap();
-        let gateway = Gateway::start(folder.path(), "serve");
+        let filled = |text: &str| {
+            let text = text.replace("{host}", &provider.addr.to_string()).replace("{url}", &provider.url());
+            text.replace("{folder}", &folder.path().display().to_string())
+        };
+        let env = env.iter().filter_map(|pair| pair.split_once('='));
+        let env = env.map(|(name, value)| (name.to_owned(), filled(value))).collect();
+        let gateway = Gateway::start_with(folder.path(), "serve", env);
         Self { gateway, provider, client: Client::new(), folder, books: OnceCell::new() }
     }
 

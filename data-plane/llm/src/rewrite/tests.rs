@@ -12,7 +12,32 @@ const ALL: Rewrite<'static> = Rewrite {
     withhold_stream_options: false,
     output_cap: Some(OutputCap { tokens: 64, field: CapField::MaxCompletionTokens }),
     previous_response: None,
+    hosted_version: None,
 };
+
+#[test]
+fn g26_a_host_of_claude_gets_its_version_instead_of_the_model() {
+    let hosted = Rewrite { model: Some("claude-x@1"), hosted_version: Some("vertex-2023-10-16"), ..Rewrite::default() };
+    for (body, expected) in [
+        (
+            r#"{"model":"claude-x","max_tokens":5,"stream":true,"messages":[]}"#,
+            r#"{"anthropic_version":"vertex-2023-10-16","max_tokens":5,"stream":true,"messages":[]}"#,
+        ),
+        (
+            "{ \"max_tokens\":5, \"model\" :\n \"claude-x@1\" , \"messages\":[] }",
+            "{ \"max_tokens\":5, \"anthropic_version\":\"vertex-2023-10-16\" , \"messages\":[] }",
+        ),
+        (
+            r#"{"max_tokens":5,"messages":[],"\u006dodel":"x"}"#,
+            r#"{"max_tokens":5,"messages":[],"anthropic_version":"vertex-2023-10-16"}"#,
+        ),
+    ] {
+        assert_eq!(rewritten(Dialect::AnthropicMessages, body, &hosted), expected);
+    }
+    let count = r#"{"model":"claude-x","messages":[]}"#;
+    let expected = r#"{"anthropic_version":"vertex-2023-10-16","model":"claude-x@1","messages":[]}"#;
+    assert_eq!(rewritten(Dialect::AnthropicCountTokens, count, &hosted), expected);
+}
 
 fn rewritten(dialect: Dialect, body: &str, changes: &Rewrite<'_>) -> String {
     let facts = scan_request(dialect, body.as_bytes()).unwrap();
@@ -216,6 +241,7 @@ proptest! {
             withhold_stream_options: false,
             output_cap: cap.map(|tokens| OutputCap { tokens, field: CapField::MaxTokens }),
             previous_response: None,
+            hosted_version: None,
         };
         let facts = scan_request(Dialect::OpenAiChat, body.as_bytes()).unwrap();
         prop_assert_eq!(Some(facts.model.as_str()), request["model"].as_str());

@@ -38,6 +38,18 @@ pub fn stated_error(provider: Family, status: u16, body: &[u8]) -> StatedError {
     StatedError { status, retry_after_s: gemini::retry_after_s(&node) }
 }
 
+/// Returns the family whose form an error has: Google answers in its own also where it was asked for a model of
+/// Anthropic's.
+pub fn error_family(asked: Family, body: &[u8]) -> Family {
+    if asked != Family::Anthropic {
+        return asked;
+    }
+    let node = Node::parse(body).unwrap_or_default();
+    let node = node.items().first().unwrap_or(&node);
+    let is_googles = node.get("type").is_none() && node.get("error").is_some_and(|error| error.get("code").is_some());
+    if is_googles { Family::Gemini } else { Family::Anthropic }
+}
+
 /// What went wrong, neutrally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {

@@ -7,8 +7,8 @@ fn every_bundled_row_is_understood() {
     let (catalog, errors) = Catalog::parse(include_str!("../models.tsv"));
     assert_eq!(errors, []);
     assert_eq!(catalog.as_of(), "2026-11-22");
-    assert_eq!(catalog.len(), 128);
-    assert_eq!(Catalog::bundled().len(), 128);
+    assert_eq!(catalog.len(), 154);
+    assert_eq!(Catalog::bundled().len(), 154);
 }
 
 #[test]
@@ -62,6 +62,11 @@ fn a_model_is_found_by_its_id_or_its_dated_id_and_never_by_a_part() {
         ("gemini", "models/gemini-2.5-pro", Some("gemini-2.5-pro")),
         ("mistral", "mistral-small-latest", Some("mistral-small-latest")),
         ("google", "gemini-2.5-pro", None),
+        ("vertex", "claude-sonnet-4-5@20250929", Some("claude-sonnet-4-5")),
+        ("vertex", "claude-opus-4-6@default", Some("claude-opus-4-6")),
+        ("vertex", "publishers/google/models/gemini-2.5-pro", Some("gemini-2.5-pro")),
+        ("vertex", "claude-opus-3@20240229", None),
+        ("vertex", "endpoints/123", None),
     ] {
         assert_eq!(find(kind, id), expected, "{kind} {id}");
     }

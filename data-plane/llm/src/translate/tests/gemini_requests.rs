@@ -258,6 +258,7 @@ fn the_cap_is_found_added_and_lowered() {
             withhold_stream_options: false,
             output_cap: Some(output_cap),
             previous_response: None,
+            hosted_version: None,
         };
         let sent: Vec<u8> = rewrite(translated.body, &facts, &changes).parts.concat();
         let sent: Value = serde_json::from_slice(&sent).unwrap();
