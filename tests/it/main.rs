@@ -37,6 +37,7 @@ mod older_apis;
 mod provider_kinds;
 mod proxy_anthropic;
 mod proxy_openai;
+mod race;
 mod real_model;
 mod refusals;
 mod sdk_clients;

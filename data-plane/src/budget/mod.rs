@@ -3,6 +3,7 @@
 pub mod account;
 pub mod escrowing;
 pub mod ledger;
+mod pasts;
 
 pub use account::{Account, Slot};
 pub use ledger::{Ledger, Reservation};
