@@ -6,10 +6,12 @@
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::row::Row;
+use crate::server_tx::ServerTx;
 use sea_query::{MysqlQueryBuilder, PostgresQueryBuilder, SqliteQueryBuilder};
 use sea_query_sqlx::{SqlxBinder, SqlxValues};
-use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 use std::future::Future;
+use std::time::Duration;
 
 /// The connected database. Cloning shares the pools.
 #[derive(Clone, Debug)]
@@ -35,9 +37,15 @@ pub struct Tx {
 #[derive(Debug)]
 enum Inner {
     Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
-    MySql(Transaction<'static, MySql>),
+    Postgres(ServerTx<Postgres>),
+    MySql(ServerTx<MySql>),
 }
+
+const POSTGRES_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const MYSQL_READ: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+/// How long connections in use may take to come back when the pools are closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many times a transaction that lost a deadlock or a serialization race runs in all.
 pub(crate) const ATTEMPTS: u32 = 12;
@@ -90,8 +98,8 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         let inner = match &self.pools {
             Pools::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite),
-            Pools::Postgres(pool) => pool.begin().await.map(Inner::Postgres),
-            Pools::MySql { write, .. } => write.begin().await.map(Inner::MySql),
+            Pools::Postgres(pool) => ServerTx::begin(pool, None).await.map(Inner::Postgres),
+            Pools::MySql { write, .. } => ServerTx::begin(write, None).await.map(Inner::MySql),
         };
         Ok(Tx { inner: inner.map_err(|error| StoreError::begin(self.dialect(), error))? })
     }
@@ -104,27 +112,38 @@ impl Db {
         let inner = match &self.pools {
             Pools::Sqlite { read, .. } => read.begin().await.map(Inner::Sqlite),
             Pools::Postgres(pool) => {
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map(Inner::Postgres)
+                ServerTx::begin(pool, Some(POSTGRES_READ.into_sql_str())).await.map(Inner::Postgres)
             }
-            Pools::MySql { read, .. } => {
-                read.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await.map(Inner::MySql)
-            }
+            Pools::MySql { read, .. } => ServerTx::begin(read, Some(MYSQL_READ.into_sql_str())).await.map(Inner::MySql),
         };
         Ok(Tx { inner: inner.map_err(|error| StoreError::begin(self.dialect(), error))? })
     }
 
-    /// Closes every connection, waiting for those in use.
+    /// Closes every connection, waiting a little for those in use. The end of the process closes the rest.
     pub async fn close(&self) {
+        let closing = async {
+            match &self.pools {
+                Pools::Sqlite { write, read } => {
+                    read.close().await;
+                    write.close().await;
+                }
+                Pools::Postgres(pool) => pool.close().await,
+                Pools::MySql { write, read } => {
+                    read.close().await;
+                    write.close().await;
+                }
+            }
+        };
+        // Ends early only when a connection is stuck: an error here would help nobody, the books are committed.
+        drop(tokio::time::timeout(CLOSE_TIMEOUT, closing).await);
+    }
+
+    /// How many connections are open, in use or idle; none after an orderly [`Db::close`].
+    pub fn open_connections(&self) -> u32 {
         match &self.pools {
-            Pools::Sqlite { write, read } => {
-                read.close().await;
-                write.close().await;
-            }
-            Pools::Postgres(pool) => pool.close().await,
-            Pools::MySql { write, read } => {
-                read.close().await;
-                write.close().await;
-            }
+            Pools::Sqlite { write, read } => write.size() + read.size(),
+            Pools::Postgres(pool) => pool.size(),
+            Pools::MySql { write, read } => write.size() + read.size(),
         }
     }
 }
@@ -191,10 +210,14 @@ impl Tx {
                     sqlx::query_with(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
                 }
                 Inner::Postgres(tx) => {
-                    sqlx::query_with(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
+                    let done = sqlx::query_with(sql, values).execute(tx.busy()).await;
+                    tx.rest();
+                    done.map(|done| done.rows_affected())
                 }
                 Inner::MySql(tx) => {
-                    sqlx::query_with(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
+                    let done = sqlx::query_with(sql, values).execute(tx.busy()).await;
+                    tx.rest();
+                    done.map(|done| done.rows_affected())
                 }
             };
             done.map_err(|error| StoreError::from_sqlx(table, error))
@@ -215,14 +238,16 @@ impl Tx {
                     .fetch_all(&mut **tx)
                     .await
                     .map(|rows| rows.into_iter().map(Row::Sqlite).collect::<Vec<_>>()),
-                Inner::Postgres(tx) => sqlx::query_with(sql, values)
-                    .fetch_all(&mut **tx)
-                    .await
-                    .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
-                Inner::MySql(tx) => sqlx::query_with(sql, values)
-                    .fetch_all(&mut **tx)
-                    .await
-                    .map(|rows| rows.into_iter().map(Row::MySql).collect()),
+                Inner::Postgres(tx) => {
+                    let rows = sqlx::query_with(sql, values).fetch_all(tx.busy()).await;
+                    tx.rest();
+                    rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+                }
+                Inner::MySql(tx) => {
+                    let rows = sqlx::query_with(sql, values).fetch_all(tx.busy()).await;
+                    tx.rest();
+                    rows.map(|rows| rows.into_iter().map(Row::MySql).collect())
+                }
             };
             rows.map_err(|error| StoreError::from_sqlx(table, error))
         }
@@ -242,8 +267,16 @@ impl Tx {
         let sql = AssertSqlSafe(sql);
         let done = match &mut self.inner {
             Inner::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ()),
-            Inner::Postgres(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ()),
-            Inner::MySql(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ()),
+            Inner::Postgres(tx) => {
+                let done = sqlx::raw_sql(sql).execute(tx.busy()).await;
+                tx.rest();
+                done.map(|_| ())
+            }
+            Inner::MySql(tx) => {
+                let done = sqlx::raw_sql(sql).execute(tx.busy()).await;
+                tx.rest();
+                done.map(|_| ())
+            }
         };
         done.map_err(|error| StoreError::from_sqlx(table, error))
     }

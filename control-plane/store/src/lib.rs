@@ -55,6 +55,7 @@ mod role_grants;
 mod rollups;
 mod row;
 mod schema;
+mod server_tx;
 mod settings;
 mod setup_tokens;
 mod table;

@@ -202,6 +202,9 @@ pub(crate) fn read_counter(reader: &mut Reader<'_>) -> Result<Option<u64>> {
         return Ok(None);
     }
     let number = reader.number()?;
+    if let Some(count) = plain(number) {
+        return Ok(Some(count));
+    }
     Ok(scaled(number, 0).map(|count| u64::try_from(count.max(0)).unwrap_or(u64::MAX)))
 }
 
@@ -216,6 +219,12 @@ pub(crate) fn read_amount(reader: &mut Reader<'_>, decimals: i32) -> Result<Opti
         }
     };
     Ok(amount.map(|amount| amount.max(0)))
+}
+
+/// Reads a number of digits alone, as nearly every counter is; `None` for any other, and for one too long to be sure of.
+fn plain(number: &[u8]) -> Option<u64> {
+    let is_plain = (1..=19).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
+    is_plain.then(|| number.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }
 
 /// Returns `number * 10^decimals`, rounded up, exactly; `None` for what is no number or does not fit.
@@ -274,6 +283,16 @@ mod tests {
             ("1e99999999999", 0, None),
         ] {
             assert_eq!(scaled(number.as_bytes(), decimals), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_counter_of_digits_alone_reads_as_any_other() {
+        for number in ["0", "7", "128000", "9999999999999999999", "007"] {
+            assert_eq!(plain(number.as_bytes()).map(i128::from), scaled(number.as_bytes(), 0), "{number}");
+        }
+        for number in ["", "-1", "1.5", "1e3", "10000000000000000000"] {
+            assert_eq!(plain(number.as_bytes()), None, "{number}");
         }
     }
 

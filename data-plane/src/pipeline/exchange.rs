@@ -6,13 +6,14 @@
 use super::settle::{Ending, OpenAttempt};
 use super::wire::Watch;
 use crate::records::draft::{CLIENT_CLOSED, Draft};
+use crate::upstream::answer::Answer;
+use crate::upstream::pool::{Responding, SendError};
 use bytes::{Bytes, BytesMut};
 use helix_llm::{EndKind, ResponseFacts, scan_response};
 use helix_shared::error_code::ErrorCode;
 use http::response::Parts;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use hyper_util::client::legacy::ResponseFuture;
+use hyper::body::Body;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -65,8 +66,8 @@ impl Broken {
 }
 
 enum Phase {
-    Head(Box<ResponseFuture>),
-    Body(Incoming),
+    Head(Responding),
+    Body(Answer),
     Over,
 }
 
@@ -97,13 +98,13 @@ impl Exchange {
     pub fn new(
         draft: Box<Draft>,
         attempt: Box<OpenAttempt>,
-        response: ResponseFuture,
+        response: Responding,
         limits: Limits,
         is_stream_asked: bool,
     ) -> Self {
         Self {
             parts: Some((draft, attempt)),
-            phase: Phase::Head(Box::new(response)),
+            phase: Phase::Head(response),
             limits,
             whole: BytesMut::new(),
             filter: None,
@@ -123,7 +124,7 @@ impl Exchange {
     }
 
     /// The body to poll, once the head came.
-    pub fn body(&mut self) -> Option<&mut Incoming> {
+    pub fn body(&mut self) -> Option<&mut Answer> {
         match &mut self.phase {
             Phase::Body(body) => Some(body),
             Phase::Head(_) | Phase::Over => None,
@@ -140,8 +141,11 @@ impl Exchange {
         let answered = tokio::time::timeout_at(limit.min(self.limits.deadline), response).await;
         let answer = match answered {
             Err(_) => Err(Broken::TimedOut),
-            Ok(Err(error)) if error.is_connect() => Err(Broken::Unreachable),
-            Ok(Err(error)) => {
+            Ok(Err(SendError::Unreachable(error))) => {
+                tracing::debug!(error = %crate::chain(&*error), "no connection to the provider");
+                Err(Broken::Unreachable)
+            }
+            Ok(Err(SendError::Broken(error))) => {
                 tracing::debug!(error = %crate::chain(&error), "the provider's connection broke");
                 Err(Broken::Disconnected)
             }

@@ -45,6 +45,8 @@ pub(super) fn upstream_request(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
+    // The gateway adds a few of its own; a map that grows is built anew.
+    headers.reserve(ask.headers.len() + 6);
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
     if let Ok(id) = HeaderValue::from_str(draft.request_id()) {

@@ -9,7 +9,7 @@ use helix_shared::time::UnixMicros;
 pub const HEADER_BYTES: usize = 28;
 const VERSION: u8 = 1;
 /// No entry is larger; a longer length is damage.
-const MOST_BYTES: usize = 1 << 20;
+pub const MOST_BYTES: usize = 1 << 20;
 
 /// What an entry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,5 +7,6 @@ pub mod entry;
 pub mod files;
 pub mod journal;
 pub mod recover;
+pub mod segment_scan;
 pub mod ship;
 pub mod trace;

@@ -5,9 +5,10 @@
 //! whole.
 
 use super::draft::sureness;
-use super::entry::{self, Kind, Read};
+use super::entry::{self, Kind, MOST_BYTES, Read};
 use super::files::{lock_folder, segment_path};
 use super::journal::{Identity, Journal, JournalError, Position, SHIPPED, Segment, SegmentHead, Start};
+use super::segment_scan::SegmentScan;
 use crate::settings::JournalSettings;
 use bytes::Bytes;
 use helix_proto::convert::record::{basis_from_wire, basis_to_wire};
@@ -98,9 +99,13 @@ impl Reader {
             }
         }
         let Some(file) = &self.file else { return Ok(0) };
-        let room = usize::try_from(limit.saturating_sub(self.offset)).unwrap_or(READ_BYTES).min(READ_BYTES);
-        self.buffer.resize(room, 0);
-        let got = file.read_at(&mut self.buffer, self.offset)?;
+        let left = usize::try_from(limit.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        self.buffer.resize(left.min(READ_BYTES), 0);
+        let mut got = file.read_at(&mut self.buffer, self.offset)?;
+        if got == READ_BYTES && matches!(entry::read(&self.buffer), Read::Partial) {
+            self.buffer.resize(left.min(MOST_BYTES), 0);
+            got = file.read_at(&mut self.buffer, self.offset)?;
+        }
         let mut bytes = self.buffer.get(..got).unwrap_or_default();
         let mut step = 0;
         while records.len() < most {
@@ -223,21 +228,16 @@ fn segment_numbers(folder: &Path) -> std::io::Result<Vec<u64>> {
 
 fn scan_segment(folder: &Path, number: u64, is_last: bool, scan: &mut Scan) -> std::io::Result<()> {
     let path = segment_path(folder, number);
-    let bytes = std::fs::read(&path)?;
-    let mut rest = bytes.as_slice();
-    let mut state = Segment { bytes: u64::try_from(bytes.len()).unwrap_or(0), ..Segment::default() };
+    let mut entries = SegmentScan::open(&path)?;
+    let mut state = Segment { bytes: entries.file_bytes()?, ..Segment::default() };
     loop {
-        match entry::read(rest) {
-            Read::Entry(entry, length) => {
-                scan.take(&entry, &mut state);
-                rest = rest.get(length..).unwrap_or_default();
-            }
+        match entries.next_entry()? {
+            Read::Entry(entry, _) => scan.take(&entry, &mut state),
             Read::End => break,
             // The process died while writing: the entry never counted. It is cut off, so that what follows in a new
             // segment never makes this one look damaged.
             Read::Partial | Read::Damaged if is_last => {
-                let whole = bytes.len() - rest.len();
-                std::fs::OpenOptions::new().write(true).open(&path)?.set_len(u64::try_from(whole).unwrap_or(0))?;
+                std::fs::OpenOptions::new().write(true).open(&path)?.set_len(entries.whole_bytes())?;
                 break;
             }
             Read::Partial | Read::Damaged => {

@@ -89,6 +89,11 @@ impl Address {
         }
     }
 
+    /// The scheme and the host (with its port, if it names one).
+    pub fn origin(&self) -> (&Scheme, &Authority) {
+        (&self.scheme, &self.authority)
+    }
+
     /// The address of an operation (`/chat/completions`, `:generateContent`) on a model; `None` when the parts make no URL.
     pub fn uri(&self, path: &'static str, model: &str, query: Option<&str>) -> Option<Uri> {
         if query.is_some() || self.model_place != ModelPlace::Body {

@@ -7,6 +7,7 @@ use super::address::Address;
 use super::aws_credentials::AwsCredentials;
 use super::bedrock::{self, Unauthorized};
 use super::body::Pieces;
+use super::pool::{Pool, Responding};
 use bytes::Bytes;
 use helix_shared::aws::AwsAccess;
 use helix_shared::provider::{AuthScheme, WireFamily};
@@ -14,25 +15,18 @@ use helix_shared::snapshot::view::Backend;
 use helix_shared::time::UnixMicros;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-type HttpClient = Client<HttpsConnector<HttpConnector>, Pieces>;
-
-/// How long an idle connection is kept: less than the 60 s after which common servers close it.
-const IDLE_CONNECTION: Duration = Duration::from_secs(55);
 
 /// A backend with its connections.
 #[derive(Debug)]
 pub struct Upstream {
     /// The backend.
     pub backend: Arc<Backend>,
-    client: HttpClient,
+    pool: Arc<Pool>,
     address: Address,
     credential: Option<(HeaderName, HeaderValue)>,
     /// For requests that are signed instead.
@@ -96,11 +90,12 @@ impl Upstreams {
         {
             return Arc::clone(old);
         }
-        let client = old.map_or_else(|| self.client(backend), |old| old.client.clone());
-        Arc::new(Upstream::new(Arc::clone(backend), client))
+        let address = Address::of(backend);
+        let pool = old.map_or_else(|| self.pool(backend, &address), |old| Arc::clone(&old.pool));
+        Arc::new(Upstream::new(Arc::clone(backend), address, pool))
     }
 
-    fn client(&self, backend: &Backend) -> HttpClient {
+    fn pool(&self, backend: &Backend, address: &Address) -> Arc<Pool> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -112,12 +107,8 @@ impl Upstreams {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_max_idle_per_host(1024)
-            .http1_max_buf_size(64 << 10)
-            .build(https)
+        let (scheme, authority) = address.origin();
+        Arc::new(Pool::new(https, scheme.clone(), authority.clone(), backend.connect_timeout))
     }
 }
 
@@ -128,7 +119,7 @@ impl Default for Upstreams {
 }
 
 impl Upstream {
-    fn new(backend: Arc<Backend>, client: HttpClient) -> Self {
+    fn new(backend: Arc<Backend>, address: Address, pool: Arc<Pool>) -> Self {
         let key = backend.api_key.as_ref().filter(|key| !key.is_empty());
         let signs = key.filter(|_| backend.kind.family() == WireFamily::Bedrock).and_then(AwsAccess::from_secret);
         let credential = key.filter(|_| signs.is_none()).and_then(|key| {
@@ -145,8 +136,8 @@ impl Upstream {
             Some((name, value))
         });
         Self {
-            client,
-            address: Address::of(&backend),
+            pool,
+            address,
             credential,
             aws: signs.map(AwsCredentials::new),
             name_header: HeaderValue::from_str(backend.id.as_str()).ok(),
@@ -206,10 +197,10 @@ impl Upstream {
     }
 
     /// Sends a request, adding the credential.
-    pub fn send(&self, mut request: Request<Pieces>) -> hyper_util::client::legacy::ResponseFuture {
+    pub fn send(&self, mut request: Request<Pieces>) -> Responding {
         if let Some((name, value)) = &self.credential {
             request.headers_mut().insert(name.clone(), value.clone());
         }
-        self.client.request(request)
+        self.pool.send(request)
     }
 }

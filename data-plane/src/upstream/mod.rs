@@ -4,10 +4,12 @@
 //! followed; a credential is set here and leaves the process in no other way.
 
 pub mod address;
+pub mod answer;
 pub mod aws_credentials;
 pub mod bedrock;
 pub mod body;
 pub mod client;
+pub mod pool;
 pub mod sigv4;
 
 pub use client::{Upstream, Upstreams};

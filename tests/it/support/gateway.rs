@@ -8,9 +8,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// A key that files in tests define.
 pub(crate) const KEY: &str = "hx_p_abcdefghijklmnopqrstuvwxyz0123456789";
+
+/// Far beyond every limit that the gateway sets itself at its end.
+const LONGEST_END: Duration = Duration::from_secs(120);
 
 /// A running `helixgateway`.
 pub(crate) struct Gateway {
@@ -119,7 +123,17 @@ impl Gateway {
     pub(crate) fn stop(&mut self) -> bool {
         let Some(mut child) = self.child.take() else { return true };
         signal(child.id(), "TERM");
-        child.wait().expect("it ends").success()
+        let asked_at = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("its state can be read") {
+                return status.success();
+            }
+            if asked_at.elapsed() > LONGEST_END {
+                self.child = Some(child);
+                panic!("the gateway was asked to end and did not");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// SIGHUP.

@@ -55,7 +55,7 @@ fn every_file_is_compiled() {
 fn only_the_store_speaks_sql() {
     let mut findings = Vec::new();
     for file in files().iter().filter(|file| !file.is_of_tests() && !file.path.starts_with(STORE)) {
-        for library in ["sqlx", "sea_query", "sea_query_sqlx"] {
+        for library in ["sqlx", "sqlx_core", "sea_query", "sea_query_sqlx"] {
             findings.extend(place(file, &file.source.lines_of(&[library])));
         }
         let statements = file.source.literals.iter().filter(|literal| is_sql(&literal.text));

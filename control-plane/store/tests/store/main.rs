@@ -6,6 +6,8 @@ mod config;
 #[cfg(test)]
 mod connect;
 #[cfg(test)]
+mod cut;
+#[cfg(test)]
 mod escrow;
 #[cfg(test)]
 mod revisions;

@@ -1,7 +1,7 @@
 //! What survives the death of a process, and in which order it is told.
 
 use super::*;
-use helix_shared::time::SystemClock;
+use helix_shared::time::{SystemClock, UnixMicros};
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
@@ -263,4 +263,19 @@ fn an_attempt_that_is_known_to_have_ended_is_booked_as_it_ended() {
     let attempts: Vec<(u64, u32, i64)> =
         record.attempts.iter().map(|attempt| (attempt.intent, attempt.status, attempt.cost_nano_usd)).collect();
     assert_eq!(attempts, [(1, 500, 0), (2, 0, 5)]);
+}
+
+#[test]
+fn a_record_longer_than_one_read_is_shipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    for (number, size) in [(1, 10), (2, 3 * READ_BYTES), (3, 10)] {
+        entry::append(&mut bytes, Kind::Outcome, number, UnixMicros::new(7), |buffer| {
+            buffer.resize(buffer.len() + size, 1);
+        });
+    }
+    std::fs::write(segment_path(folder.path(), 1), &bytes).unwrap();
+    let end = Position { segment: 1, offset: u64::try_from(bytes.len()).unwrap() };
+    let shipped = Reader::new(folder.path(), 1).next_batch(end, 0, 10).unwrap();
+    assert_eq!(shipped.iter().map(|it| it.seq).collect::<Vec<_>>(), [1, 2, 3]);
 }

@@ -1,0 +1,239 @@
+//! The connections to one backend: taken for a request, given back when its answer was read to the end.
+//!
+//! Rule: a request goes to the host that it names. One that a kept connection did not take any more is sent on another;
+//! whatever may have been sent is never sent again.
+
+use super::answer::{Answer, Lease};
+use super::body::Pieces;
+use http::header::{HOST, HeaderValue};
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, Uri};
+use hyper::client::conn::http1;
+use hyper::rt::Executor as _;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tower_service::Service as _;
+
+/// The sending half of a connection.
+pub(super) type Sender = http1::SendRequest<Pieces>;
+
+/// The way to a head.
+pub type Responding = Pin<Box<dyn Future<Output = Result<Response<Answer>, SendError>> + Send>>;
+
+/// How often connections that nobody uses are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(18);
+/// Looks that an idle connection survives: it is closed after 36 to 54 s, before common servers do so after 60 s.
+const LOOKS: u32 = 2;
+/// Most idle connections that are kept.
+const MOST_IDLE: usize = 1024;
+const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Why there is no head.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection: nothing was sent.
+    #[error("no connection to the provider")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection ended, or what came was not HTTP.
+    #[error("the provider's connection broke")]
+    Broken(#[source] hyper::Error),
+}
+
+/// The connections of a backend.
+#[derive(Debug)]
+pub struct Pool {
+    connector: HttpsConnector<HttpConnector>,
+    connect_timeout: Duration,
+    main: Arc<Origin>,
+    /// Other hosts of the same backend: the regions of a cloud.
+    others: Mutex<Vec<Arc<Origin>>>,
+}
+
+/// A host, and the connections to it that wait for a request.
+#[derive(Debug)]
+pub(super) struct Origin {
+    scheme: Scheme,
+    authority: Authority,
+    host: Option<HeaderValue>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// Each with the look at which it was given back; the last one is used first.
+    senders: VecDeque<(u32, Sender)>,
+    look: u32,
+    is_looked_at: bool,
+}
+
+enum Taken {
+    Ready(Sender),
+    /// Connections are there, and none can take a request yet.
+    NotYet,
+    Nothing,
+}
+
+impl Pool {
+    /// A pool without connections. `connect_timeout` bounds name, connection and handshake together.
+    pub fn new(
+        connector: HttpsConnector<HttpConnector>,
+        scheme: Scheme,
+        authority: Authority,
+        connect_timeout: Duration,
+    ) -> Self {
+        let main = Arc::new(Origin::new(scheme, authority));
+        Self { connector, connect_timeout, main, others: Mutex::default() }
+    }
+
+    /// Sends a request with an absolute URI; its path alone goes out, with `Host`.
+    pub fn send(self: &Arc<Self>, request: Request<Pieces>) -> Responding {
+        let pool = Arc::clone(self);
+        Box::pin(async move { pool.exchange(request).await })
+    }
+
+    async fn exchange(&self, mut request: Request<Pieces>) -> Result<Response<Answer>, SendError> {
+        let origin = self.origin(request.uri());
+        if let Some(host) = &origin.host {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        let mut parts = http::uri::Parts::default();
+        parts.path_and_query = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        while let Some(mut sender) = origin.take().await {
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(response.map(|body| Answer::new(body, Lease::new(sender, origin)))),
+                Err(mut error) => match error.take_message() {
+                    // It was closed while it was kept, and has not taken this request.
+                    Some(back) => request = back,
+                    None => return Err(SendError::Broken(error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.connect(&origin).await?;
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(response.map(|body| Answer::new(body, Lease::new(sender, origin)))),
+            Err(error) => Err(SendError::Broken(error.into_error())),
+        }
+    }
+
+    fn origin(&self, uri: &Uri) -> Arc<Origin> {
+        let Some(authority) = uri.authority().filter(|it| it.as_str() != self.main.authority.as_str()) else {
+            return Arc::clone(&self.main);
+        };
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.iter().find(|it| it.authority.as_str() == authority.as_str()) {
+            return Arc::clone(known);
+        }
+        let scheme = uri.scheme().unwrap_or(&self.main.scheme).clone();
+        let origin = Arc::new(Origin::new(scheme, authority.clone()));
+        others.push(Arc::clone(&origin));
+        origin
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Sender, SendError> {
+        let unreachable = |error: &'static str| SendError::Unreachable(error.into());
+        let uri = Uri::builder().scheme(origin.scheme.clone()).authority(origin.authority.clone()).path_and_query("/");
+        let uri = uri.build().map_err(|error| SendError::Unreachable(error.into()))?;
+        let connecting = self.connector.clone().call(uri);
+        let stream = match tokio::time::timeout(self.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(SendError::Unreachable)?,
+            Err(_) => return Err(unreachable("the connection was not made in time")),
+        };
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(READ_BUFFER_BYTES);
+        let (sender, connection) = builder.handshake(stream).await.map_err(SendError::Broken)?;
+        TokioExecutor::new().execute(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %crate::chain(&error), "a provider's connection ended");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+impl Origin {
+    fn new(scheme: Scheme, authority: Authority) -> Self {
+        // The part before an `@` is no host, and may be a secret.
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        Self { scheme, host: HeaderValue::from_str(host).ok(), authority, idle: Mutex::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connection that was used last and can take a request.
+    async fn take(&self) -> Option<Sender> {
+        match self.take_ready() {
+            Taken::Ready(sender) => return Some(sender),
+            Taken::Nothing => return None,
+            // An answer was read to the end a moment ago; the task of its connection has yet to see that.
+            Taken::NotYet => tokio::task::yield_now().await,
+        }
+        match self.take_ready() {
+            Taken::Ready(sender) => Some(sender),
+            Taken::Nothing | Taken::NotYet => None,
+        }
+    }
+
+    fn take_ready(&self) -> Taken {
+        let mut idle = self.idle();
+        let ready = idle.senders.iter().rposition(|(_, sender)| sender.is_ready());
+        if let Some((_, sender)) = ready.and_then(|at| idle.senders.remove(at)) {
+            return Taken::Ready(sender);
+        }
+        if idle.senders.iter().all(|(_, sender)| sender.is_closed()) { Taken::Nothing } else { Taken::NotYet }
+    }
+
+    /// Keeps a connection whose answer was read to the end.
+    pub(super) fn give_back(self: &Arc<Self>, sender: Sender) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle();
+        let look = idle.look;
+        idle.senders.push_back((look, sender));
+        let oldest = if idle.senders.len() > MOST_IDLE { idle.senders.pop_front() } else { None };
+        let begins = !std::mem::replace(&mut idle.is_looked_at, true);
+        drop(idle);
+        drop(oldest);
+        if begins {
+            TokioExecutor::new().execute(look_after(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what nobody used since the look before the last; whether nothing is left to be looked at.
+    fn look(&self) -> bool {
+        let mut idle = self.idle();
+        idle.look = idle.look.wrapping_add(1);
+        let look = idle.look;
+        let is_old =
+            |(given_back, sender): &(u32, Sender)| look.wrapping_sub(*given_back) > LOOKS || sender.is_closed();
+        let (old, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut idle.senders).into_iter().partition(is_old);
+        let is_over = kept.is_empty();
+        idle.senders = kept;
+        idle.is_looked_at = !is_over;
+        drop(idle);
+        drop(old);
+        is_over
+    }
+}
+
+/// Closes connections that nobody used for a while; ends when none is left.
+async fn look_after(origin: Weak<Origin>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(origin) = origin.upgrade() else { return };
+        if origin.look() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
