@@ -6,6 +6,7 @@
 use super::account::{Account, Counters, Signal, Slot};
 use super::ledger::{Held, Ledger, Reservation};
 use super::pasts::Pasts;
+use super::verdict;
 use crate::link::Link;
 use futures_util::StreamExt;
 use helix_proto::convert::escrow::{past_from_wire, report_to_wire, update_from_wire};
@@ -26,8 +27,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The longest that a request waits for escrow, whatever the machine says.
 const ADMIT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Verdicts that others, half-way along a path, may have falsified are asked for anew this often.
-const MOST_VERDICTS: u8 = 4;
 
 /// Admission to hard budgets. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -66,7 +65,6 @@ enum Command {
 struct Waiter {
     path: Vec<Arc<Slot>>,
     amount: NanoUsd,
-    verdicts: u8,
     answer: oneshot::Sender<Result<Reservation, Refused>>,
 }
 
@@ -126,7 +124,7 @@ impl Escrow {
             Err(short) => short,
         };
         let (answer, answered) = oneshot::channel();
-        let waiter = Waiter { path: path.to_vec(), amount, verdicts: 0, answer };
+        let waiter = Waiter { path: path.to_vec(), amount, answer };
         if self.commands.try_send(Command::Admit(waiter)).is_err() {
             return Err(Refused::Unavailable { index: short.index });
         }
@@ -406,20 +404,24 @@ impl EscrowTask {
     }
 
     fn denied(&mut self, attempt: u64, why: Denial, is_calm: bool) {
-        let Some(mut waiter) = self.waiters.remove(&attempt) else { return };
+        let Some(waiter) = self.waiters.remove(&attempt) else { return };
         let index = |budget: &BudgetId| waiter.path.iter().position(|slot| slot.budget_id == *budget).unwrap_or(0);
         let refused = match why {
             Denial::Exceeded(key) => {
-                // A shortage that another's half-way made names the wrong budget.
-                if !is_calm && waiter.verdicts < MOST_VERDICTS {
-                    waiter.verdicts += 1;
-                    return self.admit(waiter);
-                }
-                match self.machine.holding(&key) {
-                    Some(account) => {
+                let looked = if is_calm {
+                    None
+                } else {
+                    verdict::look_again(&self.ledger, &waiter.path, waiter.amount, self.clock.monotonic_us())
+                };
+                match (looked, self.machine.holding(&key)) {
+                    (Some(answer), _) => {
+                        drop(waiter.answer.send(answer));
+                        return;
+                    }
+                    (None, Some(account)) => {
                         Refused::Exceeded { index: index(&key.budget_id), account: Arc::clone(&account.0) }
                     }
-                    None => Refused::Unavailable { index: index(&key.budget_id) },
+                    (None, None) => Refused::Unavailable { index: index(&key.budget_id) },
                 }
             }
             Denial::Unavailable(budget) => Refused::Unavailable { index: index(&budget) },

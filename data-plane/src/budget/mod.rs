@@ -4,6 +4,7 @@ pub mod account;
 pub mod escrowing;
 pub mod ledger;
 mod pasts;
+mod verdict;
 
 pub use account::{Account, Slot};
 pub use ledger::{Ledger, Reservation};
