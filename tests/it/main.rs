@@ -40,6 +40,7 @@ mod proxy_openai;
 mod race;
 mod real_model;
 mod refusals;
+mod restore;
 mod sdk_clients;
 mod soft_budgets;
 mod streaming;

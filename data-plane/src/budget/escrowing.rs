@@ -3,7 +3,9 @@
 //! Rule: fail closed. A request that finds too little escrow in hand waits for the machine's verdict; no verdict in time is
 //! a refusal, never an admission. Who is admitted, asked and believed is [`NodeEscrow`]'s decision; this task only carries.
 
-use super::account::{Account, Counters, Signal, Slot};
+use super::account::{Counters, Signal};
+use super::handle::{Command, Waiter};
+pub use super::handle::{Escrow, Refused};
 use super::ledger::{Held, Ledger, Reservation};
 use super::pasts::Pasts;
 use super::verdict;
@@ -18,55 +20,12 @@ use helix_shared::budget::{AccountKey, Broken};
 use helix_shared::ids::{BudgetId, Incarnation};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::Clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-/// The longest that a request waits for escrow, whatever the machine says.
-const ADMIT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Admission to hard budgets. Cloning shares it.
-#[derive(Clone, Debug)]
-pub struct Escrow {
-    /// The escrow in hand.
-    pub ledger: Arc<Ledger>,
-    clock: Arc<dyn Clock>,
-    commands: mpsc::Sender<Command>,
-}
-
-/// Why a request is not admitted.
-#[derive(Debug)]
-pub enum Refused {
-    /// This budget cannot afford it.
-    Exceeded {
-        /// Index into the path.
-        index: usize,
-        /// Its account of the current period.
-        account: Arc<Account>,
-    },
-    /// The control plane did not answer in time.
-    Unavailable {
-        /// Index into the path of the budget that was short.
-        index: usize,
-    },
-}
-
-#[derive(Debug)]
-enum Command {
-    Admit(Waiter),
-    Inform(Arc<Slot>),
-    Close(Past, oneshot::Sender<()>),
-}
-
-#[derive(Debug)]
-struct Waiter {
-    path: Vec<Arc<Slot>>,
-    amount: NanoUsd,
-    answer: oneshot::Sender<Result<Reservation, Refused>>,
-}
 
 /// The task's end of an [`Escrow`].
 #[derive(Debug)]
@@ -83,6 +42,8 @@ pub struct EscrowTask {
     pasts: Pasts,
     /// Closed incarnations of earlier processes, with the epoch they were closed in.
     resting: Vec<(Epoch, Past)>,
+    /// Closed in this process's time.
+    closed: BTreeSet<Incarnation>,
     /// This process closes its own incarnation.
     is_leaving: bool,
 }
@@ -109,47 +70,10 @@ impl Escrow {
             signal: Arc::default(),
             resting: pasts.read(),
             pasts,
+            closed: BTreeSet::new(),
             is_leaving: false,
         };
         (Self { ledger, clock, commands }, task)
-    }
-
-    /// Reserves `amount` in every budget of the path.
-    ///
-    /// # Errors
-    /// [`Refused`] names the budget that said no, or that could not be asked.
-    pub async fn admit(&self, path: &[Arc<Slot>], amount: NanoUsd) -> Result<Reservation, Refused> {
-        let short = match self.ledger.reserve(path, amount, self.clock.monotonic_us()) {
-            Ok(reservation) => return Ok(reservation),
-            Err(short) => short,
-        };
-        let (answer, answered) = oneshot::channel();
-        let waiter = Waiter { path: path.to_vec(), amount, answer };
-        if self.commands.try_send(Command::Admit(waiter)).is_err() {
-            return Err(Refused::Unavailable { index: short.index });
-        }
-        match tokio::time::timeout(ADMIT_TIMEOUT, answered).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(Refused::Unavailable { index: short.index }),
-        }
-    }
-
-    /// Asks for news of a budget without waiting and without wanting money: soft budgets warn by it.
-    pub fn inform(&self, slot: &Arc<Slot>) {
-        if self.commands.try_send(Command::Inform(Arc::clone(slot))).is_err() {
-            tracing::debug!("the escrow queue is full; a budget's state stays unknown for now");
-        }
-    }
-
-    /// Closes an incarnation that is over and whose records have all been taken, up to `last_seq`: what it was granted and
-    /// did not spend comes free. Returns when the control plane has answered.
-    pub async fn close(&self, incarnation: &str, last_seq: u64) {
-        let (done, confirmed) = oneshot::channel();
-        // no finals: the control plane has every record and sums them up itself
-        let past = Past { incarnation: Incarnation::from(incarnation), finals: Vec::new(), is_whole: true, last_seq };
-        if self.commands.send(Command::Close(past, done)).await.is_ok() && confirmed.await.is_err() {
-            tracing::debug!(incarnation, "the escrow task ended before the incarnation was closed");
-        }
     }
 }
 
@@ -254,12 +178,26 @@ impl EscrowTask {
             }
             Command::Close(past, done) => {
                 self.is_leaving |= past.incarnation.as_str() == own;
-                self.closing.push((past.incarnation.clone(), done));
-                self.machine.add_past(past);
-                let steps = self.machine.report_now();
-                self.follow(Ok(steps));
+                self.close(past, done);
             }
         }
+    }
+
+    fn close(&mut self, past: Past, done: oneshot::Sender<()>) {
+        if self.closed.contains(&past.incarnation) {
+            // confirmed already, by its file
+            if done.send(()).is_err() {
+                tracing::trace!("nobody waits for the closing any more");
+            }
+            return;
+        }
+        self.closing.push((past.incarnation.clone(), done));
+        // what is known of it since it was closed says more than its records, which a restored database may have lost
+        let is_it = |(_, known): &(Epoch, Past)| known.incarnation == past.incarnation;
+        let known = self.resting.iter().position(is_it).map(|at| self.resting.remove(at).1);
+        self.machine.add_past(known.unwrap_or(past));
+        let steps = self.machine.report_now();
+        self.follow(Ok(steps));
     }
 
     fn admit(&mut self, waiter: Waiter) {
@@ -328,6 +266,7 @@ impl EscrowTask {
     fn confirm(&mut self, closed: Vec<Past>) {
         for past in closed {
             if past.is_whole {
+                self.closed.insert(past.incarnation.clone());
                 self.pasts.keep(self.machine.epoch(), &past);
             } else {
                 tracing::warn!(

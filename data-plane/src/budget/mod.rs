@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod escrowing;
+mod handle;
 pub mod ledger;
 mod pasts;
 mod verdict;

@@ -41,7 +41,7 @@ impl Pasts {
             match read {
                 Ok(kept) => pasts.push((kept.epoch, kept.into_past())),
                 Err(error) => {
-                    tracing::warn!(%error, path = %path.display(), "what an earlier process spent cannot be read")
+                    tracing::warn!(%error, path = %path.display(), "what an earlier process spent cannot be read");
                 }
             }
         }
