@@ -45,7 +45,7 @@ impl Body for GatewayBody {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Relay(relay) => relay.poll_frame(context).map(|frame| frame.map(Ok)),
+            Self::Relay(relay) => relay.poll_frame(context),
             Self::Other(body) => body.as_mut().poll_frame(context),
         }
     }

@@ -11,6 +11,8 @@ use http::{HeaderMap, Method};
 pub enum Endpoint {
     /// A request to a model.
     Proxy(Dialect),
+    /// A response that a provider keeps.
+    Stored(StoredPath),
     /// The list of models.
     Models,
     /// One model.
@@ -27,15 +29,17 @@ pub enum Endpoint {
     Unknown,
 }
 
-const NOT_SERVED: [&str; 7] = [
-    "images/generations",
-    "images/edits",
-    "audio/transcriptions",
-    "audio/translations",
-    "audio/speech",
-    "messages/batches",
-    "files",
-];
+/// What is asked of a response that a provider keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPath {
+    /// The client's name of it.
+    pub id: String,
+    /// `/input_items`, or nothing.
+    pub suffix: &'static str,
+}
+
+const NOT_SERVED: [&str; 5] =
+    ["images/variations", "responses/input_tokens", "responses/compact", "messages/batches", "files"];
 
 /// Finds the endpoint; `None`: not a proxy path.
 pub fn endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Option<Endpoint> {
@@ -57,6 +61,11 @@ pub fn endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Option<Endp
         "embeddings" => Some(Dialect::OpenAiEmbeddings),
         "completions" => Some(Dialect::OpenAiCompletions),
         "moderations" => Some(Dialect::OpenAiModerations),
+        "images/generations" => Some(Dialect::OpenAiImages),
+        "images/edits" => Some(Dialect::OpenAiImageEdits),
+        "audio/speech" => Some(Dialect::OpenAiSpeech),
+        "audio/transcriptions" => Some(Dialect::OpenAiTranscriptions),
+        "audio/translations" => Some(Dialect::OpenAiTranslations),
         "responses" if method == Method::POST => Some(Dialect::OpenAiResponses),
         "messages" => Some(Dialect::AnthropicMessages),
         "messages/count_tokens" => Some(Dialect::AnthropicCountTokens),
@@ -81,14 +90,30 @@ pub fn endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Option<Endp
     if NOT_SERVED.contains(&name) {
         return Some(Endpoint::NotServed);
     }
+    if let Some(rest) = name.strip_prefix("responses/") {
+        return Some(stored(method, rest));
+    }
     has_prefix.then_some(Endpoint::Unknown)
+}
+
+fn stored(method: &Method, rest: &str) -> Endpoint {
+    let (id, suffix, right) = match rest.split_once('/') {
+        None => (rest, "", "GET, DELETE"),
+        Some((id, "input_items")) => (id, "/input_items", "GET"),
+        // Nothing runs without its client here, so there is nothing to be cancelled.
+        Some((_, "cancel")) => return Endpoint::NotServed,
+        Some(_) => return Endpoint::Unknown,
+    };
+    let is_right = method == Method::GET || (method == Method::DELETE && suffix.is_empty());
+    if is_right { Endpoint::Stored(StoredPath { id: decode(id), suffix }) } else { Endpoint::WrongMethod(right) }
 }
 
 /// Whose conventions an answer follows where the path does not say.
 pub fn family(endpoint: &Endpoint, path: &str, headers: &HeaderMap) -> Family {
     match endpoint {
         Endpoint::Proxy(dialect) => dialect.family(),
-        Endpoint::Models
+        Endpoint::Stored(_)
+        | Endpoint::Models
         | Endpoint::Model(_)
         | Endpoint::Hello
         | Endpoint::WebSocket
@@ -150,6 +175,16 @@ mod tests {
             ("GET", "/v1/responses", Some(Endpoint::WrongMethod("POST"))),
             ("POST", "/v1/moderations", Some(Endpoint::Proxy(Dialect::OpenAiModerations))),
             ("POST", "/v1/files", Some(Endpoint::NotServed)),
+            ("POST", "/audio/transcriptions", Some(Endpoint::Proxy(Dialect::OpenAiTranscriptions))),
+            ("POST", "/v1/images/edits", Some(Endpoint::Proxy(Dialect::OpenAiImageEdits))),
+            ("GET", "/v1/responses/resp_a", Some(Endpoint::Stored(StoredPath { id: "resp_a".into(), suffix: "" }))),
+            (
+                "GET",
+                "/responses/resp_a/input_items",
+                Some(Endpoint::Stored(StoredPath { id: "resp_a".into(), suffix: "/input_items" })),
+            ),
+            ("DELETE", "/v1/responses/a/input_items", Some(Endpoint::WrongMethod("GET"))),
+            ("POST", "/v1/responses/resp_a/cancel", Some(Endpoint::NotServed)),
             ("GET", "/v1/nothing", Some(Endpoint::Unknown)),
             ("GET", "/", None),
             ("GET", "/setup", None),

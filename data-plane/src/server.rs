@@ -120,6 +120,7 @@ async fn route(
     match endpoint {
         // Boxed: the connection moves what it serves about, and this is the large one.
         Endpoint::Proxy(dialect) => Box::pin(pipeline::handle(gateway, dialect, request)).await,
+        Endpoint::Stored(path) => Box::pin(pipeline::stored::handle(gateway, path, request)).await,
         Endpoint::Models => pipeline::list(gateway, family, &request, None),
         Endpoint::Model(model) => pipeline::list(gateway, family, &request, Some(&model)),
         Endpoint::Hello => Response::new(GatewayBody::from(Bytes::new())),

@@ -52,6 +52,11 @@ macro_rules! error_codes {
                 match self { $(Self::$variant => ErrorSource::$source,)+ }
             }
 
+            /// Whether it is about what was asked, not about who was asked.
+            pub fn is_of_request(self) -> bool {
+                matches!(self, Self::UnsupportedByModel | Self::ContextLengthExceeded)
+            }
+
             /// Whether the same request may succeed a little later.
             pub fn is_retryable(self) -> bool {
                 match self { $(Self::$variant => $retryable,)+ }
@@ -97,6 +102,12 @@ error_codes! {
     UnpricedModel "unpriced_model" 403 Budget false;
     /// The model's cost has no bound that could be reserved.
     UnboundedCost "unbounded_cost" 400 Budget false;
+    /// The catalogue knows that the model cannot do what is asked of it.
+    UnsupportedByModel "unsupported_by_model" 400 Gateway false;
+    /// The input is longer than the model takes.
+    ContextLengthExceeded "context_length_exceeded" 400 Gateway false;
+    /// A response that an id speaks of is not there, or not the caller's.
+    ResponseNotFound "previous_response_not_found" 404 Gateway false;
     /// The dialect cannot be served by this backend.
     UnsupportedBackend "unsupported_backend" 400 Gateway false;
     /// No backend of the model is healthy.

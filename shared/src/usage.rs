@@ -24,6 +24,18 @@ pub struct TokenUsage {
     pub audio_output_tokens: u64,
     /// Server-side web searches.
     pub searches: u64,
+    /// Tokens of pictures given, outside `input_tokens`, where the provider counts them apart.
+    pub image_input_tokens: u64,
+    /// Tokens of pictures made, outside `output_tokens`.
+    pub image_output_tokens: u64,
+    /// Pictures made, where they are charged one by one.
+    pub images: u64,
+    /// Characters of text that were spoken.
+    pub characters: u64,
+    /// Sound that was heard, where it is charged by its length.
+    pub audio_input_ms: u64,
+    /// Sound that was made, where it is charged by its length.
+    pub audio_output_ms: u64,
 }
 
 impl TokenUsage {
@@ -34,11 +46,17 @@ impl TokenUsage {
             .saturating_add(self.cache_write_tokens)
             .saturating_add(self.cache_write_long_tokens)
             .saturating_add(self.audio_input_tokens)
+            .saturating_add(self.image_input_tokens)
     }
 
     /// Returns every output token of the request.
     pub fn total_output_tokens(&self) -> u64 {
-        self.output_tokens.saturating_add(self.audio_output_tokens)
+        self.output_tokens.saturating_add(self.audio_output_tokens).saturating_add(self.image_output_tokens)
+    }
+
+    /// Reports whether nothing was counted at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

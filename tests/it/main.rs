@@ -16,6 +16,7 @@
 
 mod agents;
 mod config_push;
+mod damaged_journal;
 mod databases_end_to_end;
 mod failover;
 mod first_request;
@@ -29,10 +30,12 @@ mod support;
 mod azure;
 mod bedrock;
 mod budgets;
+mod capabilities;
 mod cli;
 mod crash;
 mod documents;
 mod gemini;
+mod media;
 mod older_apis;
 mod provider_kinds;
 mod proxy_anthropic;
@@ -40,6 +43,7 @@ mod proxy_openai;
 mod race;
 mod real_model;
 mod refusals;
+mod responses;
 mod restore;
 mod sdk_clients;
 mod soft_budgets;

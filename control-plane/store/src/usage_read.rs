@@ -74,14 +74,22 @@ fn usage(cells: &mut Cells<'_>) -> Result<TokenUsage> {
         ..TokenUsage::default()
     };
     let Some(others) = some(cells)? else { return Ok(usage) };
-    let others: [u64; 5] = serde_json::from_str(&others).map_err(|error| cells.corrupt(error))?;
-    let [long, reasoning, audio_in, audio_out, searches] = others;
+    let others: Vec<u64> = serde_json::from_str(&others).map_err(|error| cells.corrupt(error))?;
+    let mut others = others.into_iter();
+    let mut next = || others.next().unwrap_or(0);
+    let [long, reasoning, audio_in, audio_out, searches] = [next(), next(), next(), next(), next()];
     usage.cache_write_tokens = usage.cache_write_tokens.saturating_sub(long);
     usage.cache_write_long_tokens = long;
     usage.reasoning_tokens = reasoning;
     usage.audio_input_tokens = audio_in;
     usage.audio_output_tokens = audio_out;
     usage.searches = searches;
+    usage.image_input_tokens = next();
+    usage.image_output_tokens = next();
+    usage.images = next();
+    usage.characters = next();
+    usage.audio_input_ms = next();
+    usage.audio_output_ms = next();
     Ok(usage)
 }
 

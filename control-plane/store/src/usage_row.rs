@@ -136,7 +136,7 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
     Ok(Checked { record, seq, model: model_of(record), provider: provider_of(record), charged })
 }
 
-fn units(usage: &TokenUsage) -> [u64; 9] {
+fn units(usage: &TokenUsage) -> [u64; 15] {
     [
         usage.input_tokens,
         usage.cache_read_tokens,
@@ -147,6 +147,12 @@ fn units(usage: &TokenUsage) -> [u64; 9] {
         usage.audio_input_tokens,
         usage.audio_output_tokens,
         usage.searches,
+        usage.image_input_tokens,
+        usage.image_output_tokens,
+        usage.images,
+        usage.characters,
+        usage.audio_input_ms,
+        usage.audio_output_ms,
     ]
 }
 
@@ -225,15 +231,26 @@ impl Checked<'_> {
     }
 }
 
-/// Long cache writes, reasoning, audio in, audio out, searches; empty when there are none.
+/// Long cache writes, reasoning, audio in, audio out, searches, and what media are charged by; empty when there are none.
 fn other_units(usage: &TokenUsage) -> String {
-    let others = [
+    let mut others = vec![
         usage.cache_write_long_tokens,
         usage.reasoning_tokens,
         usage.audio_input_tokens,
         usage.audio_output_tokens,
         usage.searches,
     ];
+    let media = [
+        usage.image_input_tokens,
+        usage.image_output_tokens,
+        usage.images,
+        usage.characters,
+        usage.audio_input_ms,
+        usage.audio_output_ms,
+    ];
+    if media.iter().any(|units| *units > 0) {
+        others.extend(media);
+    }
     if others.iter().all(|units| *units == 0) { String::new() } else { json(&others) }
 }
 

@@ -9,8 +9,11 @@ pub(crate) mod gemini;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_completions;
 pub(crate) mod openai_embeddings;
+pub(crate) mod openai_images;
 pub(crate) mod openai_moderations;
 pub(crate) mod openai_responses;
+pub(crate) mod openai_speech;
+pub(crate) mod openai_transcriptions;
 
 /// A wire format of requests and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,8 +26,20 @@ pub enum Dialect {
     AnthropicCountTokens,
     /// `POST /v1/embeddings`.
     OpenAiEmbeddings,
-    /// `POST /v1/responses`; a client's dialect only: every backend gets a translation.
+    /// `POST /v1/responses`; backends that do not speak it get a translation.
     OpenAiResponses,
+    /// `GET` and `DELETE /v1/responses/{id}`: what a provider keeps of a response.
+    OpenAiStoredResponses,
+    /// `POST /v1/images/generations`.
+    OpenAiImages,
+    /// `POST /v1/images/edits`, a form or JSON.
+    OpenAiImageEdits,
+    /// `POST /v1/audio/speech`.
+    OpenAiSpeech,
+    /// `POST /v1/audio/transcriptions`, a form.
+    OpenAiTranscriptions,
+    /// `POST /v1/audio/translations`, a form.
+    OpenAiTranslations,
     /// `POST /v1/completions`.
     OpenAiCompletions,
     /// `POST /v1/moderations`.
@@ -48,12 +63,18 @@ pub enum Family {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::OpenAiChat,
         Self::AnthropicMessages,
         Self::AnthropicCountTokens,
         Self::OpenAiEmbeddings,
         Self::OpenAiResponses,
+        Self::OpenAiStoredResponses,
+        Self::OpenAiImages,
+        Self::OpenAiImageEdits,
+        Self::OpenAiSpeech,
+        Self::OpenAiTranscriptions,
+        Self::OpenAiTranslations,
         Self::OpenAiCompletions,
         Self::OpenAiModerations,
         Self::BedrockConverse,
@@ -68,6 +89,12 @@ impl Dialect {
             Self::AnthropicCountTokens => "anthropic_count_tokens",
             Self::OpenAiEmbeddings => "openai_embeddings",
             Self::OpenAiResponses => "openai_responses",
+            Self::OpenAiStoredResponses => "openai_stored_responses",
+            Self::OpenAiImages => "openai_images",
+            Self::OpenAiImageEdits => "openai_image_edits",
+            Self::OpenAiSpeech => "openai_speech",
+            Self::OpenAiTranscriptions => "openai_transcriptions",
+            Self::OpenAiTranslations => "openai_translations",
             Self::OpenAiCompletions => "openai_completions",
             Self::OpenAiModerations => "openai_moderations",
             Self::BedrockConverse => "bedrock_converse",
@@ -82,6 +109,12 @@ impl Dialect {
             Self::OpenAiChat
             | Self::OpenAiEmbeddings
             | Self::OpenAiResponses
+            | Self::OpenAiStoredResponses
+            | Self::OpenAiImages
+            | Self::OpenAiImageEdits
+            | Self::OpenAiSpeech
+            | Self::OpenAiTranscriptions
+            | Self::OpenAiTranslations
             | Self::OpenAiCompletions
             | Self::OpenAiModerations => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens | Self::BedrockConverse => Family::Anthropic,
@@ -89,8 +122,8 @@ impl Dialect {
         }
     }
 
-    /// Whether an answer can be a stream of events.
-    pub fn can_stream(self) -> bool {
+    /// Whether a request may be capped in the tokens of its answer.
+    pub fn can_be_capped(self) -> bool {
         matches!(
             self,
             Self::OpenAiChat
@@ -104,7 +137,27 @@ impl Dialect {
 
     /// Whether requests cost nothing, whatever the model.
     pub fn is_free(self) -> bool {
-        matches!(self, Self::AnthropicCountTokens | Self::OpenAiModerations)
+        matches!(self, Self::AnthropicCountTokens | Self::OpenAiModerations | Self::OpenAiStoredResponses)
+    }
+
+    /// Whether the body is a form, or may be one.
+    pub fn may_be_form(self) -> bool {
+        matches!(self, Self::OpenAiImageEdits) || self.is_upload()
+    }
+
+    /// Whether the body is a file that goes upstream as it comes.
+    pub fn is_upload(self) -> bool {
+        matches!(self, Self::OpenAiTranscriptions | Self::OpenAiTranslations)
+    }
+
+    /// Whether pictures or sound are made or heard, which are bounded and metered in units of their own.
+    pub fn is_media(self) -> bool {
+        matches!(self, Self::OpenAiImages | Self::OpenAiImageEdits | Self::OpenAiSpeech) || self.is_upload()
+    }
+
+    /// Whether one event of a stream may hold a picture, or all that was said before.
+    pub(crate) fn has_large_events(self) -> bool {
+        matches!(self, Self::OpenAiResponses) || self.is_media()
     }
 
     /// Whether a stream tells its usage only when it is asked to.

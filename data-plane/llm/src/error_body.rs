@@ -91,6 +91,20 @@ impl<'a> ErrorBody<'a> {
         Bytes::from([prefix, &self.json(family), b"\n\n"].concat())
     }
 
+    /// Renders the event that ends a stream of responses, after so many events.
+    pub fn render_responses_event(&self, events: u64) -> Bytes {
+        let event = ResponsesError {
+            r#type: "error",
+            sequence_number: events,
+            code: self.shape.code,
+            message: self.message,
+            param: self.param,
+        };
+        // Strings always serialize.
+        let json = serde_json::to_vec(&event).unwrap_or_default();
+        Bytes::from([b"event: error\ndata: ", json.as_slice(), b"\n\n"].concat())
+    }
+
     fn json(&self, family: Family) -> Vec<u8> {
         let json = match family {
             Family::OpenAi | Family::Gemini => serde_json::to_vec(&OpenAiError {
@@ -110,6 +124,15 @@ impl<'a> ErrorBody<'a> {
         // Strings always serialize.
         json.unwrap_or_default()
     }
+}
+
+#[derive(Serialize)]
+struct ResponsesError<'a> {
+    r#type: &'static str,
+    sequence_number: u64,
+    code: &'static str,
+    message: &'a str,
+    param: Option<&'a str>,
 }
 
 #[derive(Serialize)]

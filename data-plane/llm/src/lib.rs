@@ -17,6 +17,7 @@ mod error_body;
 mod estimate;
 mod json;
 mod model_list;
+mod multipart;
 mod request;
 mod response;
 mod rewrite;
@@ -27,13 +28,18 @@ mod usage;
 
 pub use chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
 pub use dialect::bedrock::bedrock_error;
+pub use dialect::openai_transcriptions::subtitles_end_ms;
 pub use dialect::{Dialect, Family};
 pub use error_body::{ErrorBody, ErrorShape, error_shape};
 pub use estimate::{count_tokens_body, estimate_tokens};
 pub use model_list::{ListedModel, model_body, model_list_body};
-pub use request::{CacheMarks, Media, RequestFacts, ScanError, ServerTools, scan_request};
+pub use multipart::{Form, FormError, boundary};
+pub use request::{
+    CacheMarks, Kept, Media, MediaWish, PreviousResponse, RequestFacts, ScanError, ServerTools, scan_request,
+};
 pub use response::{ProviderError, ResponseFacts, scan_response};
 pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
+pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
     AnswerContext, AnswerPlan, ChatDialect, RequestContext, StatedError, StreamTranslator, TranslateError, Translated,

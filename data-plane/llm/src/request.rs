@@ -5,8 +5,8 @@
 //! business and pass.
 
 use crate::dialect::{
-    Dialect, Family, anthropic, bedrock, gemini, openai_chat, openai_completions, openai_embeddings,
-    openai_moderations, openai_responses,
+    Dialect, Family, anthropic, bedrock, gemini, openai_chat, openai_completions, openai_embeddings, openai_images,
+    openai_moderations, openai_responses, openai_speech,
 };
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
@@ -68,12 +68,52 @@ pub struct RequestFacts {
     pub asks_audio: bool,
     /// Whether the body lets the provider choose another model than [`Self::model`] (OpenRouter's `models`).
     pub names_other_models: bool,
+    /// What refers to responses that the provider keeps.
+    pub kept: Kept,
+    /// Whether the body is a form.
+    pub is_form: bool,
+    /// Pictures and sound, as they are asked for.
+    pub wish: MediaWish,
     /// Text in the body, without inline images and documents: the base of an estimate.
     pub text: TextSize,
     pub(crate) body_bytes: u64,
     pub(crate) typed_tools: u64,
     pub(crate) predicted_bytes: u64,
     pub(crate) splices: Splices,
+}
+
+/// What a responses request says of responses that the provider keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The response that this one follows.
+    pub previous: Option<PreviousResponse>,
+    /// A conversation at the provider.
+    pub has_conversation: bool,
+    /// It shall run on without its client.
+    pub is_background: bool,
+    /// The provider shall not keep the answer.
+    pub is_unstored: bool,
+}
+
+/// An id of an earlier response, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousResponse {
+    /// As the client said it.
+    pub id: String,
+    pub(crate) span: Span,
+}
+
+/// What is asked of a model of pictures or sound.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaWish {
+    /// Characters to be spoken.
+    pub characters: u64,
+    /// The format of the answer (`wav`, `srt`), where it was named.
+    pub format: Option<String>,
+    /// Most tokens of one picture.
+    pub image_tokens_max: u64,
+    /// Bytes of an upload that is not all here; `None`: nobody said.
+    pub upload_bytes: Option<u64>,
 }
 
 /// Tools that run at the provider and feed their results back into the model: input grows beyond what was sent.
@@ -196,6 +236,9 @@ impl RequestFacts {
             is_fast: false,
             inference_geo: None,
             asks_audio: false,
+            kept: Kept::default(),
+            is_form: false,
+            wish: MediaWish::default(),
             names_other_models: false,
             text: TextSize::default(),
             body_bytes,
@@ -203,6 +246,11 @@ impl RequestFacts {
             predicted_bytes: 0,
             splices: Splices::default(),
         }
+    }
+
+    /// Makes the facts of a request for a response that a provider keeps; its model is the one that wrote it.
+    pub fn of_stored(model: String) -> Self {
+        Self { model, ..Self::new(Dialect::OpenAiStoredResponses, 0) }
     }
 
     /// Returns a number of input tokens that the first pass of the model cannot exceed; `None` when the body does not
@@ -265,6 +313,12 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
         Dialect::OpenAiCompletions => openai_completions::scan_request(&mut reader, &mut facts)?,
         Dialect::OpenAiModerations => openai_moderations::scan_request(&mut reader, &mut facts)?,
         Dialect::OpenAiResponses => openai_responses::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiImages | Dialect::OpenAiImageEdits => openai_images::scan_request(&mut reader, &mut facts)?,
+        Dialect::OpenAiSpeech => openai_speech::scan_request(&mut reader, &mut facts)?,
+        // Nothing of them is JSON.
+        Dialect::OpenAiStoredResponses | Dialect::OpenAiTranscriptions | Dialect::OpenAiTranslations => {
+            return Err(fault(0, Reason::Syntax("the body must be a form (multipart/form-data)")));
+        }
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => {
             anthropic::scan_request(&mut reader, &mut facts)?;
         }

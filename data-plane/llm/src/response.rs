@@ -5,7 +5,9 @@
 use helix_shared::money::NanoUsd;
 use helix_shared::usage::TokenUsage;
 
-use crate::dialect::{Dialect, Family, anthropic, bedrock, gemini, openai_chat};
+use crate::dialect::{
+    Dialect, Family, anthropic, bedrock, gemini, openai_chat, openai_images, openai_responses, openai_transcriptions,
+};
 use crate::json::{Kind, Reader, Result, Text, to_u64};
 use crate::usage::{Counts, Quirks, TextSize};
 
@@ -54,7 +56,7 @@ pub fn scan_response(dialect: Dialect, body: &[u8], quirks: Quirks) -> ResponseF
     ResponseFacts {
         id: seen.id.and_then(owned),
         served_model: seen.model.and_then(owned),
-        usage: counts_as(dialect.family(), &seen.counts, quirks),
+        usage: counts_as(dialect, &seen.counts, quirks),
         provider_cost: seen.counts.cost(quirks),
         service_tier: seen.service_tier.and_then(owned),
         is_fast: seen.speed.is_some_and(is_fast),
@@ -65,9 +67,16 @@ pub fn scan_response(dialect: Dialect, body: &[u8], quirks: Quirks) -> ResponseF
     }
 }
 
-/// Reads counters in the sense of a family.
-pub(crate) fn counts_as(family: Family, counts: &Counts, quirks: Quirks) -> Option<TokenUsage> {
-    match family {
+/// Reads counters in the sense of a dialect.
+pub(crate) fn counts_as(dialect: Dialect, counts: &Counts, quirks: Quirks) -> Option<TokenUsage> {
+    if dialect.is_media() {
+        return counts.as_media();
+    }
+    match dialect.family() {
+        // Here everybody counts reasoning inside.
+        Family::OpenAi if dialect == Dialect::OpenAiResponses => {
+            counts.as_openai(Quirks { has_reasoning_outside: false, ..quirks })
+        }
         Family::OpenAi => counts.as_openai(quirks),
         Family::Anthropic => counts.as_anthropic(),
         Family::Gemini => counts.as_gemini(),
@@ -111,11 +120,16 @@ pub(crate) struct Choices {
 /// Returns the text of an event that carries text and nothing else; `None` when it must be read in full.
 pub(crate) fn text_of(dialect: Dialect, document: &[u8]) -> Option<TextSize> {
     match dialect {
-        Dialect::OpenAiChat
-        | Dialect::OpenAiEmbeddings
-        | Dialect::OpenAiResponses
-        | Dialect::OpenAiCompletions
-        | Dialect::OpenAiModerations => openai_chat::text_of(document),
+        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiCompletions | Dialect::OpenAiModerations => {
+            openai_chat::text_of(document)
+        }
+        Dialect::OpenAiResponses
+        | Dialect::OpenAiStoredResponses
+        | Dialect::OpenAiImages
+        | Dialect::OpenAiImageEdits
+        | Dialect::OpenAiSpeech
+        | Dialect::OpenAiTranscriptions
+        | Dialect::OpenAiTranslations => None,
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::text_of(document),
         Dialect::BedrockConverse => None,
         Dialect::Gemini => None,
@@ -127,11 +141,16 @@ pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'
     let mut reader = Reader::new(document);
     let mut seen = Observation::default();
     match dialect {
-        Dialect::OpenAiChat
-        | Dialect::OpenAiEmbeddings
-        | Dialect::OpenAiResponses
-        | Dialect::OpenAiCompletions
-        | Dialect::OpenAiModerations => openai_chat::observe(&mut reader, &mut seen)?,
+        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiCompletions | Dialect::OpenAiModerations => {
+            openai_chat::observe(&mut reader, &mut seen)?;
+        }
+        Dialect::OpenAiResponses | Dialect::OpenAiStoredResponses => {
+            openai_responses::observe(&mut reader, &mut seen)?;
+        }
+        Dialect::OpenAiImages | Dialect::OpenAiImageEdits => openai_images::observe(&mut reader, &mut seen)?,
+        Dialect::OpenAiSpeech | Dialect::OpenAiTranscriptions | Dialect::OpenAiTranslations => {
+            openai_transcriptions::observe(&mut reader, &mut seen)?;
+        }
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::observe(&mut reader, &mut seen)?,
         Dialect::BedrockConverse => bedrock::observe(&mut reader, &mut seen)?,
         Dialect::Gemini => gemini::observe(&mut reader, &mut seen)?,

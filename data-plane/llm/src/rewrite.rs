@@ -22,6 +22,8 @@ pub struct Rewrite<'a> {
     pub withhold_stream_options: bool,
     /// The most output tokens that are affordable.
     pub output_cap: Option<OutputCap>,
+    /// The provider's id of the response before, instead of the client's.
+    pub previous_response: Option<&'a str>,
 }
 
 /// A cap on output tokens. A client's own lower cap stays.
@@ -61,10 +63,15 @@ struct Splice {
 #[expect(clippy::needless_pass_by_value, reason = "the slices share the body's buffer; a handle is what is given")]
 pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> RewrittenBody {
     let mut splices = Vec::new();
-    // The model of Gemini and of Converse stands in the address.
-    let is_in_body = !matches!(facts.dialect, Dialect::Gemini | Dialect::BedrockConverse);
+    // The model of Gemini and of Converse stands in the address; what is kept is asked for by its id.
+    let is_in_body =
+        !matches!(facts.dialect, Dialect::Gemini | Dialect::BedrockConverse | Dialect::OpenAiStoredResponses);
     if let Some(model) = changes.model.filter(|model| is_in_body && *model != facts.model) {
-        splices.push(Splice { span: facts.splices.model.clone(), bytes: json_string(model) });
+        let bytes = if facts.is_form { Bytes::copy_from_slice(model.as_bytes()) } else { json_string(model) };
+        splices.push(Splice { span: facts.splices.model.clone(), bytes });
+    }
+    if let (Some(id), Some(previous)) = (changes.previous_response, &facts.kept.previous) {
+        splices.push(Splice { span: previous.span.clone(), bytes: json_string(id) });
     }
     if changes.withhold_stream_options {
         let options = facts.splices.stream_options.clone();
@@ -72,7 +79,7 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
     } else if changes.force_usage && facts.is_stream && facts.dialect.asks_for_stream_usage() {
         splices.extend(usage_splice(facts));
     }
-    if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_stream()) {
+    if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_be_capped()) {
         splice_cap(facts, cap, &mut splices);
     }
     splices.sort_by_key(|splice| splice.span.start);
@@ -135,6 +142,7 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
         _ if matches!(facts.dialect, Dialect::AnthropicMessages | Dialect::OpenAiCompletions) => {
             ("max_tokens", &facts.splices.max_tokens)
         }
+        _ if facts.dialect == Dialect::OpenAiResponses => ("max_output_tokens", &facts.splices.max_tokens),
         CapField::MaxTokens => ("max_tokens", &facts.splices.max_tokens),
         CapField::MaxCompletionTokens => ("max_completion_tokens", &facts.splices.max_completion_tokens),
     };

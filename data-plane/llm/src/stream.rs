@@ -4,6 +4,7 @@
 //! not ask for is left out whole, and a stream that breaks off gets one event that says so. Memory is bounded whatever
 //! the provider sends.
 
+pub(crate) mod rename;
 mod tally;
 
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use tally::Tally;
 const MAX_HELD_BYTES: usize = 64 * 1024;
 /// The largest event that is read; a larger one only passes through.
 const MAX_READ_BYTES: usize = 256 * 1024;
+/// The same where an event may hold a picture, or repeat all that was said.
+const MAX_READ_LARGE_BYTES: usize = 16 * 1024 * 1024;
 /// A buffer that one large event left behind is given back above this size.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -203,11 +206,15 @@ impl StreamFilter {
     fn keep(&mut self, bytes: &[u8]) {
         let was_whole = self.partial.len() == self.partial_bytes;
         self.partial_bytes = self.partial_bytes.saturating_add(bytes.len());
-        if was_whole && self.partial_bytes <= MAX_READ_BYTES {
+        if was_whole && self.partial_bytes <= self.most_read_bytes() {
             self.partial.extend_from_slice(bytes);
         } else if was_whole {
             self.partial = Vec::new();
         }
+    }
+
+    fn most_read_bytes(&self) -> usize {
+        if self.dialect.has_large_events() { MAX_READ_LARGE_BYTES } else { MAX_READ_BYTES }
     }
 
     fn forget_partial(&mut self) {
@@ -221,7 +228,7 @@ impl StreamFilter {
 
     fn read(&mut self, event: &[u8]) -> Finding {
         let size = event.len().max(self.partial_bytes);
-        if size > MAX_READ_BYTES {
+        if size > self.most_read_bytes() {
             self.tally.note_unread(size);
             return Finding::Unreadable;
         }
@@ -286,7 +293,11 @@ impl StreamFilter {
             match (code, self.family) {
                 (Some(code), family) => {
                     let error = ErrorBody::new(family, code, cut_message(code), request_id);
-                    last.extend_from_slice(&error.render_event(family));
+                    let event = match self.dialect {
+                        Dialect::OpenAiResponses => error.render_responses_event(self.tally.events()),
+                        _ => error.render_event(family),
+                    };
+                    last.extend_from_slice(&event);
                 }
                 (None, Family::OpenAi) => last.extend_from_slice(b"data: [DONE]\n\n"),
                 // The end of the body is the end mark.

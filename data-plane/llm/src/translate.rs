@@ -49,6 +49,12 @@ impl ChatDialect {
             Dialect::Gemini => Some(Self::Gemini),
             Dialect::AnthropicCountTokens
             | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiStoredResponses
+            | Dialect::OpenAiImages
+            | Dialect::OpenAiImageEdits
+            | Dialect::OpenAiSpeech
+            | Dialect::OpenAiTranscriptions
+            | Dialect::OpenAiTranslations
             | Dialect::OpenAiCompletions
             | Dialect::OpenAiModerations => None,
         }

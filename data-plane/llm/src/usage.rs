@@ -52,6 +52,13 @@ pub(crate) struct Counts {
     pub(crate) audio_cached: Option<u64>,
     /// Gemini: all of them; tells whether `reasoning` lies inside of `output`, and is never priced.
     pub(crate) total: Option<u64>,
+    /// Image tokens inside of `input` and of `output`.
+    pub(crate) image_input: Option<u64>,
+    pub(crate) image_output: Option<u64>,
+    /// Pictures that came.
+    pub(crate) images: Option<u64>,
+    /// Sound that was heard.
+    pub(crate) audio_input_ms: Option<u64>,
     /// In 1e-12 USD.
     pub(crate) cost_pico_usd: Option<i128>,
     /// Anthropic's `iterations[]`, summed: all passes of the model, which the counters beside it leave out in part.
@@ -80,6 +87,10 @@ impl Counts {
         newest(&mut self.tool_prompt, newer.tool_prompt);
         newest(&mut self.audio_cached, newer.audio_cached);
         newest(&mut self.total, newer.total);
+        newest(&mut self.image_input, newer.image_input);
+        newest(&mut self.image_output, newer.image_output);
+        newest(&mut self.images, newer.images);
+        newest(&mut self.audio_input_ms, newer.audio_input_ms);
         self.cost_pico_usd = newer.cost_pico_usd.or(self.cost_pico_usd);
         self.iterations = newer.iterations.or(self.iterations);
     }
@@ -111,6 +122,31 @@ impl Counts {
             audio_input_tokens: audio_input,
             audio_output_tokens: audio_output,
             searches: self.searches.unwrap_or(0),
+            ..TokenUsage::default()
+        })
+    }
+
+    /// Reads the counters of pictures and sound: the tokens of either lie inside of the totals. Nothing but the length of
+    /// a sound, or the number of pictures, is a count as well.
+    pub(crate) fn as_media(&self) -> Option<TokenUsage> {
+        if !self.is_usage() && self.audio_input_ms.is_none() && self.images.is_none() {
+            return None;
+        }
+        let (input, output) = (self.input.unwrap_or(0), self.output.unwrap_or(0));
+        let image_input = self.image_input.unwrap_or(0).min(input);
+        let audio_input = self.audio_input.unwrap_or(0).min(input - image_input);
+        let image_output = self.image_output.unwrap_or(0).min(output);
+        let audio_output = self.audio_output.unwrap_or(0).min(output - image_output);
+        Some(TokenUsage {
+            input_tokens: input - image_input - audio_input,
+            output_tokens: output - image_output - audio_output,
+            audio_input_tokens: audio_input,
+            audio_output_tokens: audio_output,
+            image_input_tokens: image_input,
+            image_output_tokens: image_output,
+            images: if self.is_usage() { 0 } else { self.images.unwrap_or(0) },
+            audio_input_ms: if self.is_usage() { 0 } else { self.audio_input_ms.unwrap_or(0) },
+            ..TokenUsage::default()
         })
     }
 
@@ -192,6 +228,7 @@ pub(crate) fn sum(a: TokenUsage, b: TokenUsage) -> TokenUsage {
         audio_input_tokens: a.audio_input_tokens.saturating_add(b.audio_input_tokens),
         audio_output_tokens: a.audio_output_tokens.saturating_add(b.audio_output_tokens),
         searches: a.searches.saturating_add(b.searches),
+        ..TokenUsage::default()
     }
 }
 

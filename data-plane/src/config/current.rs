@@ -7,7 +7,7 @@ use crate::budget::{Ledger, Slot};
 use crate::upstream::{Upstream, Upstreams};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::hmac;
-use helix_shared::catalog::{Catalog, ModelPrice};
+use helix_shared::catalog::{Catalog, CatalogModel, ModelPrice};
 use helix_shared::routing::{Params, Strategy};
 use helix_shared::snapshot::Snapshot;
 use http::HeaderValue;
@@ -58,6 +58,23 @@ pub struct Place {
     pub max_output_tokens: Option<u64>,
     /// The most input tokens it takes, if known.
     pub max_input_tokens: Option<u64>,
+    /// What the catalogue knows of it.
+    pub known: Option<&'static CatalogModel>,
+}
+
+impl Place {
+    /// The place of a response that a backend keeps: nothing is made there, so nothing is priced.
+    pub fn of_kept(upstream: Arc<Upstream>, model: &str) -> Self {
+        Self {
+            upstream,
+            upstream_model: model.into(),
+            model_header: HeaderValue::from_str(model).ok(),
+            price: None,
+            max_output_tokens: None,
+            max_input_tokens: None,
+            known: None,
+        }
+    }
 }
 
 /// The pointer.
@@ -107,6 +124,7 @@ impl Pinned {
                 max_output_tokens: stated_output.or(facts.and_then(|facts| facts.max_output_tokens)),
                 max_input_tokens: stated_input.or(facts.and_then(|facts| facts.max_input_tokens)),
                 price,
+                known: facts,
             })
         });
         Some(Resolved { strategy: matched.strategy, params: matched.params, places: places.collect() })

@@ -4,6 +4,7 @@
 //! one, by a cap that we set: the model's most, or what the budget affords (the answer says so). A caller's own cap is
 //! never changed: it is honoured or the request is refused. What has no price or no bound is refused under a hard budget.
 
+use super::media;
 use super::refusal::Refusal;
 use crate::budget::escrowing::{Escrow, Refused};
 use crate::budget::{Account, Reservation, Slot};
@@ -135,8 +136,10 @@ pub async fn admit(
         return Ok(free);
     }
     let Some(price) = &place.price else { return Err(unpriced(place)) };
-    let mut bound = bound(facts, place, started_at)?;
-    let is_cap_ours = !has_own_cap && facts.dialect != Dialect::OpenAiEmbeddings;
+    let is_media = facts.dialect.is_media();
+    let bound = if is_media { media::bound(facts, place, price, started_at) } else { bound(facts, place, started_at) };
+    let mut bound = bound?;
+    let is_cap_ours = !has_own_cap && !is_media && facts.dialect != Dialect::OpenAiEmbeddings;
     // What a prediction may add is billed beside the answer: it is in the bound and not in the cap.
     let beside = facts.output_token_bound(0) / facts.choices.max(1);
     let mut clamped_to = None;
@@ -187,9 +190,16 @@ fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<
     };
     let searches = facts.server_tools;
     if searches.has_uncapped {
-        return Err(unbounded("give each server tool a `max_uses`"));
+        return Err(unbounded(match facts.dialect {
+            Dialect::OpenAiResponses => {
+                "cap web searches by `max_tool_calls`, and leave other tools of the provider out"
+            }
+            _ => "give each server tool a `max_uses`",
+        }));
     }
-    let input = input.saturating_add(searches.max_uses.saturating_mul(TOKENS_PER_SEARCH));
+    // Each search is followed by a pass that reads everything before it again; Anthropic bills that as one input.
+    let passes = if facts.dialect == Dialect::OpenAiResponses { searches.max_uses.saturating_add(1) } else { 1 };
+    let input = input.saturating_add(searches.max_uses.saturating_mul(TOKENS_PER_SEARCH)).saturating_mul(passes);
     let cap = facts.output_cap.unwrap_or_else(|| match facts.dialect {
         Dialect::OpenAiCompletions => COMPLETION_OUTPUT_TOKENS,
         _ => place.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),

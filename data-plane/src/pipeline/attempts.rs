@@ -1,12 +1,18 @@
 //! Trying backends in order until one answers.
 //!
-//! Rule: another backend is tried only while nothing has gone to the client, one reservation and one intent per attempt.
-//! The last backend's error passes as the provider wrote it, except for errors about our own credential.
+//! Rule: another backend is tried only while nothing has gone to the client and nothing of an upload was taken, one
+//! reservation and one intent per attempt.
 
 use super::admit::{Admission, Path, admit, has_residency};
 use super::body_room::Claim;
-use super::exchange::{Broken, Exchange, Limits, is_event_stream};
+use super::capability;
+use super::exchange::{Exchange, Limits, is_event_stream};
+use super::failure::{
+    Failure, audit_unavailable, broke, fail, is_key_over, lost, may_fail_over, no_place, provider_refusal,
+};
 use super::first_frame::{first_error, refused_in_stream};
+use super::kept::KeptResponse;
+use super::media;
 use super::outgoing::upstream_request;
 use super::refusal::Refusal;
 use super::relay::Relay;
@@ -18,18 +24,21 @@ use crate::budget::Reservation;
 use crate::config::Pinned;
 use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
+use crate::upstream::body::Upload;
 use bytes::Bytes;
-use helix_llm::{Dialect, Family, RequestFacts, scan_response};
+use helix_llm::{Dialect, RequestFacts, rename_ids, scan_response, subtitles_end_ms};
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
+use helix_shared::usage::TokenUsage;
 use http::response::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A request that passed every stage before the backends.
@@ -53,6 +62,25 @@ pub struct Ask {
     pub facts: RequestFacts,
     /// Memory that the body takes.
     pub room: Claim,
+    /// The response that this one follows: it lies at one backend, and only that one is asked.
+    pub kept: Option<KeptResponse>,
+    /// A response that a backend keeps, instead of a body.
+    pub stored: Option<StoredAsk>,
+    /// What of the body still comes.
+    pub upload: Option<Upload>,
+}
+
+/// What is asked of a response that a backend keeps.
+#[derive(Debug)]
+pub struct StoredAsk {
+    /// `GET` or `DELETE`.
+    pub method: Method,
+    /// The backend's id of it.
+    pub upstream_id: String,
+    /// The client's.
+    pub given: String,
+    /// What follows the id in the path.
+    pub suffix: &'static str,
 }
 
 /// What an attempt led to.
@@ -63,21 +91,15 @@ pub(super) enum Tried {
     Failed(Box<Draft>, Box<Failure>),
 }
 
-pub(super) struct Failure {
-    pub(super) refusal: Refusal,
-    /// The provider's own error, passed on when this was the last try.
-    pub(super) verbatim: Option<(Parts, Bytes)>,
-    pub(super) is_final: bool,
-    /// The provider says that our key is over.
-    pub(super) is_key_over: bool,
-}
-
 /// Tries the places in order.
 pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> {
     let family = ask.facts.dialect.family();
     draft.record.strategy = ask.resolved.strategy.as_str().to_owned();
     let dialect = ask.facts.dialect;
-    let speakers: Vec<&Place> = ask.resolved.places.iter().filter(|place| wire::can_serve(place, dialect)).collect();
+    let is_at =
+        |place: &&Place| ask.kept.as_ref().is_none_or(|kept| kept.upstream.backend.id == place.upstream.backend.id);
+    let places = ask.resolved.places.iter().filter(is_at);
+    let speakers: Vec<&Place> = places.filter(|place| wire::can_serve(place, dialect)).collect();
     if speakers.is_empty() && dialect == Dialect::AnthropicCountTokens && !ask.resolved.places.is_empty() {
         return respond::counted(draft, &ask);
     }
@@ -95,6 +117,10 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
                 continue;
             }
         };
+        if let Err(refusal) = capability::check(&wire.facts, place) {
+            failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
+            continue;
+        }
         let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
         if let Tried::Failed(mut back, failed) = tried {
             tried = if failed.is_key_over && place.upstream.renew_key().await {
@@ -108,7 +134,8 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
             Tried::Answered(response) => return *response,
             Tried::Failed(back, failed) => {
                 draft = back;
-                let is_final = failed.is_final;
+                // An upload that has begun is gone: nobody can be sent it again.
+                let is_final = failed.is_final || ask.upload.as_ref().is_some_and(Upload::is_begun);
                 failure = Some(failed);
                 if is_final {
                     break;
@@ -119,29 +146,19 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
             }
         }
     }
+    if let Some(rest) = ask.upload.as_ref().and_then(Upload::rest) {
+        super::unread::throw_away(&draft.gateway().drains, rest);
+    }
     match failure.map(|failure| *failure) {
         Some(Failure { verbatim: Some((parts, body)), refusal, .. }) => {
             respond::provider_error(draft, &ask, family, &parts, body, &refusal)
         }
-        Some(Failure { refusal, .. }) if refusal.stage == "model" => fail(draft, family, &refusal),
+        Some(Failure { refusal, .. }) if refusal.stage == "model" && !refusal.code.is_of_request() => {
+            fail(draft, family, &refusal)
+        }
         Some(Failure { refusal, .. }) => super::refuse(draft, family, &refusal),
         None => super::refuse(draft, family, &no_place(&ask, family)),
     }
-}
-
-fn no_place(ask: &Ask, family: Family) -> Refusal {
-    if ask.resolved.places.is_empty() {
-        let message =
-            "No backend of this model is available. Its route or backends may be quarantined; ask your administrator.";
-        return Refusal::new("route", ErrorCode::NoHealthyBackend, message).with_retry_after(30);
-    }
-    let dialect = match family {
-        Family::OpenAi => "OpenAI",
-        Family::Anthropic => "Anthropic",
-        Family::Gemini => "Gemini",
-    };
-    let message = format!("No backend of this model can serve this API of the {dialect} dialect.");
-    Refusal::new("route", ErrorCode::UnsupportedBackend, message).with_param(Some("model"))
 }
 
 async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Place, is_last: bool) -> Tried {
@@ -192,6 +209,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     }
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
+    open.upload.clone_from(&ask.upload);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
     if facts.dialect.is_free() {
         accounts.clear();
@@ -223,10 +241,11 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         return failed(draft, audit_unavailable(&error), true);
     }
     open.dispatched();
+    let upload_time = ask.upload.as_ref().map_or(Duration::ZERO, |_| gateway.body_timeout);
     let limits = Limits {
-        first_byte: backend.first_byte_timeout,
+        first_byte: backend.first_byte_timeout.saturating_add(upload_time),
         idle: backend.idle_timeout,
-        deadline: Instant::now() + backend.total_timeout,
+        deadline: Instant::now() + backend.total_timeout + upload_time,
     };
     let response = place.upstream.send(request);
     let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
@@ -248,7 +267,9 @@ async fn answer(
         Ok(parts) => parts,
         Err(broken) => return broke(&mut exchange, broken, family),
     };
-    if parts.status.is_success() && facts.is_stream && is_event_stream(&parts.headers) {
+    let is_sound = facts.dialect == Dialect::OpenAiSpeech;
+    let is_events = (facts.is_stream || facts.dialect.is_upload()) && is_event_stream(&parts.headers);
+    if parts.status.is_success() && (is_events || is_sound) {
         let mut first = VecDeque::new();
         if facts.dialect == Dialect::BedrockConverse
             && let Some(error) = match first_error(&mut exchange, wire, &mut first).await {
@@ -285,17 +306,23 @@ async fn answer(
         let is_final = is_last || !may_fail_over;
         return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, is_key_over: is_over }));
     }
-    let answer_facts = scan_response(facts.dialect, &body, open.quirks);
+    let mut answer_facts = scan_response(facts.dialect, &body, open.quirks);
     draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
     let is_final = answer_facts.usage.is_some();
+    if !is_final && facts.dialect.is_upload() {
+        // Subtitles end about where the sound does.
+        let audio_input_ms = subtitles_end_ms(&body).filter(|_| open.is_charged_by_second());
+        answer_facts.usage =
+            audio_input_ms.map(|audio_input_ms| TokenUsage { audio_input_ms, ..TokenUsage::default() });
+    }
     let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);
     let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
     draft.stage("cost", draft.last_basis(), format_args!("{cost} USD"));
     let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
     let mut answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, dropped: &[], wants_trailers: false };
     let body = match &wire.translation {
-        None => body,
+        None => wire.names.as_ref().and_then(|names| rename_ids(&body, &**names)).unwrap_or(body),
         Some(translation) => match translation.answer(&body, draft.request_id(), draft.started_at_us()) {
             Ok(body) => {
                 parts.headers = translation.headers(&parts.headers, "application/json");
@@ -331,11 +358,16 @@ fn stream(
     let wants_trailers = respond::accepts_trailers(&ask.headers);
     let mut answer = Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, dropped: &[], wants_trailers };
     let gateway = Arc::clone(draft.gateway());
+    let quirks = wire::quirks(place.upstream.backend.kind);
     let watch = match &wire.translation {
-        None => {
-            let facts = &wire.facts;
-            Watch::passing(facts.dialect, !facts.asks_usage, wire::quirks(place.upstream.backend.kind))
-        }
+        None if !is_event_stream(&parts.headers) => Watch::Raw(wire::Raw::default()),
+        None => match &wire.names {
+            Some(names) => Watch::renaming(wire.facts.dialect, quirks, Arc::clone(names)),
+            None => {
+                let hides_usage = wire.facts.dialect.asks_for_stream_usage() && !wire.facts.asks_usage;
+                Watch::passing(wire.facts.dialect, hides_usage, quirks)
+            }
+        },
         Some(translation) => {
             parts.headers = translation.headers(&parts.headers, "text/event-stream");
             answer.dropped = &translation.dropped;
@@ -348,66 +380,6 @@ fn stream(
     respond::set_headers(&mut response, &gateway, &answer, family, &parts, &request_id, attempts);
     *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers, first)));
     Tried::Answered(Box::new(response))
-}
-
-pub(super) fn may_fail_over(status: u16) -> bool {
-    matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..)
-}
-
-/// Whether Amazon says that a session is over: another key may do.
-fn is_key_over(parts: &Parts) -> bool {
-    let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("ExpiredToken"))
-}
-
-fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
-    let Some((mut draft, open)) = exchange.take() else { return lost(family) };
-    let (ending, message) = match broken {
-        Broken::Unreachable => (Ending::Unbilled("unreachable"), "The provider could not be reached."),
-        Broken::Disconnected => (Ending::Uncertain("disconnected"), "The provider's answer broke off."),
-        Broken::TimedOut => (Ending::Uncertain("timed_out"), "The provider did not answer in time."),
-        Broken::TooLarge => (Ending::Uncertain("too_large"), "The provider's answer is larger than the gateway keeps."),
-    };
-    open.close(&mut draft, &ending);
-    draft.stage("model", "error", broken.code().as_str());
-    let refusal = Refusal::new("model", broken.code(), message);
-    Tried::Failed(
-        draft,
-        Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge, is_key_over: false }),
-    )
-}
-
-/// The record was closed elsewhere: a broken invariant, answered as such.
-pub(super) fn lost(family: Family) -> Tried {
-    tracing::error!("invariant broken: an exchange lost its record before its answer");
-    let refusal = Refusal::new("model", ErrorCode::Internal, "The gateway lost track of this request.");
-    Tried::Answered(Box::new(refusal.respond(family, "")))
-}
-
-/// What a provider's error means to us. One about our own credential is never passed on: it may quote the key. Nor is a
-/// redirect: a client that followed it would take its own key to a place that the provider chose.
-pub(super) fn provider_refusal(status: u16, parts: Parts, body: Bytes) -> (Refusal, Option<(Parts, Bytes)>) {
-    if status == 401 || status == 403 {
-        tracing::error!(status, "a provider refuses the gateway's credential; check the provider's api_key");
-        let message =
-            "The provider refused the gateway's own credential. This is not about your key; tell your administrator.";
-        return (Refusal::new("model", ErrorCode::UpstreamCredential, message), None);
-    }
-    if parts.status.is_redirection() {
-        let message = "The provider answered with a redirect, and none is followed. Its base_url must be the final address; \
-                       tell your administrator.";
-        return (Refusal::new("model", ErrorCode::UpstreamError, message), None);
-    }
-    let refusal = Refusal::new("model", ErrorCode::UpstreamError, "The provider answered with an error.");
-    (refusal, Some((parts, body)))
-}
-
-fn fail(mut draft: Box<Draft>, family: Family, refusal: &Refusal) -> Response<GatewayBody> {
-    draft.failed(refusal.stage, refusal.code.as_str(), refusal.status(family));
-    draft.note_first_byte();
-    let response = refusal.respond(family, draft.request_id());
-    draft.finish();
-    response
 }
 
 fn open_attempt(
@@ -428,17 +400,12 @@ fn open_attempt(
         quirks: wire::quirks(place.upstream.backend.kind),
         estimated_input_tokens: facts.estimate_input_tokens(),
         has_residency: has_residency(facts),
+        unreported: media::unreported(facts, place.price.as_deref()),
+        upload: None,
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
         status: 0,
         provider_request_id: String::new(),
     });
     (attempt, admission.clamped_to)
-}
-
-fn audit_unavailable(error: &crate::records::journal::JournalError) -> Refusal {
-    tracing::error!(error = %crate::chain(error), "a request was refused because its record could not be written");
-    let message =
-        "The record of this request cannot be made durable right now, and no request goes unrecorded. Try again later.";
-    Refusal::new("audit", ErrorCode::AuditUnavailable, message).with_retry_after(5)
 }

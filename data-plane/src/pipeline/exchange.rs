@@ -9,7 +9,7 @@ use crate::records::draft::{CLIENT_CLOSED, Draft};
 use crate::upstream::answer::Answer;
 use crate::upstream::pool::{Responding, SendError};
 use bytes::{Bytes, BytesMut};
-use helix_llm::{EndKind, ResponseFacts, scan_response};
+use helix_llm::{Dialect, EndKind, ResponseFacts, scan_response};
 use helix_shared::error_code::ErrorCode;
 use http::response::Parts;
 use http_body_util::BodyExt;
@@ -227,7 +227,13 @@ impl Exchange {
 
     /// Goes on after the client left, bounded; then closes the books.
     async fn drain(mut self) {
-        let limit = if self.is_stream_asked { DRAIN_STREAM } else { DRAIN_WHOLE };
+        // Sound says nothing of what it costs, however long it is listened to.
+        let is_sound = self.parts.as_ref().is_some_and(|(_, attempt)| attempt.dialect == Dialect::OpenAiSpeech);
+        let limit = match (is_sound, self.is_stream_asked) {
+            (true, _) if !matches!(self.phase, Phase::Head(_)) => Duration::ZERO,
+            (_, true) => DRAIN_STREAM,
+            (_, false) => DRAIN_WHOLE,
+        };
         let limit = (Instant::now() + limit).min(self.limits.deadline);
         let read = tokio::time::timeout_at(limit, self.read_on()).await;
         if read.is_err() {
@@ -244,7 +250,7 @@ impl Exchange {
             0 => Ending::Uncertain("client_closed"),
             400.. => Ending::Unbilled("provider_error"),
             // A whole answer that did not arrive whole says nothing about itself.
-            _ if self.filter.is_none() && !is_final => Ending::Uncertain("client_closed"),
+            _ if self.filter.is_none() && !is_final && !is_sound => Ending::Uncertain("client_closed"),
             _ => Ending::Answered { facts: &facts, is_final },
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());

@@ -3,8 +3,9 @@
 //! Rule: while nothing was generated, such an error counts as the answer: it has a status, costs nothing, and another
 //! backend may do better.
 
-use super::attempts::{Failure, Tried, lost, may_fail_over, provider_refusal};
+use super::attempts::Tried;
 use super::exchange::{Broken, Exchange};
+use super::failure::{Failure, lost, may_fail_over, provider_refusal};
 use super::settle::Ending;
 use super::wire::{Watch, Wire};
 use bytes::Bytes;

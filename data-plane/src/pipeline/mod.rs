@@ -8,11 +8,15 @@ pub mod attempts;
 pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
+mod capability;
 pub mod exchange;
+mod failure;
 mod first_frame;
 pub mod headers;
 pub mod inspect;
+pub mod kept;
 pub mod list_models;
+pub mod media;
 mod outgoing;
 pub mod read_body;
 pub mod refusal;
@@ -20,6 +24,8 @@ pub mod relay;
 pub mod respond;
 pub mod retry_after;
 pub mod settle;
+pub mod stored;
+mod take_in;
 pub mod unread;
 pub mod wire;
 
@@ -28,7 +34,7 @@ use crate::config::Pinned;
 use crate::gateway::Gateway;
 use crate::records::draft::{Draft, record_or_count};
 use attempts::Ask;
-use helix_llm::{Dialect, Family, scan_request};
+use helix_llm::{Dialect, Family};
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::ids::{TeamId, UserId};
@@ -66,7 +72,8 @@ pub async fn handle(gateway: &Arc<Gateway>, dialect: Dialect, request: Request<I
     };
     let mut draft = Draft::open(gateway, place, dialect.as_str(), operation(dialect), request_id);
     draft.span = gateway.spans.begin(request.headers());
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
     let is_body_coming = unread::is_coming(&parts.headers);
     match run(gateway, dialect, parts, &mut body, &mut draft).await {
         Ok(ask) => {
@@ -74,7 +81,7 @@ pub async fn handle(gateway: &Arc<Gateway>, dialect: Dialect, request: Request<I
             Box::pin(attempts::run(draft, ask)).await
         }
         Err(refusal) => {
-            if is_body_coming {
+            if let Some(body) = body.filter(|_| is_body_coming) {
                 unread::throw_away(&gateway.drains, body);
             }
             refuse(draft, family, &refusal)
@@ -87,17 +94,20 @@ async fn run(
     gateway: &Arc<Gateway>,
     dialect: Dialect,
     parts: http::request::Parts,
-    body: &mut Incoming,
+    body: &mut Option<Incoming>,
     draft: &mut Draft,
 ) -> Result<Box<Ask>, Refusal> {
     let admitted = admit_caller(gateway, &parts.headers, draft)?;
     let Admitted { pinned, caller, role } = admitted;
     let settings = pinned.snapshot.settings.as_ref();
     let limit_bytes = settings.map_or(DEFAULT_BODY_LIMIT_BYTES, |settings| settings.body_limit_bytes);
-    let read = read_body::read_body(&parts.headers, body, limit_bytes, gateway.body_timeout, &gateway.body_room);
-    let (body, claim) = read.await?;
-    let facts = scan_request(dialect, &body)
-        .map_err(|error| Refusal::new("request", error.code(), error.to_string()).with_param(error.param()))?;
+    let bounds = take_in::Bounds { limit_bytes, limit: gateway.body_timeout, room: &gateway.body_room };
+    let taken = take_in::take_in(dialect, &parts.headers, body, bounds).await?;
+    let take_in::Taken { body, mut facts, room, upload } = taken;
+    if dialect.is_upload() {
+        // Nobody said how much comes: no more than may.
+        facts.wish.upload_bytes.get_or_insert(limit_bytes);
+    }
     if facts.model.len() > MOST_MODEL_BYTES || facts.model.is_empty() {
         let message = format!("The model's name must have 1 to {MOST_MODEL_BYTES} bytes.");
         return Err(Refusal::new("request", ErrorCode::InvalidRequest, message).with_param(Some("model")));
@@ -120,9 +130,26 @@ async fn run(
     }
     let inspect::Verdict::Passed { policies } = inspect::inspect_input(&facts, &body)?;
     draft.stage("policy", "passed", format_args!("{policies} policies"));
+    let kept = match &facts.kept.previous {
+        Some(previous) if wire::keeps_responses(&resolved) => Some(kept::find(&pinned, &caller, &previous.id)?),
+        _ => None,
+    };
     let path = admit::Path::of(&pinned, &caller);
     let query = parts.uri.query().map(str::to_owned);
-    Ok(Box::new(Ask { pinned, caller, resolved, path, headers: parts.headers, query, body, facts, room: claim }))
+    Ok(Box::new(Ask {
+        pinned,
+        caller,
+        resolved,
+        path,
+        headers: parts.headers,
+        query,
+        body,
+        facts,
+        room,
+        kept,
+        stored: None,
+        upload,
+    }))
 }
 
 /// Authenticates and checks the role, noting both in the trace.
@@ -220,6 +247,12 @@ fn operation(dialect: Dialect) -> &'static str {
         | Dialect::OpenAiResponses
         | Dialect::BedrockConverse
         | Dialect::Gemini => "chat",
+        Dialect::OpenAiStoredResponses => "responses",
+        Dialect::OpenAiImages => "image_generation",
+        Dialect::OpenAiImageEdits => "image_edit",
+        Dialect::OpenAiSpeech => "speech",
+        Dialect::OpenAiTranscriptions => "transcription",
+        Dialect::OpenAiTranslations => "translation",
         Dialect::OpenAiEmbeddings => "embeddings",
         Dialect::AnthropicCountTokens => "count_tokens",
         Dialect::OpenAiCompletions => "text_completion",

@@ -8,7 +8,7 @@ use super::attempts::Ask;
 use super::wire::Wire;
 use crate::config::current::Place;
 use crate::records::draft::Draft;
-use crate::upstream::body::Pieces;
+use crate::upstream::body::{Pieces, Upload};
 use bytes::Bytes;
 use helix_llm::{Dialect, Family, Rewrite, rewrite};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -29,6 +29,7 @@ pub(super) fn upstream_request(
         force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
         withhold_stream_options: !place.upstream.backend.takes_stream_options(),
         output_cap: admission.output_cap,
+        previous_response: ask.kept.as_ref().map(|kept| kept.upstream_id.as_str()),
     };
     let mut body = rewrite(wire.body.clone(), facts, &changes);
     let mut whole = None;
@@ -41,14 +42,17 @@ pub(super) fn upstream_request(
         body.parts = vec![joined.clone()];
         whole = Some(joined);
     }
-    let mut request = Request::new(Pieces::new(body.parts, body.length));
-    *request.method_mut() = Method::POST;
+    let mut request = Request::new(Pieces::new(body.parts, body.length).and_then(ask.upload.clone()));
+    *request.method_mut() = ask.stored.as_ref().map_or(Method::POST, |stored| stored.method.clone());
     *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
     // The gateway adds a few of its own; a map that grows is built anew.
     headers.reserve(ask.headers.len() + 6);
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
+    let rest = ask.upload.as_ref().map_or(Some(0), Upload::declared_bytes);
+    if let Some(rest) = rest.filter(|_| ask.stored.is_none()) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length.saturating_add(rest)));
+    }
     if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
         headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
     }
@@ -67,8 +71,17 @@ fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
     // A query speaks to the API that the client knows.
     let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
     let (path, query) = match wire.facts.dialect {
-        // Responses are translated before they come here.
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => ("/chat/completions", query),
+        Dialect::OpenAiChat => ("/chat/completions", query),
+        Dialect::OpenAiResponses => ("/responses", query),
+        Dialect::OpenAiStoredResponses => {
+            let stored = ask.stored.as_ref()?;
+            return place.upstream.kept_uri("/responses", &stored.upstream_id, stored.suffix, query);
+        }
+        Dialect::OpenAiImages => ("/images/generations", query),
+        Dialect::OpenAiImageEdits => ("/images/edits", query),
+        Dialect::OpenAiSpeech => ("/audio/speech", query),
+        Dialect::OpenAiTranscriptions => ("/audio/transcriptions", query),
+        Dialect::OpenAiTranslations => ("/audio/translations", query),
         Dialect::OpenAiEmbeddings => ("/embeddings", query),
         Dialect::OpenAiCompletions => ("/completions", query),
         Dialect::OpenAiModerations => ("/moderations", query),

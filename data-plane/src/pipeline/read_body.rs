@@ -25,12 +25,7 @@ pub async fn read_body(
     limit: Duration,
     room: &BodyRoom,
 ) -> Result<(Bytes, Claim), Refusal> {
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && encoding != "identity"
-    {
-        let message = "Compressed request bodies are not supported; send the body without Content-Encoding.";
-        return Err(Refusal::new(STAGE, ErrorCode::InvalidRequest, message));
-    }
+    refuse_encoding(headers)?;
     if declared(headers).is_some_and(|length| length > limit_bytes) {
         return Err(too_large(limit_bytes));
     }
@@ -39,6 +34,16 @@ pub async fn read_body(
         let message = format!("The body did not arrive within {} seconds.", limit.as_secs());
         Err(Refusal::new(STAGE, ErrorCode::RequestTimeout, message))
     })
+}
+
+pub(super) fn refuse_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && encoding != "identity"
+    {
+        let message = "Compressed request bodies are not supported; send the body without Content-Encoding.";
+        return Err(Refusal::new(STAGE, ErrorCode::InvalidRequest, message));
+    }
+    Ok(())
 }
 
 async fn join(body: &mut Incoming, limit_bytes: u64, room: &BodyRoom) -> Result<(Bytes, Claim), Refusal> {
@@ -68,7 +73,7 @@ async fn join(body: &mut Incoming, limit_bytes: u64, room: &BodyRoom) -> Result<
     Ok((if joined.is_empty() { first } else { joined.freeze() }, claim))
 }
 
-fn claim_room(claim: &mut Claim, bytes: usize) -> Result<(), Refusal> {
+pub(super) fn claim_room(claim: &mut Claim, bytes: usize) -> Result<(), Refusal> {
     if claim.grow_to(u64::try_from(bytes).unwrap_or(u64::MAX)) {
         return Ok(());
     }
@@ -76,11 +81,11 @@ fn claim_room(claim: &mut Claim, bytes: usize) -> Result<(), Refusal> {
     Err(Refusal::new(STAGE, ErrorCode::Overloaded, message).with_retry_after(1))
 }
 
-fn declared(headers: &header::HeaderMap) -> Option<u64> {
+pub(super) fn declared(headers: &header::HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large(limit_bytes: u64) -> Refusal {
+pub(super) fn too_large(limit_bytes: u64) -> Refusal {
     let message = format!("The body is larger than the limit of {} MiB (server.limits.body_mb).", limit_bytes >> 20);
     Refusal::new(STAGE, ErrorCode::RequestTooLarge, message)
 }

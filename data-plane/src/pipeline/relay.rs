@@ -6,6 +6,8 @@
 use super::exchange::{Broken, Exchange};
 use super::inspect::inspect_chunk;
 use super::settle::Ending;
+use super::wire::Watch;
+use crate::body::BodyError;
 use bytes::Bytes;
 use helix_llm::{EndKind, StreamEnd};
 use helix_shared::error_code::ErrorCode;
@@ -28,6 +30,8 @@ pub struct Relay {
     wants_trailers: bool,
     trailers: Option<HeaderMap>,
     is_first: bool,
+    /// The stream broke where no event can say so: the connection must.
+    is_broken: bool,
 }
 
 impl Relay {
@@ -44,11 +48,12 @@ impl Relay {
             wants_trailers,
             trailers: None,
             is_first: true,
+            is_broken: false,
         }
     }
 
     /// Gives the next piece.
-    pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+    pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
                 if std::mem::take(&mut self.is_first)
@@ -56,10 +61,13 @@ impl Relay {
                 {
                     draft.note_first_byte();
                 }
-                return Poll::Ready(Some(Frame::data(bytes)));
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             let Some(exchange) = &mut self.exchange else {
-                return Poll::Ready(self.trailers.take().map(Frame::trailers));
+                if std::mem::take(&mut self.is_broken) {
+                    return Poll::Ready(Some(Err("the provider's answer broke off".into())));
+                }
+                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             };
             let polled = match exchange.body() {
                 Some(body) => Pin::new(body).poll_frame(context),
@@ -103,6 +111,7 @@ impl Relay {
         let Some(mut exchange) = self.exchange.take() else { return };
         let kind = broken.map_or(EndKind::Eof, |broken| EndKind::Cut(broken.code()));
         let Some(mut filter) = exchange.filter.take() else { return };
+        self.is_broken = matches!(filter, Watch::Raw(_)) && broken.is_some();
         let provider_end = filter.end();
         self.ready.extend(filter.finish(kind, &self.request_id));
         let facts = filter.facts();

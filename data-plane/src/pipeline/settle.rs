@@ -5,6 +5,7 @@
 
 use crate::budget::Reservation;
 use crate::records::draft::Draft;
+use crate::upstream::body::Upload;
 use helix_llm::{Dialect, Family, Quirks, ResponseFacts, estimate_tokens};
 use helix_proto::convert::record::{basis_to_wire, tokens_to_wire};
 use helix_proto::v1;
@@ -37,6 +38,10 @@ pub struct OpenAttempt {
     pub estimated_input_tokens: u64,
     /// Whether processing in one region was asked for.
     pub has_residency: bool,
+    /// What is booked when the provider says nothing of its usage, and whether that is exact; `None`: by the text seen.
+    pub unreported: Option<(TokenUsage, bool)>,
+    /// What the client still sends.
+    pub upload: Option<Upload>,
     /// When it began, µs since 1970: the moment whose prices hold.
     pub started_at_us: i64,
     /// When it began on the monotonic clock, µs.
@@ -71,6 +76,11 @@ impl OpenAttempt {
         }
     }
 
+    /// Whether what is heard is charged by its length.
+    pub fn is_charged_by_second(&self) -> bool {
+        self.price.as_ref().is_none_or(|price| price.units.audio_input_second.is_some())
+    }
+
     /// What is booked when nobody can know what became of it: all that is held for it; where no hard budget holds
     /// anything, the price of the input that was sent.
     pub fn uncertain_cost(&self) -> NanoUsd {
@@ -85,6 +95,12 @@ impl OpenAttempt {
 
     /// Closes the attempt: settles the reservation and adds it to the record. Returns the cost.
     pub fn close(mut self, draft: &mut Draft, ending: &Ending<'_>) -> NanoUsd {
+        // A request that never arrived whole was not answered, and nothing is charged for it.
+        let is_cut_off = self.status == 0 && self.upload.as_ref().is_some_and(|upload| !upload.is_whole());
+        let ending = match ending {
+            Ending::Uncertain(error) if is_cut_off => &Ending::Unbilled(error),
+            ending => ending,
+        };
         let (usage, amount, basis, error) = match ending {
             Ending::Answered { facts, is_final } => {
                 let (usage, amount, basis) = self.price_answer(facts, *is_final);
@@ -125,7 +141,7 @@ impl OpenAttempt {
             return (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact);
         }
         // There is no request without a token: a provider that says zero did not count.
-        let counted = facts.usage.filter(|usage| usage.total_input_tokens() > 0 || usage.output_tokens > 0);
+        let counted = facts.usage.filter(|usage| !usage.is_empty());
         if let (true, Some(usage)) = (is_final, counted) {
             if let Some(stated) = facts.provider_cost {
                 return (usage, stated, CostBasis::ProviderReported);
@@ -135,7 +151,18 @@ impl OpenAttempt {
                 None => (usage, self.worst_case, CostBasis::Unknown),
             };
         }
-        let usage = self.estimate(facts);
+        let unreported = self.unreported.filter(|_| counted.is_none());
+        if let Some((usage, true)) = unreported {
+            return match self.price(&usage, facts) {
+                Some(amount) => (usage, amount, CostBasis::Exact),
+                None => (usage, self.worst_case, CostBasis::Unknown),
+            };
+        }
+        let usage = match (self.unreported, counted) {
+            (Some((usage, _)), None) => usage,
+            (Some(_), Some(usage)) => usage,
+            (None, _) => self.estimate(facts),
+        };
         let amount = self.price(&usage, facts);
         let (amount, basis) = match amount {
             Some(amount) if self.reservation.is_some() => (amount.min(self.worst_case), CostBasis::Estimated),
@@ -174,6 +201,9 @@ impl OpenAttempt {
     }
 
     fn estimated_input(&self) -> TokenUsage {
+        if let Some((usage, _)) = self.unreported {
+            return usage;
+        }
         TokenUsage { input_tokens: self.estimated_input_tokens, ..TokenUsage::default() }
     }
 }

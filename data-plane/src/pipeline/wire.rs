@@ -4,21 +4,23 @@
 //! the client's dialect is back in sight when the answer is rendered. Pass-through costs nothing here.
 
 use super::attempts::Ask;
+use super::kept::Names;
 use super::refusal::Refusal;
-use crate::config::current::Place;
+use crate::config::current::{Place, Resolved};
 use bytes::Bytes;
 use helix_llm::{
-    AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, ModelTraits, Quirks, RequestContext,
-    RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError, bedrock_error, scan_request,
-    stated_error, translate_answer, translate_error, translate_request,
+    AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, IdRenamer, ModelTraits, Quirks, RenameId,
+    RequestContext, RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError,
+    bedrock_error, scan_request, stated_error, translate_answer, translate_error, translate_request,
 };
 use helix_shared::error_code::ErrorCode;
-use helix_shared::provider::{ModelMaker, ModelNames, ProviderKind, WireFamily};
+use helix_shared::provider::{Api, ModelMaker, ModelNames, ProviderKind, WireFamily};
 use helix_shared::routing::Params;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A request as a backend gets it.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Wire<'a> {
     pub facts: Cow<'a, RequestFacts>,
     /// How to turn the answer back; `None`: both ends speak the same.
     pub translation: Option<Translation>,
+    /// How the client knows what the backend keeps of this.
+    pub names: Option<Arc<dyn RenameId>>,
 }
 
 /// How an answer is turned into the client's dialect.
@@ -52,7 +56,63 @@ pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
 
 /// Whether a place is asked in the client's own words.
 fn is_native(place: &Place, dialect: Dialect) -> bool {
-    dialect != Dialect::OpenAiResponses && speaks(place, dialect.family())
+    let api = match dialect {
+        Dialect::OpenAiResponses => Some(Api::Responses),
+        Dialect::OpenAiStoredResponses => Some(Api::StoredResponses),
+        Dialect::OpenAiImages | Dialect::OpenAiImageEdits => Some(Api::Images),
+        Dialect::OpenAiSpeech => Some(Api::Speech),
+        Dialect::OpenAiTranscriptions | Dialect::OpenAiTranslations => Some(Api::Transcription),
+        _ => None,
+    };
+    speaks(place, dialect.family()) && api.is_none_or(|api| place.upstream.backend.serves(api))
+}
+
+/// Whether a backend of a model keeps responses, so that an id may lead there.
+pub fn keeps_responses(resolved: &Resolved) -> bool {
+    resolved.places.iter().any(|place| place.upstream.backend.serves(Api::StoredResponses))
+}
+
+/// Refuses what a backend that speaks responses could do, and the gateway could not answer for.
+fn refuse_kept(ask: &Ask, place: &Place) -> Result<(), Refusal> {
+    let kept = &ask.facts.kept;
+    let refused = [
+        (kept.is_background, "background", "a response that runs on without its client is not metered"),
+        (
+            kept.has_conversation,
+            "conversation",
+            "a conversation at the provider has no owner here; send previous_response_id",
+        ),
+        (
+            kept.previous.is_some() && !place.upstream.backend.serves(Api::StoredResponses),
+            "previous_response_id",
+            "the backend of this model keeps no responses; send the whole input",
+        ),
+    ];
+    match refused.into_iter().find(|(is_refused, ..)| *is_refused) {
+        None => Ok(()),
+        Some((_, param, reason)) => {
+            let message = format!("`{param}` is not supported: {reason}.");
+            Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(param)))
+        }
+    }
+}
+
+/// How the client knows the response that a backend keeps, if it does.
+fn names(ask: &Ask, place: &Place) -> Option<Arc<dyn RenameId>> {
+    let keeps = match ask.facts.dialect {
+        Dialect::OpenAiResponses => !ask.facts.kept.is_unstored,
+        dialect => dialect == Dialect::OpenAiStoredResponses,
+    };
+    if !keeps || !place.upstream.backend.serves(Api::StoredResponses) {
+        return None;
+    }
+    let previous = match (&ask.kept, &ask.facts.kept.previous, &ask.stored) {
+        (Some(kept), Some(previous), _) => Some((kept.upstream_id.clone(), previous.id.clone())),
+        (_, _, Some(stored)) => Some((stored.upstream_id.clone(), stored.given.clone())),
+        _ => None,
+    };
+    let names = Names::of(&ask.pinned, &ask.caller, &place.upstream, &ask.facts.model)?;
+    Some(Arc::new(names.following(previous)))
 }
 
 fn speaks(place: &Place, family: Family) -> bool {
@@ -81,7 +141,11 @@ fn backend_dialect(place: &Place) -> Dialect {
 pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
     let dialect = ask.facts.dialect;
     if is_native(place, dialect) {
-        return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None });
+        if dialect == Dialect::OpenAiResponses {
+            refuse_kept(ask, place)?;
+        }
+        let names = names(ask, place);
+        return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None, names });
     }
     let target = backend_dialect(place);
     let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(target)) else {
@@ -121,7 +185,7 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         quirks: quirks(place.upstream.backend.kind),
         dropped: translated.dropped,
     };
-    Ok(Wire { body: translated.body, facts: Cow::Owned(facts), translation: Some(translation) })
+    Ok(Wire { body: translated.body, facts: Cow::Owned(facts), translation: Some(translation), names: None })
 }
 
 fn refuse(error: &TranslateError) -> Refusal {
@@ -221,11 +285,27 @@ impl Translation {
     }
 }
 
+/// Sound on its way: all that is known is whether it came to its end.
+#[derive(Debug, Default)]
+pub struct Raw {
+    is_whole: bool,
+}
+
+impl Raw {
+    fn end(&self) -> StreamEnd {
+        if self.is_whole { StreamEnd::Done } else { StreamEnd::Open }
+    }
+}
+
 /// What stands between a provider's stream and the client.
 #[derive(Debug)]
 pub enum Watch {
     /// Bytes pass; usage is read from them.
     Passed(Box<StreamFilter>),
+    /// Bytes pass, but for the ids of responses.
+    Renamed(Box<StreamFilter>, Box<IdRenamer>),
+    /// Sound passes; nothing is read.
+    Raw(Raw),
     /// Events are said again in the client's dialect; usage is read by the same filter.
     Translated(Box<StreamTranslator>),
 }
@@ -236,10 +316,17 @@ impl Watch {
         Self::Passed(Box::new(StreamFilter::new(dialect, hide_usage, quirks)))
     }
 
+    /// Watches a stream of responses that are kept.
+    pub fn renaming(dialect: Dialect, quirks: Quirks, names: Arc<dyn RenameId>) -> Self {
+        Self::Renamed(Box::new(StreamFilter::new(dialect, false, quirks)), Box::new(IdRenamer::new(names)))
+    }
+
     /// Takes a chunk of the provider and gives the client's bytes to `out`.
     pub fn push(&mut self, chunk: Bytes, out: &mut impl FnMut(Bytes)) {
         match self {
             Self::Passed(filter) => filter.push(chunk, out),
+            Self::Renamed(filter, renamer) => filter.push(chunk, &mut |bytes| renamer.push(&bytes, out)),
+            Self::Raw(_) => out(chunk),
             Self::Translated(translator) => translator.push(chunk, out),
         }
     }
@@ -248,6 +335,17 @@ impl Watch {
     pub fn finish(&mut self, kind: EndKind, request_id: &str) -> Option<Bytes> {
         match self {
             Self::Passed(filter) => filter.finish(kind, request_id),
+            Self::Renamed(filter, renamer) => {
+                let last = filter.finish(kind, request_id).unwrap_or_default();
+                let mut sent = Vec::new();
+                renamer.push(&last, &mut |bytes| sent.extend_from_slice(&bytes));
+                sent.extend_from_slice(&renamer.finish().unwrap_or_default());
+                (!sent.is_empty()).then(|| Bytes::from(sent))
+            }
+            Self::Raw(raw) => {
+                raw.is_whole = kind == EndKind::Eof;
+                None
+            }
             Self::Translated(translator) => translator.finish(kind),
         }
     }
@@ -255,7 +353,8 @@ impl Watch {
     /// The provider's last word so far.
     pub fn end(&self) -> StreamEnd {
         match self {
-            Self::Passed(filter) => filter.end(),
+            Self::Passed(filter) | Self::Renamed(filter, _) => filter.end(),
+            Self::Raw(raw) => raw.end(),
             Self::Translated(translator) => translator.end(),
         }
     }
@@ -263,7 +362,8 @@ impl Watch {
     /// What the stream said about itself so far.
     pub fn facts(&self) -> StreamFacts {
         match self {
-            Self::Passed(filter) => filter.facts(),
+            Self::Passed(filter) | Self::Renamed(filter, _) => filter.facts(),
+            Self::Raw(raw) => StreamFacts { end: raw.end(), ..StreamFacts::default() },
             Self::Translated(translator) => translator.facts(),
         }
     }

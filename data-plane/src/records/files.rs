@@ -8,6 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Marks the copy of a damaged segment.
+pub(super) const QUARANTINED: &str = "quarantined";
+
 /// The file of a segment.
 pub fn segment_path(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("seg-{segment:010}.log"))
@@ -45,4 +48,23 @@ pub(super) fn new_segment(folder: &Path, segment: u64, size: u64) -> Result<(Arc
     };
     let file = make().map_err(|source| JournalError::Write { path: path.clone(), source })?;
     Ok((Arc::new(file), size))
+}
+
+/// Moves copies of damaged segments out of a journal's folder: `journal/INCARNATION.seg-1.quarantined`.
+///
+/// # Errors
+/// When the folder cannot be read, or a copy cannot be moved; those before it are.
+pub(super) fn keep_quarantined(folder: &Path) -> std::io::Result<()> {
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == QUARANTINED)
+            && let Some(name) = path.file_name()
+        {
+            let mut kept = folder.as_os_str().to_owned();
+            kept.push(".");
+            kept.push(name);
+            std::fs::rename(&path, kept)?;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! death of the process; power loss is covered by strict mode, which waits for the disk.
 
 use super::entry::{self, Kind};
-use super::files::{lock_folder, new_segment, segment_path};
+use super::files::{keep_quarantined, lock_folder, new_segment, segment_path};
 use crate::settings::JournalSettings;
 use helix_proto::v1;
 use helix_shared::time::Clock;
@@ -368,8 +368,12 @@ impl Journal {
         }
     }
 
-    /// Deletes the folder. For a journal whose every record is acknowledged.
+    /// Deletes the folder. For a journal whose every record is acknowledged. Copies of damaged segments stay, beside it.
     pub fn discard(self) {
+        if let Err(error) = keep_quarantined(&self.folder) {
+            tracing::warn!(%error, folder = %self.folder.display(), "copies of damaged segments could not be kept; the journal stays");
+            return;
+        }
         // Renamed first: half a folder must never be read as a journal.
         let aside = self.folder.with_extension(SHIPPED);
         if let Err(error) = std::fs::rename(&self.folder, &aside).and_then(|()| std::fs::remove_dir_all(&aside)) {

@@ -6,7 +6,7 @@
 
 use super::draft::sureness;
 use super::entry::{self, Kind, MOST_BYTES, Read};
-use super::files::{lock_folder, segment_path};
+use super::files::{QUARANTINED, lock_folder, segment_path};
 use super::journal::{Identity, Journal, JournalError, Position, SHIPPED, Segment, SegmentHead, Start};
 use super::segment_scan::SegmentScan;
 use crate::settings::JournalSettings;
@@ -49,6 +49,8 @@ pub struct OldJournal {
     pub journal: Journal,
     /// Whether it is certain that nothing is missing at its end: only then may the incarnation be sealed.
     pub is_whole: bool,
+    /// Whether a sealed segment cannot be read to its end: records are missing for good.
+    pub is_damaged: bool,
     /// How many intents had no outcome.
     pub closed_intents: usize,
 }
@@ -192,7 +194,8 @@ fn reopen(
         std::fs::remove_dir_all(folder).map_err(write_error)?;
         return Ok(None);
     };
-    let is_whole = !scan.is_damaged && (head.identity.boot_id == boot_id || head.identity.is_strict);
+    let is_damaged = scan.is_damaged;
+    let is_whole = !is_damaged && (head.identity.boot_id == boot_id || head.identity.is_strict);
     let start = Start {
         next_seq: scan.next_seq,
         next_intent: scan.next_intent,
@@ -211,7 +214,7 @@ fn reopen(
     }
     // Closing intents by hand does not go through tokens: every segment is free to go once it is acknowledged.
     journal.sync();
-    Ok(Some(OldJournal { journal, is_whole, closed_intents }))
+    Ok(Some(OldJournal { journal, is_whole, is_damaged, closed_intents }))
 }
 
 fn segment_numbers(folder: &Path) -> std::io::Result<Vec<u64>> {
@@ -241,7 +244,7 @@ fn scan_segment(folder: &Path, number: u64, is_last: bool, scan: &mut Scan) -> s
                 break;
             }
             Read::Partial | Read::Damaged => {
-                let aside = path.with_extension("quarantined");
+                let aside = path.with_extension(QUARANTINED);
                 tracing::error!(path = %path.display(), aside = %aside.display(), "a sealed journal segment is damaged; a copy is kept and the incarnation will not be sealed");
                 std::fs::copy(&path, aside)?;
                 scan.is_damaged = true;

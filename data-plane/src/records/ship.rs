@@ -56,6 +56,7 @@ async fn ship_one(old: OldJournal, link: &Link, escrow: &Escrow) {
         "shipping the journal of an earlier process"
     );
     let mut shipper = Shipper::new(&old.journal);
+    shipper.has_holes = old.is_damaged;
     let mut backoff = link.backoff();
     loop {
         match shipper.run(&old.journal, link, Until::Shipped).await {
@@ -85,11 +86,17 @@ enum Until<'a> {
 struct Shipper {
     reader: Reader,
     acknowledged: u64,
+    /// Records are missing for good: what was sent and answered is shipped, also above a number that never comes.
+    has_holes: bool,
 }
 
 impl Shipper {
     fn new(journal: &Journal) -> Self {
-        Self { reader: Reader::new(journal.folder(), journal.first_segment()), acknowledged: journal.acknowledged() }
+        Self {
+            reader: Reader::new(journal.folder(), journal.first_segment()),
+            acknowledged: journal.acknowledged(),
+            has_holes: false,
+        }
     }
 
     async fn run(&mut self, journal: &Journal, link: &Link, until: Until<'_>) -> Result<(), tonic::Status> {
@@ -107,7 +114,7 @@ impl Shipper {
                     Until::Shipped => true,
                     Until::Token(token) => token.is_cancelled(),
                 };
-                if is_over && self.acknowledged + 1 >= journal.next_seq() {
+                if is_over && (self.has_holes || self.acknowledged + 1 >= journal.next_seq()) {
                     return Ok(());
                 }
                 match &until {
@@ -144,10 +151,11 @@ impl Shipper {
                 for seq in &ack.rejected_seqs {
                     tracing::error!(seq, "the control plane parked a record as malformed");
                 }
-                if ack.through_seq < sent && ack.through_seq <= self.acknowledged {
+                let through_seq = if self.has_holes { sent } else { ack.through_seq };
+                if through_seq < sent && through_seq <= self.acknowledged {
                     return Err(tonic::Status::data_loss(format!("records after {} did not arrive", ack.through_seq)));
                 }
-                self.acknowledged = self.acknowledged.max(ack.through_seq);
+                self.acknowledged = self.acknowledged.max(through_seq);
                 journal.acknowledge(self.acknowledged);
                 tokio::time::sleep(Duration::from_millis(u64::from(ack.pause_ms))).await;
             }

@@ -109,8 +109,8 @@ impl Address {
     }
 
     /// The address of a path that names its model itself; `None` when the parts make no URL.
-    pub(super) fn uri_of(&self, path: &str) -> Option<Uri> {
-        self.make(path, "", None)
+    pub(super) fn uri_of(&self, path: &str, query: Option<&str>) -> Option<Uri> {
+        self.make(path, "", query)
     }
 
     fn make(&self, path: &str, model: &str, query: Option<&str>) -> Option<Uri> {

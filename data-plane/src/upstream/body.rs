@@ -1,43 +1,154 @@
-//! The body that goes upstream: slices of what the client sent, in order, never joined.
+//! The body that goes upstream: slices of what the client sent, in order, never joined; behind them what it still sends.
+//!
+//! Rule: what the client still sends is there once. Another try can have it only while none of it was taken.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-/// Pieces of a body with a known length.
+/// Why a body does not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The client stopped.
+    #[error("the client's upload broke off")]
+    Broken,
+    /// It is larger than it may be.
+    #[error("the client's upload is larger than the limit")]
+    TooLarge,
+}
+
+/// What a client still sends. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Upload(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    body: Mutex<Option<Incoming>>,
+    /// What the client said is still to come.
+    declared_bytes: Option<u64>,
+    left_bytes: AtomicU64,
+    is_begun: AtomicBool,
+    is_whole: AtomicBool,
+    is_too_large: AtomicBool,
+}
+
+impl Upload {
+    /// Takes the rest of a body; no more than `limit_bytes` of it are passed on.
+    pub fn new(body: Incoming, declared_bytes: Option<u64>, limit_bytes: u64) -> Self {
+        Self(Arc::new(Shared {
+            body: Mutex::new(Some(body)),
+            declared_bytes,
+            left_bytes: AtomicU64::new(limit_bytes),
+            is_begun: AtomicBool::new(false),
+            is_whole: AtomicBool::new(false),
+            is_too_large: AtomicBool::new(false),
+        }))
+    }
+
+    /// What the client said is still to come.
+    pub fn declared_bytes(&self) -> Option<u64> {
+        self.0.declared_bytes
+    }
+
+    /// Whether some of it was taken: it cannot be sent again.
+    pub fn is_begun(&self) -> bool {
+        self.0.is_begun.load(Ordering::Acquire)
+    }
+
+    /// Whether all of it was taken.
+    pub fn is_whole(&self) -> bool {
+        self.0.is_whole.load(Ordering::Acquire)
+    }
+
+    /// Whether it was cut because it is larger than it may be.
+    pub fn is_too_large(&self) -> bool {
+        self.0.is_too_large.load(Ordering::Acquire)
+    }
+
+    /// Takes out what nobody took, to be thrown away.
+    pub fn rest(&self) -> Option<Incoming> {
+        self.0.body.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let mut body = self.0.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(incoming) = body.as_mut() else { return Poll::Ready(Some(Err(UploadError::Broken))) };
+        loop {
+            let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(context));
+            let Some(frame) = frame else {
+                self.0.is_begun.store(true, Ordering::Release);
+                self.0.is_whole.store(true, Ordering::Release);
+                return Poll::Ready(None);
+            };
+            self.0.is_begun.store(true, Ordering::Release);
+            let Ok(frame) = frame else { return Poll::Ready(Some(Err(UploadError::Broken))) };
+            let Ok(data) = frame.into_data() else { continue };
+            let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            let take = |left: u64| left.checked_sub(bytes);
+            if self.0.left_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+                self.0.is_too_large.store(true, Ordering::Release);
+                return Poll::Ready(Some(Err(UploadError::TooLarge)));
+            }
+            if incoming.is_end_stream() {
+                self.0.is_whole.store(true, Ordering::Release);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+}
+
+/// Pieces of a body, and what comes behind them.
 #[derive(Debug, Default)]
 pub struct Pieces {
     parts: VecDeque<Bytes>,
     left_bytes: u64,
+    upload: Option<Upload>,
 }
 
 impl Pieces {
     /// Takes the pieces; `length_bytes` is the sum of their lengths.
     pub fn new(parts: Vec<Bytes>, length_bytes: u64) -> Self {
-        Self { parts: parts.into(), left_bytes: length_bytes }
+        Self { parts: parts.into(), left_bytes: length_bytes, upload: None }
+    }
+
+    /// Puts what the client still sends behind the pieces.
+    pub fn and_then(self, upload: Option<Upload>) -> Self {
+        Self { upload, ..self }
     }
 }
 
 impl Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = UploadError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let part = self.parts.pop_front();
-        if let Some(part) = &part {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if let Some(part) = self.parts.pop_front() {
             self.left_bytes = self.left_bytes.saturating_sub(u64::try_from(part.len()).unwrap_or(0));
+            return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+        match &self.upload {
+            Some(upload) => upload.poll_frame(context),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.parts.is_empty()
+        self.parts.is_empty() && self.upload.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left_bytes)
+        match &self.upload {
+            None => SizeHint::with_exact(self.left_bytes),
+            // The header of the request says it, where anybody knows.
+            Some(_) => SizeHint::default(),
+        }
     }
 }

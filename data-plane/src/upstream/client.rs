@@ -3,7 +3,7 @@
 //! Rule: connections outlive configuration changes: a backend whose address and limits stay keeps its pool, also when its
 //! credential changes, so that no stream in flight breaks.
 
-use super::address::Address;
+use super::address::{Address, push_segment};
 use super::aws_credentials::AwsCredentials;
 use super::bedrock::{self, Unauthorized};
 use super::body::Pieces;
@@ -159,9 +159,17 @@ impl Upstream {
         self.address.uri(path, model, query)
     }
 
+    /// The address of something that the backend keeps, by its id; `None` when the parts make no URL.
+    pub fn kept_uri(&self, collection: &str, id: &str, suffix: &str, query: Option<&str>) -> Option<Uri> {
+        let mut path = format!("{collection}/");
+        push_segment(&mut path, id)?;
+        path.push_str(suffix);
+        self.address.uri_of(&path, query)
+    }
+
     /// The address of a model of Bedrock at this backend; `None` when the parts make no URL.
     pub fn model_uri(&self, model: &str, is_stream: bool) -> Option<Uri> {
-        let uri = self.address.uri_of(&bedrock::model_path(model, is_stream)?)?;
+        let uri = self.address.uri_of(&bedrock::model_path(model, is_stream)?, None)?;
         let Some(host) = bedrock::host_for(uri.host()?, model) else { return Some(uri) };
         let mut parts = uri.into_parts();
         parts.authority = host.parse().ok();

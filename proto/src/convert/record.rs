@@ -41,6 +41,12 @@ pub fn tokens_to_wire(usage: &TokenUsage) -> v1::Tokens {
         audio_input: usage.audio_input_tokens,
         audio_output: usage.audio_output_tokens,
         searches: usage.searches,
+        image_input: usage.image_input_tokens,
+        image_output: usage.image_output_tokens,
+        images: usage.images,
+        characters: usage.characters,
+        audio_input_ms: usage.audio_input_ms,
+        audio_output_ms: usage.audio_output_ms,
     }
 }
 
@@ -56,6 +62,12 @@ pub fn tokens_from_wire(tokens: &v1::Tokens) -> TokenUsage {
         audio_input_tokens: tokens.audio_input,
         audio_output_tokens: tokens.audio_output,
         searches: tokens.searches,
+        image_input_tokens: tokens.image_input,
+        image_output_tokens: tokens.image_output,
+        images: tokens.images,
+        characters: tokens.characters,
+        audio_input_ms: tokens.audio_input_ms,
+        audio_output_ms: tokens.audio_output_ms,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::facts::{PriceFacts, Ratio, Step};
 use super::model::{Capabilities, Capability, CatalogModel, Meter, Mode, day_start};
-use super::price::{ONE_PPM, OffPeak, PriceOrigin};
+use super::price::{ONE_PPM, OffPeak, PriceOrigin, UnitPrices};
 use crate::money::{ParseMoneyError, PicoUsd};
 use crate::time::UnixMicros;
 use jiff::civil::Date;
@@ -78,6 +78,14 @@ fn parse_row(row: &str) -> Result<CatalogModel, Problem> {
         cache_write_long: per_million(write_long)?,
         audio_input: meter(Meter::AudioInputToken),
         audio_output: meter(Meter::AudioOutputToken),
+        image_input: meter(Meter::ImageInputToken),
+        image_output: meter(Meter::ImageOutputToken),
+        units: UnitPrices {
+            character: meter(Meter::InputCharacter),
+            audio_input_second: meter(Meter::InputSecond),
+            audio_output_second: meter(Meter::OutputSecond),
+            image: meter(Meter::OutputImage),
+        },
         context_tiers: tiers.split_whitespace().map(parse_tier).collect::<Result<_, _>>()?,
         batch: ratio(batch, input)?,
         priority: ratio(priority, input)?,
@@ -106,7 +114,7 @@ fn parse_row(row: &str) -> Result<CatalogModel, Problem> {
     for note in notes.split(" | ").filter(|note| !note.is_empty()) {
         apply_note(&mut model, note)?;
     }
-    if model.is_token_priced() {
+    if model.is_priced() {
         model.price = Some(Arc::new(model.facts.build(PriceOrigin::Catalog)));
     }
     Ok(model)

@@ -3,7 +3,9 @@
 //! Rule: a default never undercuts the provider. A missing cache price is the input price, a missing long write the
 //! provider's documented multiple, a discount that no source states is none. Nothing here runs during a request.
 
-use super::price::{ContextTier, ModelPrice, ONE_PPM, OffPeak, PriceLine, PriceOrigin, PricePeriod, TierLines};
+use super::price::{
+    ContextTier, ModelPrice, ONE_PPM, OffPeak, PriceLine, PriceOrigin, PricePeriod, TierLines, UnitPrices,
+};
 use crate::money::PicoUsd;
 use crate::time::UnixMicros;
 
@@ -36,6 +38,9 @@ pub(super) struct PriceFacts {
     pub(super) cache_write_long: Option<PicoUsd>,
     pub(super) audio_input: Option<PicoUsd>,
     pub(super) audio_output: Option<PicoUsd>,
+    pub(super) image_input: Option<PicoUsd>,
+    pub(super) image_output: Option<PicoUsd>,
+    pub(super) units: UnitPrices,
     pub(super) context_tiers: Vec<(u64, Step)>,
     pub(super) scheduled: Vec<(UnixMicros, Step)>,
     pub(super) batch: Option<Ratio>,
@@ -78,6 +83,13 @@ impl PriceFacts {
             input: Some(PicoUsd::ZERO),
             output: Some(PicoUsd::ZERO),
             audio_output: Some(PicoUsd::ZERO),
+            image_output: Some(PicoUsd::ZERO),
+            units: UnitPrices {
+                character: Some(PicoUsd::ZERO),
+                audio_input_second: Some(PicoUsd::ZERO),
+                audio_output_second: Some(PicoUsd::ZERO),
+                image: Some(PicoUsd::ZERO),
+            },
             per_search: Some(PicoUsd::ZERO),
             takes_audio: true,
             ..Self::default()
@@ -100,6 +112,7 @@ impl PriceFacts {
             residency_ppm: if has_surcharge { RESIDENCY_PPM } else { ONE_PPM },
             per_search: self.per_search,
             per_request: self.per_request,
+            units: self.units,
             searches_by_itself: self.searches_by_itself,
             max_input_tokens: self.max_input_tokens,
             max_output_tokens: self.max_output_tokens,
@@ -137,6 +150,8 @@ impl PriceFacts {
             cache_write_long: scale(self.cache_write_long),
             audio_input: scale(self.audio_input),
             audio_output: self.audio_output.map(|price| output_ratio.of(price)),
+            image_input: scale(self.image_input),
+            image_output: self.image_output.map(|price| output_ratio.of(price)),
             context_tiers: self.context_tiers.iter().map(move_tier).collect(),
             scheduled: Vec::new(),
             ..self.clone()
@@ -162,12 +177,15 @@ impl PriceFacts {
         let cache_write = self.cache_write.or(self.input);
         PriceLine {
             input: self.input,
-            output: self.output,
+            // What little a model of pictures writes is not known to cost less than what it draws.
+            output: self.output.or(self.image_output),
             cache_read: self.cache_read.or(self.input),
             cache_write,
             cache_write_long: self.cache_write_long.or_else(|| self.default_long_write(cache_write)),
             audio_input: self.audio_input.or(if self.takes_audio { self.input } else { None }),
             audio_output: self.audio_output,
+            image_input: self.image_input.or(self.input),
+            image_output: self.image_output,
         }
     }
 
@@ -195,5 +213,7 @@ fn discounted(line: &PriceLine, ratio: Ratio, with_cache: bool) -> PriceLine {
         cache_write_long: cache(line.cache_write_long),
         audio_input: scale(line.audio_input),
         audio_output: scale(line.audio_output),
+        image_input: scale(line.image_input),
+        image_output: scale(line.image_output),
     }
 }

@@ -18,8 +18,8 @@ pub use bundled::RowError;
 pub use model::{Capabilities, Capability, CatalogModel, Meter, Mode};
 pub use overrides::{ModelPattern, PatternError, PriceOverride};
 pub use price::{
-    ContextTier, ModelPrice, OffPeak, PriceLine, PriceOrigin, PricePeriod, ServiceTier, Terms, TierLines, Unpriced,
-    cost,
+    ContextTier, ModelPrice, OffPeak, PriceLine, PriceOrigin, PricePeriod, ServiceTier, Terms, TierLines, UnitPrices,
+    Unpriced, cost,
 };
 pub use worst_case::{TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
 
@@ -107,7 +107,7 @@ impl Catalog {
             };
         };
         let mut facts = match found {
-            Some(model) if model.is_token_priced() => model.facts.clone(),
+            Some(model) if model.is_priced() => model.facts.clone(),
             _ if is_local_kind(kind) => facts::PriceFacts::local(),
             _ => facts::PriceFacts::empty(kind),
         };

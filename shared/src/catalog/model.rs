@@ -3,7 +3,7 @@
 //! Rule: facts as published, unknown stays unknown (`None`). It deliberately holds no opinion on who may use a model.
 
 use super::facts::PriceFacts;
-use super::price::ModelPrice;
+use super::price::{ModelPrice, UnitPrices};
 use crate::money::PicoUsd;
 use crate::time::UnixMicros;
 use jiff::civil::Date;
@@ -159,7 +159,7 @@ pub struct CatalogModel {
     pub deprecation: Option<Date>,
     /// How many of the compared sources agree on the price.
     pub sources_agreeing: u32,
-    /// The price of its tokens; `None` when it is not charged by the tokens we count (by second, character, picture).
+    /// Its price; `None` when nothing is known of it.
     pub price: Option<Arc<ModelPrice>>,
     pub(super) facts: PriceFacts,
     pub(super) snapshots: Vec<Date>,
@@ -171,9 +171,13 @@ impl CatalogModel {
         self.deprecation.and_then(day_start).is_some_and(|end| at >= end)
     }
 
-    /// Reports whether the facts speak of this model's tokens at all.
-    pub(super) fn is_token_priced(&self) -> bool {
-        self.mode != Mode::ImageGeneration && (self.facts.input.is_some() || self.facts.output.is_some())
+    /// Reports whether the facts price what this model does. One that writes and draws is not priced: its answers in a
+    /// conversation do not tell the tokens of either apart.
+    pub(super) fn is_priced(&self) -> bool {
+        if self.mode == Mode::ImageGeneration && self.facts.output.is_some() {
+            return false;
+        }
+        self.facts.input.is_some() || self.facts.output.is_some() || self.facts.units != UnitPrices::default()
     }
 
     /// Reports whether a dated id costs what this row says. An older snapshot than the price may have kept an older,

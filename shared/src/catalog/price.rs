@@ -30,6 +30,23 @@ pub struct PriceLine {
     pub audio_input: Option<PicoUsd>,
     /// An audio output token.
     pub audio_output: Option<PicoUsd>,
+    /// A token of a picture given, where it is priced apart.
+    pub image_input: Option<PicoUsd>,
+    /// A token of a picture made.
+    pub image_output: Option<PicoUsd>,
+}
+
+/// What is charged by another unit than the token. `None`: the unit has no known price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitPrices {
+    /// A character that is spoken.
+    pub character: Option<PicoUsd>,
+    /// A second of sound that is heard.
+    pub audio_input_second: Option<PicoUsd>,
+    /// A second of sound that is made.
+    pub audio_output_second: Option<PicoUsd>,
+    /// A picture that is made.
+    pub image: Option<PicoUsd>,
 }
 
 /// The lines of one context size, by service tier.
@@ -104,6 +121,8 @@ pub struct ModelPrice {
     pub per_search: Option<PicoUsd>,
     /// One request, whatever it holds.
     pub per_request: PicoUsd,
+    /// What is charged by another unit than the token.
+    pub units: UnitPrices,
     /// The model searches without being asked: its cost has no bound beforehand.
     pub searches_by_itself: bool,
     /// The most tokens the model takes.
@@ -197,6 +216,18 @@ pub enum Unpriced {
     /// Web searches.
     #[error("the model has no price for a web search")]
     Search,
+    /// Tokens of pictures.
+    #[error("the model has no price for the tokens of pictures")]
+    ImageToken,
+    /// Pictures.
+    #[error("the model has no price for a picture")]
+    Image,
+    /// Characters.
+    #[error("the model has no price for a character")]
+    Character,
+    /// Seconds of sound.
+    #[error("the model has no price for a second of sound")]
+    AudioSecond,
     /// The service tier.
     #[error("the model has no price for this service tier")]
     ServiceTier,
@@ -217,6 +248,8 @@ pub fn cost(usage: &TokenUsage, price: &ModelPrice, terms: &Terms) -> Result<Nan
         (line.output, usage.output_tokens, Unpriced::Output),
         (line.audio_input, usage.audio_input_tokens, Unpriced::AudioInput),
         (line.audio_output, usage.audio_output_tokens, Unpriced::AudioOutput),
+        (line.image_input, usage.image_input_tokens, Unpriced::ImageToken),
+        (line.image_output, usage.image_output_tokens, Unpriced::ImageToken),
     ] {
         tokens = tokens.saturating_add(charge(unit_price, count, missing)?);
     }
@@ -224,7 +257,20 @@ pub fn cost(usage: &TokenUsage, price: &ModelPrice, terms: &Terms) -> Result<Nan
     let multiplier = price.multiplier_ppm(terms.has_residency, price.off_peak_ppm(terms.started_at));
     let total =
         multiply_ppm(tokens, multiplier).saturating_add(searches).saturating_add(i128::from(price.per_request.get()));
+    let total = total.saturating_add(unit_pico(usage, &price.units)?);
     Ok(NanoUsd::from_pico_rounded_up(total))
+}
+
+/// Returns what is charged by other units than tokens, in pico-USD; a part of a second counts as that part, rounded up.
+pub(super) fn unit_pico(usage: &TokenUsage, units: &UnitPrices) -> Result<i128, Unpriced> {
+    let of_seconds = |price, ms| {
+        let thousandths = charge(price, ms, Unpriced::AudioSecond)?;
+        Ok(thousandths / 1000 + i128::from(thousandths % 1000 != 0))
+    };
+    Ok(charge(units.character, usage.characters, Unpriced::Character)?
+        .saturating_add(charge(units.image, usage.images, Unpriced::Image)?)
+        .saturating_add(of_seconds(units.audio_input_second, usage.audio_input_ms)?)
+        .saturating_add(of_seconds(units.audio_output_second, usage.audio_output_ms)?))
 }
 
 fn charge(unit_price: Option<PicoUsd>, count: u64, missing: Unpriced) -> Result<i128, Unpriced> {
@@ -252,6 +298,11 @@ impl ModelPrice {
         static FREE: LazyLock<Arc<ModelPrice>> =
             LazyLock::new(|| Arc::new(super::facts::PriceFacts::local().build(PriceOrigin::Local)));
         &FREE
+    }
+
+    /// Reports whether tokens of text are priced at all, not only other units.
+    pub fn has_token_prices(&self) -> bool {
+        self.first.base.standard.input.is_some()
     }
 
     /// Returns the prices in force at a moment.

@@ -4,9 +4,10 @@
 //! `cost(usage) <= worst_case(bound)`. Where that cannot be promised the answer is [`Unbounded`], never a guess. It
 //! saturates rather than overflows, and it ignores discounts by the hour: the provider's clock is not ours.
 
-use super::price::{ModelPrice, ONE_PPM, PriceLine, TierLines, Unpriced, multiply_ppm};
+use super::price::{ModelPrice, ONE_PPM, PriceLine, TierLines, Unpriced, multiply_ppm, unit_pico};
 use crate::money::{NanoUsd, PicoUsd};
 use crate::time::UnixMicros;
+use crate::usage::TokenUsage;
 
 /// The service tier that a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,6 +42,18 @@ pub struct UsageBound {
     pub may_have_audio_input: bool,
     /// Whether the output may hold sound.
     pub may_have_audio_output: bool,
+    /// Whether tokens of the input may be those of pictures, priced apart.
+    pub may_have_image_input: bool,
+    /// Whether tokens of the output may be those of pictures.
+    pub may_have_image_output: bool,
+    /// Pictures that are charged one by one.
+    pub images_max: u64,
+    /// Characters that are spoken.
+    pub characters_max: u64,
+    /// Sound that is heard and charged by its length.
+    pub audio_input_ms_max: u64,
+    /// Sound that is made and charged by its length.
+    pub audio_output_ms_max: u64,
     /// Server-side searches: `Some(0)` when there is no such tool, `None` when there is one without a cap.
     pub searches_max: Option<u32>,
     /// The service tier asked for.
@@ -72,6 +85,12 @@ impl UsageBound {
             may_cache_write_long: false,
             may_have_audio_input: false,
             may_have_audio_output: false,
+            may_have_image_input: false,
+            may_have_image_output: false,
+            images_max: 0,
+            characters_max: 0,
+            audio_input_ms_max: 0,
+            audio_output_ms_max: 0,
             searches_max: Some(0),
             tier: TierRequest::Standard,
             has_residency: false,
@@ -148,7 +167,15 @@ fn fixed_pico(bound: &UsageBound, price: &ModelPrice) -> Result<i128, Unbounded>
         Some(0) => 0,
         Some(searches) => price.per_search.ok_or(Unpriced::Search)?.times(u64::from(searches)),
     };
-    Ok(searches.saturating_add(i128::from(price.per_request.get())))
+    let units = TokenUsage {
+        images: bound.images_max,
+        characters: bound.characters_max,
+        audio_input_ms: bound.audio_input_ms_max,
+        audio_output_ms: bound.audio_output_ms_max,
+        ..TokenUsage::default()
+    };
+    let units = unit_pico(&units, &price.units)?;
+    Ok(searches.saturating_add(i128::from(price.per_request.get())).saturating_add(units))
 }
 
 /// Visits every line that a request within the bound can be charged by.
@@ -196,12 +223,18 @@ fn dearest(bound: &UsageBound, line: &PriceLine) -> Result<Dearest, Unbounded> {
         if bound.may_have_audio_input {
             input = input.max(line.audio_input.ok_or(Unpriced::AudioInput)?);
         }
+        if bound.may_have_image_input {
+            input = input.max(line.image_input.ok_or(Unpriced::ImageToken)?);
+        }
     }
     let mut output = PicoUsd::ZERO;
     if bound.output_tokens_max > 0 {
         output = line.output.ok_or(Unpriced::Output)?;
         if bound.may_have_audio_output {
             output = output.max(line.audio_output.ok_or(Unpriced::AudioOutput)?);
+        }
+        if bound.may_have_image_output {
+            output = output.max(line.image_output.ok_or(Unpriced::ImageToken)?);
         }
     }
     Ok(Dearest { input, output })

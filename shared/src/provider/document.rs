@@ -65,6 +65,27 @@ is a model's id, that of an inference profile, or an ARN.
 
 ";
 
+const FURTHER: &str = "
+## Further APIs
+
+Conversations are served by every kind: a responses request is passed as it is where the table says so, and translated
+elsewhere. What a kind keeps is followed up by `previous_response_id`. What is not in this table is refused there.
+
+| kind | responses as they are | keeps responses | images | speech | transcription, translation |
+| --- | --- | --- | --- | --- | --- |
+";
+
+fn further(facts: &ProviderFacts) -> String {
+    let has = |api: Api| match (facts.apis.contains(&api), facts.family, facts.paths) {
+        (false, ..) => "",
+        (true, _, PathForm::Azure) if matches!(api, Api::Responses | Api::StoredResponses) => "under `/openai/v1`",
+        (true, ..) => "yes",
+    };
+    let [responses, stored, images, speech, heard] =
+        [Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription].map(has);
+    format!("| `{}` | {responses} | {stored} | {images} | {speech} | {heard} |\n", facts.name)
+}
+
 fn render() -> String {
     let mut text = HEAD.to_owned();
     text += "| kind | service | base URL | credential | variables |\n| --- | --- | --- | --- | --- |\n";
@@ -95,6 +116,10 @@ fn render() -> String {
     text += "| --- | --- | --- | --- | --- | --- | --- |\n";
     for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()) {
         text += &minded(facts);
+    }
+    text += FURTHER;
+    for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()).filter(|facts| !facts.apis.is_empty()) {
+        text += &further(facts);
     }
     text += "\n";
     text += AZURE;

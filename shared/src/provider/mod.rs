@@ -26,6 +26,21 @@ pub enum WireFamily {
     Gemini,
 }
 
+/// An API beside conversations, embeddings and what else every server of the OpenAI family has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// `/responses`, in its own words.
+    Responses,
+    /// Responses that are kept: `previous_response_id`, and reading and deleting by id.
+    StoredResponses,
+    /// `/images/generations` and `/images/edits`.
+    Images,
+    /// `/audio/speech`.
+    Speech,
+    /// `/audio/transcriptions` and `/audio/translations`.
+    Transcription,
+}
+
 /// How a backend takes its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthScheme {
@@ -144,6 +159,8 @@ pub struct ProviderFacts {
     pub takes_top_k: bool,
     /// Whether earlier thinking is taken back as `reasoning_content`.
     pub takes_reasoning_content: bool,
+    /// The further APIs that it has, by its SDK or documentation of the day in `table`; conversations by `/responses` are translated where it does not speak them.
+    pub apis: &'static [Api],
     /// Differences, with their sources.
     pub quirks: &'static [Quirk],
 }
@@ -162,6 +179,11 @@ impl ProviderKind {
     /// The wire format it speaks.
     pub fn family(self) -> WireFamily {
         self.facts().family
+    }
+
+    /// Whether it has a further API.
+    pub fn serves(self, api: Api) -> bool {
+        self.facts().apis.contains(&api)
     }
 
     /// Where it lives unless configured; `None`: a base URL must be given.

@@ -3,7 +3,7 @@
 //! Rule: one row a kind; what a row does not say it has in common with the row it begins with. A difference that somebody
 //! found out is a [`Quirk`] with its source, also where nothing is done about it yet: `docs/providers.md` is made of them.
 
-use super::{AuthScheme, CapField, ModelMaker, ModelNames, PathForm, ProviderFacts, Quirk, WireFamily};
+use super::{Api, AuthScheme, CapField, ModelMaker, ModelNames, PathForm, ProviderFacts, Quirk, WireFamily};
 
 /// The day on which SDKs, documentation and the code of other gateways were read.
 const AS_OF: &str = "2026-11-22";
@@ -32,6 +32,7 @@ const HOSTED: ProviderFacts = ProviderFacts {
     has_cost: false,
     takes_top_k: false,
     takes_reasoning_content: false,
+    apis: &[],
     quirks: &[],
 };
 
@@ -94,6 +95,7 @@ provider_kinds! {
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
         may_choose_tier: true,
+        apis: &[Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
             quirk("The output cap is `max_completion_tokens`; reasoning models refuse `max_tokens`.", "openai-python 3.54.0"),
             quirk("A stream reports usage only when `stream_options.include_usage` asks for it.", "openai-python 3.54.0"),
@@ -158,6 +160,7 @@ provider_kinds! {
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
         may_choose_tier: true,
+        apis: &[Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
             quirk("With a dated `api_version` the deployment is part of the path; without one, or with a base URL that \
                 ends in `/openai/v1`, it is the `model`.", "openai-python 3.54.0"),
@@ -202,6 +205,7 @@ provider_kinds! {
         base_url: Some("https://api.groq.com/openai/v1"),
         key_variables: &["GROQ_API_KEY"],
         url_variables: &["GROQ_BASE_URL"],
+        apis: &[Api::Responses, Api::Speech, Api::Transcription],
         quirks: &[
             quirk("Thinking comes as `reasoning`, not as `reasoning_content`.", "groq 1.7.0"),
             quirk("Usage of a stream may stand in `x_groq.usage` of the last chunk.", "groq 1.7.0"),
@@ -217,6 +221,7 @@ provider_kinds! {
         key_variables: &["TOGETHER_API_KEY"],
         url_variables: &["TOGETHER_BASE_URL"],
         takes_top_k: true,
+        apis: &[Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
             quirk("`stop` must be a list, `logprobs` a number; `finish_reason` may be `eos`.", "together 3.1.1"),
             quirk("`top_k` is taken.", "together 3.1.1"),
@@ -232,6 +237,7 @@ provider_kinds! {
         names: ModelNames::Own(&["grok-"]),
         has_reasoning_outside: true,
         has_cost: true,
+        apis: &[Api::Responses, Api::StoredResponses, Api::Images],
         quirks: &[
             quirk("`completion_tokens` leaves `reasoning_tokens` out.", "litellm 1.109.1"),
             quirk("`usage` carries the cost, as `cost_in_usd_ticks`.", "litellm 1.109.1"),
@@ -247,6 +253,7 @@ provider_kinds! {
         key_variables: &["OPENROUTER_API_KEY"],
         has_cost: true,
         takes_top_k: true,
+        apis: &[Api::Responses],
         quirks: &[
             quirk("`usage` carries the cost in USD.", "openrouter 1.3.84"),
             quirk("An error may come with status 200, or as a chunk with a number as its `code`.", "openrouter 1.3.84"),
@@ -294,6 +301,7 @@ provider_kinds! {
         name: "vllm",
         title: "vLLM",
         takes_top_k: true,
+        apis: &[Api::Transcription],
         quirks: &[
             quirk("`top_k` and further sampling fields are taken.", "litellm 1.109.1"),
             quirk("Calling tools needs flags of the server; without them, 400.", UNCHECKED),
@@ -305,6 +313,7 @@ provider_kinds! {
     LocalAi = ProviderFacts {
         name: "localai",
         title: "LocalAI",
+        apis: &[Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
             quirk("It listens where this gateway does by default, so its address must be said.", UNCHECKED),
             quirk("Usage may be zero: it is taken as written.", UNCHECKED),
@@ -321,6 +330,7 @@ provider_kinds! {
             "mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-",
         ]),
         takes_stream_options: false,
+        apis: &[Api::Speech, Api::Transcription],
         quirks: &[
             quirk("An unknown field is refused with 422. `stream_options.include_usage` is one; usage comes in the last \
                 chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
@@ -388,6 +398,7 @@ provider_kinds! {
         name: "openai_compatible",
         title: "Any server that speaks like OpenAI",
         needs_key: false,
+        apis: &[Api::Images, Api::Speech, Api::Transcription],
         quirks: &[quirk("Paths follow the base URL as it is: say `/v1` where the server has it.", "by design")],
         ..HOSTED
     };

@@ -10,7 +10,7 @@ use crate::budget::Limit;
 use crate::catalog::PriceOverride;
 use crate::ids::{ApiKeyId, BackendId, TeamId, UserId};
 use crate::provider::azure::Generation;
-use crate::provider::{CapField, PathForm, ProviderKind};
+use crate::provider::{Api, CapField, PathForm, ProviderKind};
 use crate::rbac::Grant;
 use crate::routing::RouteTable;
 use crate::secret::Secret;
@@ -115,6 +115,14 @@ impl Backend {
     /// Whether a request may have `stream_options` here.
     pub fn takes_stream_options(&self) -> bool {
         self.kind.facts().takes_stream_options && self.takes_newer_options()
+    }
+
+    /// Whether a further API can be asked here; Azure's older addresses know no responses.
+    pub fn serves(&self, api: Api) -> bool {
+        let is_newer = !matches!(api, Api::Responses | Api::StoredResponses)
+            || self.kind.facts().paths != PathForm::Azure
+            || matches!(Generation::of(&self.base_url, self.api_version.as_deref()), Generation::V1 { .. });
+        is_newer && self.kind.serves(api)
     }
 
     fn takes_newer_options(&self) -> bool {

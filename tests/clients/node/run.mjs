@@ -27,6 +27,9 @@ const { values: options, positionals } = parseArgs({
     'openai-model': { type: 'string', default: 'gpt-5-mini' },
     'anthropic-model': { type: 'string', default: 'claude-haiku-4-5' },
     'embedding-model': { type: 'string', default: 'text-embedding-3-small' },
+    'image-model': { type: 'string', default: 'gpt-image-2' },
+    'speech-model': { type: 'string', default: 'tts-1' },
+    'transcription-model': { type: 'string', default: 'whisper-1' },
     'missing-model': { type: 'string', default: 'missing-model' },
     'denied-model': { type: 'string', default: 'denied-model' },
     'bad-key': { type: 'string', default: 'bad-key' },
@@ -115,6 +118,8 @@ function respond(input, further = {}) {
   return openai().responses.create({ model: options['openai-model'], input, max_output_tokens: 16, ...further });
 }
 
+const scriptedText = (script) => `A house. [[fake:${JSON.stringify(script)}]]`;
+
 function responsesTools() {
   return { tools: [{ type: 'function', name: 'weather', description: 'Tells it.', parameters: SCHEMA, strict: false }] };
 }
@@ -196,6 +201,47 @@ const scenarios = {
     const request = { model: options['openai-model'], input: toolPrompt(), ...responsesTools() };
     const { output: [call] } = await openai().responses.stream(request).finalResponse();
     assert.deepEqual([call.name, JSON.parse(call.arguments)], ['weather', ARGUMENTS]);
+  },
+  async 'openai.responses_follow!'() {
+    if (options.translated) return;
+    const first = await respond(prompt({ text: TEXT }));
+    const kept = await openai().responses.retrieve(first.id);
+    assert.deepEqual([kept.id, kept.output_text], [first.id, first.output_text]);
+    const second = await respond(prompt({ text: TEXT }), { previous_response_id: first.id });
+    assert.equal(second.previous_response_id, first.id);
+    checkText(second.output_text);
+    await openai().responses.delete(first.id);
+    await assert.rejects(openai().responses.retrieve(first.id), (error) => error.status === 404);
+  },
+  async 'openai.images!'() {
+    const request = { model: options['image-model'], prompt: scriptedText({ output_tokens: 272 }), quality: 'low' };
+    const made = await openai().images.generate({ ...request, n: 2 });
+    assert.deepEqual([made.data.length, made.usage.output_tokens], [2, 544]);
+    const events = await collect(await openai().images.generate({ ...request, stream: true, partial_images: 1 }));
+    const kinds = events.map((event) => event.type);
+    assert.deepEqual(kinds, ['image_generation.partial_image', 'image_generation.completed']);
+  },
+  async 'openai.image_edit!'() {
+    const picture = (name) => OpenAI.toFile(Buffer.from(`PNG ${name}`), name, { type: 'image/png' });
+    const image = [await picture('a.png'), await picture('b.png')];
+    const prompt = scriptedText({ output_tokens: 272 });
+    const made = await openai().images.edit({ model: options['image-model'], image, prompt, quality: 'low' });
+    assert.equal(made.usage.input_tokens_details.image_tokens, 200);
+  },
+  async 'openai.speech!'() {
+    const answer = await openai().audio.speech.create({ model: options['speech-model'], input: TEXT, voice: 'alloy' });
+    assert.equal((await answer.arrayBuffer()).byteLength, 2800);
+  },
+  async 'openai.transcription!'() {
+    // The file comes first in this SDK's form.
+    const file = () => OpenAI.toFile(Buffer.alloc(20_000, 'RIFF'), 'a.wav', { type: 'audio/wav' });
+    const further = { model: options['transcription-model'], prompt: scriptedText({ text: TEXT, sound_ms: 3500 }) };
+    const whole = await openai().audio.transcriptions.create({ file: await file(), ...further });
+    assert.deepEqual([whole.text, whole.usage.seconds], [TEXT, 3.5]);
+    const translated = await openai().audio.translations.create({ file: await file(), ...further });
+    assert.equal(translated.text, TEXT);
+    const events = await collect(await openai().audio.transcriptions.create({ file: await file(), stream: true, ...further }));
+    assert.deepEqual(events.map((event) => event.type), ['transcript.text.delta', 'transcript.text.done']);
   },
   async 'openai.embeddings!'() {
     const request = { model: options['embedding-model'], input: ['one', 'two'], dimensions: 6 };

@@ -232,6 +232,75 @@ def openai_responses_tools_stream(c):
     check(json.loads(pieces) == ARGUMENTS, pieces)
 
 
+@scenario("openai.responses_follow", scripted=True)
+def openai_responses_follow(c):
+    if c.options.translated:
+        return
+    first = respond(c, c.prompt(text=TEXT))
+    kept = c.openai().responses.retrieve(first.id)
+    check((kept.id, kept.output_text) == (first.id, first.output_text), kept)
+    second = respond(c, c.prompt(text=TEXT), previous_response_id=first.id)
+    check(second.previous_response_id == first.id and second.id != first.id, second)
+    c.check_text(second.output_text)
+    check(c.openai().responses.input_items.list(first.id).data, "no items")
+    c.openai().responses.delete(first.id)
+    try:
+        c.openai().responses.retrieve(first.id)
+    except Exception as error:
+        check(error.status_code == 404, error)
+    else:
+        raise AssertionError("it is still there")
+
+
+def scripted_text(**script):
+    return f"A house. [[fake:{json.dumps(script)}]]"
+
+
+@scenario("openai.images", scripted=True)
+def openai_images(c):
+    model, prompt = c.options.image_model, scripted_text(output_tokens=272)
+    made = c.openai().images.generate(model=model, prompt=prompt, n=2, quality="low")
+    check(len(made.data) == 2 and made.data[0].b64_json, made)
+    check(made.usage.output_tokens == 544, made.usage)
+    events = list(c.openai().images.generate(model=model, prompt=prompt, stream=True, partial_images=1))
+    kinds = [event.type for event in events]
+    check(kinds == ["image_generation.partial_image", "image_generation.completed"], kinds)
+    check(events[-1].usage.output_tokens == 372, events[-1].usage)
+
+
+@scenario("openai.image_edit", scripted=True)
+def openai_image_edit(c):
+    pictures = [("a.png", b"\x89PNG one", "image/png"), ("b.png", b"\x89PNG two", "image/png")]
+    made = c.openai().images.edit(
+        model=c.options.image_model, image=pictures, prompt=scripted_text(output_tokens=272), quality="low"
+    )
+    check(made.usage.input_tokens_details.image_tokens == 200 and made.data[0].b64_json, made.usage)
+
+
+@scenario("openai.speech", scripted=True)
+def openai_speech(c):
+    speech = {"model": c.options.speech_model, "input": TEXT, "voice": "alloy"}
+    check(len(c.openai().audio.speech.create(**speech).content) == 2800, "the sound")
+    with c.openai().audio.speech.with_streaming_response.create(**speech) as response:
+        check(sum(len(piece) for piece in response.iter_bytes()) == 2800, "the sound, streamed")
+
+
+@scenario("openai.transcription", scripted=True)
+def openai_transcription(c):
+    sound = ("a.wav", b"RIFF" + bytes(20_000), "audio/wav")
+    ask = {"model": c.options.transcription_model, "file": sound, "prompt": scripted_text(text=TEXT, sound_ms=3500)}
+    client = c.openai()
+    whole = client.audio.transcriptions.create(**ask)
+    check(whole.text == TEXT and whole.usage.seconds == 3.5, whole)
+    verbose = client.audio.transcriptions.create(
+        response_format="verbose_json", timestamp_granularities=["word", "segment"], **ask
+    )
+    check(verbose.duration == 3.5, verbose)
+    check(client.audio.translations.create(**ask).text == TEXT, "translation")
+    events = list(client.audio.transcriptions.create(stream=True, **ask))
+    check([event.type for event in events] == ["transcript.text.delta", "transcript.text.done"], events)
+
+
 @scenario("openai.embeddings", scripted=True)
 def openai_embeddings(c):
     client, model = c.openai(), c.options.embedding_model
@@ -421,6 +490,9 @@ def main():
     parser.add_argument("--openai-model", default="gpt-5-mini")
     parser.add_argument("--anthropic-model", default="claude-haiku-4-5")
     parser.add_argument("--embedding-model", default="text-embedding-3-small")
+    parser.add_argument("--image-model", default="gpt-image-2")
+    parser.add_argument("--speech-model", default="tts-1")
+    parser.add_argument("--transcription-model", default="whisper-1")
     parser.add_argument("--missing-model", default="missing-model")
     parser.add_argument("--denied-model", default="denied-model")
     parser.add_argument("--bad-key", default="bad-key")

@@ -80,6 +80,7 @@ impl Answer {
             cache_write_1h: script.cache_write_1h,
             output,
             reasoning: script.reasoning.min(output),
+            ..Tokens::default()
         };
         let calls: Vec<Call> = script
             .tool_calls()

@@ -148,7 +148,7 @@ fn stop_reason(answer: &Answer, script: &Script) -> String {
 
 /// The counts of this dialect do not overlap; `whole` adds what only the start of a message tells.
 fn usage(tokens: &Tokens, script: &Script, whole: bool) -> String {
-    let Tokens { input, cache_read, cache_write, cache_write_1h, output, reasoning } = *tokens;
+    let Tokens { input, cache_read, cache_write, cache_write_1h, output, reasoning, .. } = *tokens;
     let created = cache_write + cache_write_1h;
     let mut text = format!(
         r#"{{"input_tokens":{input},"cache_creation_input_tokens":{created},"cache_read_input_tokens":{cache_read}"#

@@ -37,6 +37,16 @@ pub(crate) enum Endpoint {
     Completions,
     /// `POST /v1/moderations`.
     Moderations,
+    /// `POST /v1/responses`.
+    Responses,
+    /// `POST /v1/images/generations`.
+    Images,
+    /// `POST /v1/images/edits`.
+    ImageEdits,
+    /// `POST /v1/audio/speech`.
+    Speech,
+    /// `POST /v1/audio/transcriptions` and `/v1/audio/translations`.
+    Transcripts,
     /// `POST /model/{model}/converse`.
     Converse,
     /// `POST /model/{model}/converse-stream`.
@@ -57,6 +67,12 @@ impl Endpoint {
             ("/embeddings", Self::Embeddings),
             ("/completions", Self::Completions),
             ("/moderations", Self::Moderations),
+            ("/responses", Self::Responses),
+            ("/images/generations", Self::Images),
+            ("/images/edits", Self::ImageEdits),
+            ("/audio/speech", Self::Speech),
+            ("/audio/transcriptions", Self::Transcripts),
+            ("/audio/translations", Self::Transcripts),
             ("/converse", Self::Converse),
             ("/converse-stream", Self::ConverseStream),
             (":generateContent", Self::Generate),
@@ -68,7 +84,15 @@ impl Endpoint {
     /// Returns the dialect of the endpoint.
     pub(crate) fn dialect(self) -> Dialect {
         match self {
-            Self::Chat | Self::Embeddings | Self::Completions | Self::Moderations => Dialect::OpenAi,
+            Self::Chat
+            | Self::Embeddings
+            | Self::Completions
+            | Self::Moderations
+            | Self::Responses
+            | Self::Images
+            | Self::ImageEdits
+            | Self::Speech
+            | Self::Transcripts => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
             Self::Converse | Self::ConverseStream => Dialect::Bedrock,
             Self::Generate | Self::StreamGenerate => Dialect::Gemini,
@@ -97,6 +121,22 @@ pub(crate) struct Ask {
     pub base64: bool,
     /// The length of each embedding.
     pub(crate) dimensions: u64,
+    /// Whether the response shall not be kept.
+    pub(crate) is_unstored: bool,
+    /// The response before.
+    pub(crate) previous: Option<String>,
+    /// Files in a form, and their bytes.
+    pub(crate) files: u64,
+    /// Bytes of those files.
+    pub(crate) file_bytes: u64,
+    /// Pictures asked for.
+    pub(crate) pictures: u64,
+    /// Pictures to be shown before they are done.
+    pub(crate) previews: u64,
+    /// Characters to be spoken.
+    pub(crate) characters: u64,
+    /// The format of the answer.
+    pub(crate) format: Option<String>,
 }
 
 impl Ask {
@@ -140,7 +180,10 @@ fn has_tool_result(body: &Value) -> bool {
     match body {
         Value::Object(fields) => {
             let is = |name: &str, word: &str| fields.get(name).and_then(Value::as_str) == Some(word);
-            is("role", "tool") || is("type", "tool_result") || fields.values().any(has_tool_result)
+            is("role", "tool")
+                || is("type", "tool_result")
+                || is("type", "function_call_output")
+                || fields.values().any(has_tool_result)
         }
         Value::Array(items) => items.iter().any(has_tool_result),
         _ => false,
@@ -164,12 +207,19 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
     let model = model.ok_or_else(|| Fault::invalid("model: a non-empty string is required"))?.to_owned();
     let mut ask = Ask { model, dimensions: 8, ..Ask::default() };
     visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
-    ask.stream = optional(body, "stream", Value::as_bool, "a boolean")?.unwrap_or(false);
+    // A form says everything in text.
+    if body.get("_files").is_none() {
+        ask.stream = optional(body, "stream", Value::as_bool, "a boolean")?.unwrap_or(false);
+    }
     match endpoint {
         Endpoint::Chat => read_chat(body, &mut ask)?,
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
         Endpoint::Completions => read_completion(body, &mut ask)?,
+        Endpoint::Responses => crate::responses::read(body, &mut ask)?,
+        Endpoint::Images | Endpoint::ImageEdits | Endpoint::Speech | Endpoint::Transcripts => {
+            crate::media::read(endpoint, body, &mut ask)?;
+        }
         Endpoint::Moderations | Endpoint::Generate | Endpoint::StreamGenerate => {}
         Endpoint::Converse | Endpoint::ConverseStream => {
             require_messages(body)?;

@@ -37,13 +37,16 @@ pub(crate) fn check(parts: &Parts) -> Result<Option<Azure>, Fault> {
     let is_dated = |version: &&str| version.starts_with(|first: char| first.is_ascii_digit());
     if let Some(rest) = rest.strip_prefix("deployments/") {
         let (deployment, operation) = rest.split_once('/').ok_or_else(no_resource)?;
-        let is_known = matches!(operation, "chat/completions" | "embeddings");
+        let is_known = matches!(
+            operation,
+            "chat/completions" | "embeddings" | "images/generations" | "audio/speech" | "audio/transcriptions"
+        );
         if !is_known || versions.len() != 1 || !versions.iter().all(is_dated) {
             return Err(no_resource());
         }
         return Ok(Some(Azure { deployment: Some(deployment.replace("%20", " ")) }));
     }
-    let is_known = matches!(rest, "v1/chat/completions" | "v1/embeddings");
+    let is_known = matches!(rest, "v1/chat/completions" | "v1/embeddings" | "v1/responses");
     if !is_known || versions.len() > 1 || versions.iter().any(is_dated) {
         return Err(no_resource());
     }

@@ -22,6 +22,27 @@ pub struct Price {
     /// An input token written to the cache for an hour.
     #[serde(default)]
     pub cache_write_1h: Option<u64>,
+    /// A token of a picture given.
+    #[serde(default)]
+    pub image_input: u64,
+    /// A token of a picture made.
+    #[serde(default)]
+    pub image_output: u64,
+    /// A token of sound heard.
+    #[serde(default)]
+    pub audio_input: u64,
+    /// A token of sound made.
+    #[serde(default)]
+    pub audio_output: u64,
+    /// A picture made.
+    #[serde(default)]
+    pub image: u64,
+    /// A character spoken.
+    #[serde(default)]
+    pub character: u64,
+    /// A second of sound heard.
+    #[serde(default)]
+    pub sound_second: u64,
 }
 
 /// Token counts of one answer. The kinds of input do not overlap; reasoning is a part of the output.
@@ -39,6 +60,20 @@ pub struct Tokens {
     pub output: u64,
     /// Reasoning, a part of `output`.
     pub reasoning: u64,
+    /// Tokens of pictures given.
+    pub image_input: u64,
+    /// Tokens of pictures made.
+    pub image_output: u64,
+    /// Tokens of sound heard.
+    pub audio_input: u64,
+    /// Tokens of sound made.
+    pub audio_output: u64,
+    /// Pictures made, where they are charged one by one.
+    pub images: u64,
+    /// Characters spoken.
+    pub characters: u64,
+    /// Milliseconds of sound heard.
+    pub sound_ms: u64,
 }
 
 impl Tokens {
@@ -75,6 +110,15 @@ const TABLE: [(&str, Price); 7] = [
     ("gemini-3.1-flash-lite", Price { cache_read: Some(25_000), ..price(250_000, 1_500_000) }),
 ];
 
+/// Models of pictures and sound.
+const MEDIA: [(&str, Price); 5] = [
+    ("gpt-image-2", Price { image_input: 8_000_000, image_output: 30_000_000, ..price(5_000_000, 0) }),
+    ("tts-1", Price { character: 15_000_000, ..price(0, 0) }),
+    ("gpt-4o-mini-tts", Price { audio_output: 12_000_000, ..price(600_000, 0) }),
+    ("whisper-1", Price { sound_second: 100_000_000, ..price(0, 0) }),
+    ("gpt-4o-transcribe", Price { audio_input: 2_500_000, ..price(2_500_000, 10_000_000) }),
+];
+
 /// Models of Amazon Bedrock, which no list names.
 const BEDROCK: [(&str, Price); 2] = [
     (
@@ -90,7 +134,20 @@ const BEDROCK: [(&str, Price); 2] = [
 ];
 
 const fn price(input: u64, output: u64) -> Price {
-    Price { input, output, cache_read: None, cache_write: None, cache_write_1h: None }
+    Price {
+        input,
+        output,
+        cache_read: None,
+        cache_write: None,
+        cache_write_1h: None,
+        image_input: 0,
+        image_output: 0,
+        audio_input: 0,
+        audio_output: 0,
+        image: 0,
+        character: 0,
+        sound_second: 0,
+    }
 }
 
 /// The models of the built-in table.
@@ -100,7 +157,7 @@ pub fn known_models() -> impl Iterator<Item = &'static str> {
 
 /// Returns the built-in price of a model; `None` for an unknown one.
 pub fn built_in(model: &str) -> Option<Price> {
-    TABLE.iter().chain(&BEDROCK).find(|(name, _)| *name == model).map(|(_, price)| *price)
+    TABLE.iter().chain(&MEDIA).chain(&BEDROCK).find(|(name, _)| *name == model).map(|(_, price)| *price)
 }
 
 /// Returns what the tokens cost in 1e-9 USD, rounded up once.
@@ -110,7 +167,14 @@ pub fn cost_nano_usd(price: &Price, tokens: &Tokens) -> u64 {
         + line(tokens.cache_read, price.cache_read.unwrap_or(price.input))
         + line(tokens.cache_write, price.cache_write.unwrap_or(price.input))
         + line(tokens.cache_write_1h, price.cache_write_1h.or(price.cache_write).unwrap_or(price.input))
-        + line(tokens.output, price.output);
+        + line(tokens.output, price.output)
+        + line(tokens.image_input, price.image_input)
+        + line(tokens.image_output, price.image_output)
+        + line(tokens.audio_input, price.audio_input)
+        + line(tokens.audio_output, price.audio_output)
+        + line(tokens.images, price.image)
+        + line(tokens.characters, price.character)
+        + line(tokens.sound_ms, price.sound_second).div_ceil(1000);
     u64::try_from(pico.div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
@@ -135,6 +199,7 @@ mod tests {
             cache_write_1h: 2000,
             output: 1000,
             reasoning: 9,
+            ..Tokens::default()
         };
         check("claude-sonnet-4-6", sonnet, 300_000 + 15_000_000 + 37_500 + 12_000_000 + 15_000_000);
         assert_eq!(cost_nano_usd(&price(1, 0), &tokens(1, 0)), 1, "a part of a nano-dollar is a whole one");

@@ -19,8 +19,9 @@ use crate::fault::Fault;
 use crate::gates::Gates;
 use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
+use crate::responses::Kept;
 use crate::script::Script;
-use crate::{anthropic, azure, bedrock, gemini, legacy, openai};
+use crate::{anthropic, azure, bedrock, gemini, legacy, media, openai, responses};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -29,6 +30,7 @@ pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
 pub(crate) struct Provider {
     pub(crate) bill: Bill,
     pub(crate) gates: Gates,
+    pub(crate) kept: Kept,
     script: RwLock<Value>,
     fast: Option<FastAnswers>,
 }
@@ -36,7 +38,13 @@ pub(crate) struct Provider {
 impl Provider {
     pub(crate) fn new(script: Value, is_fast: bool) -> Self {
         let fast = is_fast.then(FastAnswers::default);
-        Self { bill: Bill::default(), gates: Gates::default(), script: RwLock::new(script), fast }
+        Self {
+            bill: Bill::default(),
+            gates: Gates::default(),
+            kept: Kept::default(),
+            script: RwLock::new(script),
+            fast,
+        }
     }
 
     pub(crate) fn script(&self) -> Value {
@@ -61,7 +69,12 @@ impl Provider {
             }
             return Some((answer.plan, charge));
         }
-        let json: Result<Value, _> = serde_json::from_slice(body);
+        let is_form = parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/"));
+        let json: Result<Value, String> = if is_form {
+            media::form(parts, body)
+        } else {
+            serde_json::from_slice(body).map_err(|error| error.to_string())
+        };
         let json = json.map(|json| bedrock::completed(endpoint, parts, json));
         let asked = match &json {
             Ok(json) => read(endpoint, parts, json),
@@ -93,10 +106,23 @@ impl Provider {
             Ok(ask)
         });
         let asked = asked.and_then(|ask| admit(endpoint, &parts.headers, &ask, &script, charge.seq()).map(|()| ask));
+        let key = key_of(&parts.headers).unwrap_or_default();
+        let asked = asked.and_then(|ask| match &ask.previous {
+            Some(id) if !self.kept.has(key, id) => Err(responses::not_found(id)),
+            _ => Ok(ask),
+        });
         let plan = asked.map_or_else(
             |fault| fault.plan(endpoint.dialect(), &request_id),
             |ask| {
-                let plan = plan_of(endpoint, &ask, &script, charge.seq());
+                let plan = if endpoint == Endpoint::Responses && script.raw_body.is_none() {
+                    let (plan, kept) = responses::respond(&ask, &script, charge.seq());
+                    if let Some((id, response)) = kept {
+                        self.kept.keep(key, &id, response);
+                    }
+                    plan
+                } else {
+                    plan_of(endpoint, &ask, &script, charge.seq())
+                };
                 if endpoint != Endpoint::CountTokens && plan.status < 400 {
                     charge.prices(price_of(&ask.model, &script), plan.tokens);
                 }
@@ -150,6 +176,10 @@ pub(crate) fn plan_of(endpoint: Endpoint, ask: &Ask, script: &Script, seq: u64) 
         Endpoint::Embeddings => openai::embeddings(ask, script),
         Endpoint::Completions => legacy::completion(ask, script, seq),
         Endpoint::Moderations => legacy::moderation(ask, script, seq),
+        Endpoint::Responses => responses::respond(ask, script, seq).0,
+        Endpoint::Images | Endpoint::ImageEdits => media::images(endpoint, ask, script),
+        Endpoint::Speech => media::speech(ask, script),
+        Endpoint::Transcripts => media::transcript(ask, script),
         Endpoint::Converse | Endpoint::ConverseStream => bedrock::converse(ask, script),
         Endpoint::Generate | Endpoint::StreamGenerate => gemini::generate(ask, script, seq),
     };

@@ -158,6 +158,14 @@ pub struct Script {
     pub stop_reason: Option<String>,
     /// The service tier to report.
     pub service_tier: Option<String>,
+    /// Sends an event of a type that nobody knows (responses).
+    pub novelty: bool,
+    /// How many pictures come; by default as many as were asked for.
+    pub images: Option<u64>,
+    /// Bytes of each picture.
+    pub picture_bytes: Option<u64>,
+    /// Milliseconds of sound in a file; by default by its size, at 32 kbit/s.
+    pub sound_ms: Option<u64>,
     /// Prices by model, over the built-in table.
     pub prices: BTreeMap<String, Price>,
     /// `false` accepts requests without a key, as a local provider does.

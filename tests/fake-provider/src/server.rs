@@ -92,6 +92,14 @@ async fn answer(request: Request<Incoming>, provider: Arc<Provider>, switch: Swi
     }
     let endpoint = match (&parts.method, Endpoint::of(path)) {
         (&Method::POST, Some(endpoint)) => endpoint,
+        (&Method::GET | &Method::DELETE, None) if path.contains("/responses/") => {
+            let key = crate::ask::key_of(&parts.headers).unwrap_or_default();
+            let (_, rest) = path.rsplit_once("/responses/").unwrap_or_default();
+            return Ok(match provider.kept.answer(key, rest, parts.method == Method::DELETE) {
+                Some(json) => text(StatusCode::OK, "application/json", json.to_string()),
+                None => no_such_path(&parts.uri),
+            });
+        }
         (&Method::GET | &Method::HEAD, _) => return Ok(read_only(&parts.uri, &parts.headers)),
         _ => return Ok(no_such_path(&parts.uri)),
     };

@@ -36,6 +36,12 @@ fn full() -> Record {
         audio_input_tokens: 7,
         audio_output_tokens: 8,
         searches: 9,
+        image_input_tokens: 10,
+        image_output_tokens: 11,
+        images: 12,
+        characters: 13,
+        audio_input_ms: 14,
+        audio_output_ms: 15,
     };
     record.basis = CostBasis::Estimated;
     record.attempts = vec![attempt(1, 100), attempt(2, 200)];

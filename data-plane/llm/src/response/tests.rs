@@ -29,6 +29,7 @@ fn openai_counts_cache_and_audio_inside_the_prompt() {
         audio_input_tokens: 100,
         audio_output_tokens: 50,
         searches: 0,
+        ..TokenUsage::default()
     };
     assert_eq!(facts.usage, Some(expected));
     assert_eq!(expected.total_input_tokens(), 10_000);

@@ -11,6 +11,7 @@ const ALL: Rewrite<'static> = Rewrite {
     force_usage: true,
     withhold_stream_options: false,
     output_cap: Some(OutputCap { tokens: 64, field: CapField::MaxCompletionTokens }),
+    previous_response: None,
 };
 
 fn rewritten(dialect: Dialect, body: &str, changes: &Rewrite<'_>) -> String {
@@ -214,6 +215,7 @@ proptest! {
             force_usage: usage,
             withhold_stream_options: false,
             output_cap: cap.map(|tokens| OutputCap { tokens, field: CapField::MaxTokens }),
+            previous_response: None,
         };
         let facts = scan_request(Dialect::OpenAiChat, body.as_bytes()).unwrap();
         prop_assert_eq!(Some(facts.model.as_str()), request["model"].as_str());

@@ -20,6 +20,7 @@ pub(super) struct Tally {
     choices: Choices,
     is_usage_final: bool,
     end: StreamEnd,
+    events: u64,
 }
 
 impl Tally {
@@ -33,6 +34,7 @@ impl Tally {
             choices: Choices::default(),
             is_usage_final: false,
             end: StreamEnd::Open,
+            events: 0,
         }
     }
 
@@ -47,10 +49,13 @@ impl Tally {
         self.answer.text.add((seen.text.bytes, seen.text.wide_bytes));
         self.choices.seen |= seen.choices.seen;
         self.choices.finished |= seen.choices.finished;
-        if seen.counts.is_usage() {
+        self.events = self.events.saturating_add(1);
+        let is_terminal = is_terminal(self.dialect, seen.kind);
+        if seen.counts.is_usage() || seen.counts.audio_input_ms.is_some() {
             self.counts.replace_with(&seen.counts);
             self.is_usage_final |= match self.family {
-                _ if self.is_converse() => true,
+                _ if self.is_converse() || self.dialect.is_media() => true,
+                _ if self.dialect == Dialect::OpenAiResponses => is_terminal,
                 Family::OpenAi => seen.choices.is_empty_list || self.are_choices_finished(),
                 Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_delta")),
                 Family::Gemini => self.answer.finish.is_some(),
@@ -58,6 +63,7 @@ impl Tally {
         }
         let is_stop = match self.family {
             _ if self.is_converse() => event_name == b"metadata",
+            _ if self.dialect.has_large_events() => is_terminal,
             Family::OpenAi | Family::Gemini => false,
             Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_stop")),
         };
@@ -97,6 +103,11 @@ impl Tally {
         }
     }
 
+    /// How many events could be read.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
     pub(super) fn end(&self) -> StreamEnd {
         self.end
     }
@@ -118,7 +129,7 @@ impl Tally {
     }
 
     pub(super) fn usage(&self) -> Option<TokenUsage> {
-        counts_as(self.family, &self.counts, self.quirks)
+        counts_as(self.dialect, &self.counts, self.quirks)
     }
 
     pub(super) fn facts(&self) -> StreamFacts {
@@ -129,6 +140,18 @@ impl Tally {
             is_usage_final: usage.is_some() && (self.is_usage_final || is_done),
             end: self.end,
         }
+    }
+}
+
+/// Whether an event says of itself that it is the last.
+fn is_terminal(dialect: Dialect, kind: Option<Text<'_>>) -> bool {
+    const RESPONSES: [&str; 2] = ["response.completed", "response.incomplete"];
+    const MEDIA: [&str; 4] =
+        ["image_generation.completed", "image_edit.completed", "speech.audio.done", "transcript.text.done"];
+    let is_one_of = |names: &[&str]| kind.is_some_and(|kind| names.iter().any(|name| kind.is(name)));
+    match dialect {
+        Dialect::OpenAiResponses => is_one_of(&RESPONSES) || is_one_of(&["response.failed"]),
+        _ => dialect.is_media() && is_one_of(&MEDIA),
     }
 }
 

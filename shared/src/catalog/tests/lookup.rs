@@ -80,12 +80,28 @@ fn a_model_says_what_it_can_do_and_until_when() {
 }
 
 #[test]
-fn models_not_charged_by_text_tokens_have_no_token_price() {
-    for (kind, model) in
-        [("openai", "whisper-1"), ("openai", "tts-1"), ("openai", "gpt-image-2"), ("gemini", "gemini-3-pro-image")]
-    {
-        assert!(Catalog::bundled().find(kind, model).is_some(), "{model} is known");
-        assert_eq!(Catalog::bundled().effective_price(kind, kind, model, &[]), None, "{model}");
+fn media_are_priced_by_their_own_units_m8_and_a_model_that_also_writes_is_not() {
+    let price = |kind, model| Catalog::bundled().effective_price(kind, kind, model, &[]);
+    assert_eq!(price("gemini", "gemini-3-pro-image"), None);
+    let terms = Terms::standard(at("2026-11-24T00:00:00Z"));
+    for (model, usage, nano) in [
+        ("whisper-1", TokenUsage { audio_input_ms: 12_300, ..TokenUsage::default() }, 1_230_000),
+        ("tts-1", TokenUsage { characters: 7, ..TokenUsage::default() }, 105_000),
+        (
+            "gpt-image-2",
+            TokenUsage { input_tokens: 10, image_input_tokens: 3, image_output_tokens: 272, ..TokenUsage::default() },
+            50_000 + 24_000 + 8_160_000,
+        ),
+        (
+            "gpt-4o-mini-tts",
+            TokenUsage { input_tokens: 5, audio_output_tokens: 100, ..TokenUsage::default() },
+            1_203_000,
+        ),
+    ] {
+        let price = price("openai", model).unwrap();
+        assert_eq!(cost(&usage, &price, &terms).map(NanoUsd::get), Ok(nano), "{model}");
+        let tokens = TokenUsage { input_tokens: 1, ..TokenUsage::default() };
+        assert_eq!(cost(&tokens, &price, &terms).is_err(), matches!(model, "whisper-1" | "tts-1"), "{model}");
     }
     let seconds = &Catalog::bundled().find("openai", "whisper-1").unwrap().meters;
     assert!(seconds.contains(&(Meter::InputSecond, PicoUsd::from_usd("0.0001").unwrap())));

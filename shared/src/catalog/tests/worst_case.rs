@@ -49,7 +49,7 @@ prop_compose! {
         UsageBound {
             input_tokens_max, output_tokens_max, choices, may_cache_write_long, may_have_audio_input,
             may_have_audio_output, searches_max, tier, has_residency,
-            started_at: UnixMicros::new(now().get() + (day * 24 + hour) * 3_600_000_000),
+            ..UsageBound::text(0, 0, UnixMicros::new(now().get() + (day * 24 + hour) * 3_600_000_000))
         }
     }
 }
@@ -81,6 +81,7 @@ fn usage_within(bound: &UsageBound, inputs: [u16; 5], outputs: [u16; 2], used: [
         reasoning_tokens: output[0] / 2,
         audio_output_tokens: output[1],
         searches: part(u64::from(bound.searches_max.unwrap_or(1000)), used[2]),
+        ..TokenUsage::default()
     }
 }
 

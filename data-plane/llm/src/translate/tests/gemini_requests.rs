@@ -257,6 +257,7 @@ fn the_cap_is_found_added_and_lowered() {
             force_usage: true,
             withhold_stream_options: false,
             output_cap: Some(output_cap),
+            previous_response: None,
         };
         let sent: Vec<u8> = rewrite(translated.body, &facts, &changes).parts.concat();
         let sent: Value = serde_json::from_slice(&sent).unwrap();

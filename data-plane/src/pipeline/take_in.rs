@@ -1,0 +1,136 @@
+//! Takes a request's body in: whole where it must be known, only its front where it is a file.
+//!
+//! Rule: of an upload only so much is held as names its model; the rest goes upstream as it comes, once. A client that
+//! sends the file before the model has its file held, within the limit of a body and the room of all bodies.
+
+use super::body_room::{BodyRoom, Claim};
+use super::read_body::{self, claim_room, declared, read_body, too_large};
+use super::refusal::Refusal;
+use crate::upstream::body::Upload;
+use bytes::{Bytes, BytesMut};
+use helix_llm::{Dialect, Form, FormError, RequestFacts, boundary, scan_request};
+use helix_shared::error_code::ErrorCode;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use std::time::Duration;
+
+const STAGE: &str = "request";
+
+/// A body, as far as it is here.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// What is here.
+    pub(super) body: Bytes,
+    /// What it asks for.
+    pub(super) facts: RequestFacts,
+    /// Memory that it takes.
+    pub(super) room: Claim,
+    /// What still comes.
+    pub(super) upload: Option<Upload>,
+}
+
+/// Bounds of reading.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// The largest body.
+    pub(super) limit_bytes: u64,
+    /// How long it may take.
+    pub(super) limit: Duration,
+    /// Memory for all bodies.
+    pub(super) room: &'a BodyRoom,
+}
+
+/// Takes the body in. What is taken of `body` is gone from it.
+///
+/// # Errors
+/// As the reading of any body; `invalid_request`, `invalid_json` for what cannot be read.
+pub(super) async fn take_in(
+    dialect: Dialect,
+    headers: &HeaderMap,
+    body: &mut Option<Incoming>,
+    bounds: Bounds<'_>,
+) -> Result<Taken, Refusal> {
+    let Some(incoming) = body.as_mut() else {
+        return Err(Refusal::new(STAGE, ErrorCode::Internal, "The body of this request was taken already."));
+    };
+    let form = form_of(dialect, headers)?;
+    if let Some(form) = form.filter(|_| dialect.is_upload()) {
+        return front(dialect, headers, body, form, bounds).await;
+    }
+    let form = form_of(dialect, headers)?;
+    let (body, room) = read_body(headers, incoming, bounds.limit_bytes, bounds.limit, bounds.room).await?;
+    let facts = match form {
+        None => scan_request(dialect, &body)
+            .map_err(|error| Refusal::new(STAGE, error.code(), error.to_string()).with_param(error.param()))?,
+        Some(mut form) => form.read(&body).and_then(|()| form.facts(dialect, &body, None)).map_err(unreadable)?,
+    };
+    Ok(Taken { body, facts, room, upload: None })
+}
+
+fn form_of(dialect: Dialect, headers: &HeaderMap) -> Result<Option<Form>, Refusal> {
+    if !dialect.may_be_form() {
+        return Ok(None);
+    }
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match boundary(content_type) {
+        Some(boundary) => Ok(Some(Form::new(&boundary))),
+        None if dialect.is_upload() => {
+            let message = "The body must be a form (multipart/form-data) with a boundary.";
+            Err(Refusal::new(STAGE, ErrorCode::InvalidRequest, message))
+        }
+        None => Ok(None),
+    }
+}
+
+fn unreadable(error: FormError) -> Refusal {
+    Refusal::new(STAGE, ErrorCode::InvalidRequest, error.to_string()).with_param(error.param())
+}
+
+async fn front(
+    dialect: Dialect,
+    headers: &HeaderMap,
+    body: &mut Option<Incoming>,
+    mut form: Form,
+    bounds: Bounds<'_>,
+) -> Result<Taken, Refusal> {
+    read_body::refuse_encoding(headers)?;
+    let length = declared(headers);
+    if length.is_some_and(|length| length > bounds.limit_bytes) {
+        return Err(too_large(bounds.limit_bytes));
+    }
+    let mut room = bounds.room.claim();
+    let mut held = BytesMut::new();
+    let read = async {
+        let Some(incoming) = body.as_mut() else { return Ok(()) };
+        while !form.has_model() {
+            let Some(frame) = incoming.frame().await else { break };
+            let broken = |_| Refusal::new(STAGE, ErrorCode::InvalidRequest, "The body broke off.");
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            let so_far = held.len() + data.len();
+            if u64::try_from(so_far).unwrap_or(u64::MAX) > bounds.limit_bytes {
+                return Err(too_large(bounds.limit_bytes));
+            }
+            claim_room(&mut room, so_far)?;
+            held.extend_from_slice(&data);
+            form.read(&held).map_err(unreadable)?;
+        }
+        Ok(())
+    };
+    let read = tokio::time::timeout(bounds.limit, read).await;
+    read.unwrap_or_else(|_| {
+        let message = format!("The model's name did not arrive within {} seconds.", bounds.limit.as_secs());
+        Err(Refusal::new(STAGE, ErrorCode::RequestTimeout, message))
+    })?;
+    let held_bytes = u64::try_from(held.len()).unwrap_or(u64::MAX);
+    let is_whole = body.as_ref().is_none_or(Body::is_end_stream);
+    let upload = if is_whole { None } else { body.take() };
+    let whole_bytes = if is_whole { Some(held_bytes) } else { length };
+    let facts = form.facts(dialect, &held, whole_bytes).map_err(unreadable)?;
+    let upload = upload.map(|body| {
+        let declared = length.map(|length| length.saturating_sub(held_bytes));
+        Upload::new(body, declared, bounds.limit_bytes.saturating_sub(held_bytes))
+    });
+    Ok(Taken { body: held.freeze(), facts, room, upload })
+}
