@@ -10,6 +10,7 @@ mod db;
 mod doctor;
 mod keys;
 mod ledger;
+mod suspense;
 mod test;
 mod trace;
 

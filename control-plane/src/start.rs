@@ -85,7 +85,8 @@ impl ControlPlane {
         }
         let tasks = Tasks::default();
         let feed = follow(app.db.clone(), app.vault.clone(), Arc::clone(&app.wake), &tasks).await?;
-        let plane = PlaneServer::new(&app, &feed, join_token.clone(), &tasks);
+        let counts_histories = app.db.counts_histories().await?;
+        let plane = PlaneServer::new(&app, &feed, join_token.clone(), &tasks, counts_histories);
         let public_url = settings.public_url.trim_end_matches('/').into();
         Ok(Self { app, feed, plane, join_token, tasks, public_url })
     }

@@ -105,7 +105,7 @@ impl DataPlane {
         let journal = Arc::new(Journal::create(&root, identity, settings.journal, Arc::clone(&clock))?);
         let (tasks, link_tasks) = (Tasks::default(), Tasks::default());
         let link = Link::new(channel, node, settings.join_token.as_ref(), link_tasks.clone())?;
-        let (escrow, escrow_task) = Escrow::new(Arc::clone(&clock));
+        let (escrow, escrow_task) = Escrow::new(Arc::clone(&clock), &settings.data_dir);
         let upstreams = Upstreams::new(&settings.surroundings, Arc::clone(&clock), tasks.clone());
         let current = Arc::new(Current::new(Arc::clone(&escrow.ledger), upstreams));
         let last_good = settings.state_key.as_ref().map(|key| LastGood::new(&settings.data_dir, key));
@@ -158,7 +158,8 @@ impl DataPlane {
     /// Stops in order; returns when everything is settled, or the limits passed.
     pub async fn stop(self) {
         self.tasks.stop();
-        if tokio::time::timeout(self.drain + Duration::from_secs(3), self.tasks.wait()).await.is_err() {
+        let is_drained = tokio::time::timeout(self.drain + Duration::from_secs(3), self.tasks.wait()).await.is_ok();
+        if !is_drained {
             tracing::warn!(
                 "some requests were cut by the end of the drain limit; they are booked at the worst case at the next start"
             );
@@ -170,7 +171,10 @@ impl DataPlane {
             while journal.acknowledged() + 1 < journal.next_seq() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            self.gateway.escrow.close(&journal.identity().incarnation).await;
+            // what was cut is still in flight for all we know: the next start books it and closes the journal
+            if is_drained {
+                self.gateway.escrow.close(&journal.identity().incarnation, journal.next_seq().saturating_sub(1)).await;
+            }
         };
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             tracing::warn!("the control plane does not answer; records and escrow are settled at the next start");

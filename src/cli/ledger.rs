@@ -1,7 +1,7 @@
-//! `ledger verify`: every record, rollup and budget balance agree, to the nano-dollar.
+//! `ledger`: verify proves that every record, rollup and budget balance agree, to the nano-dollar; the rest is `suspense`'s.
 
-use super::Common;
 use super::context::{block_on, load, open};
+use super::{Common, suspense};
 use crate::output::{self, count};
 use clap::Subcommand;
 use serde_json::json;
@@ -11,10 +11,24 @@ use std::process::ExitCode;
 pub(super) enum LedgerCommand {
     /// Prove that records, rollups and budgets agree; names the first bad record.
     Verify(Common),
+    /// List what vanished data planes hold of budgets: it counts as spent.
+    Suspense(Common),
+    /// Say that a vanished process is dead and spent at most this much: what it held beyond comes free.
+    Release(suspense::ReleaseArgs),
+    /// Say that the database was restored from a backup: data planes declare anew what they hold before money is granted.
+    Restored(suspense::RestoredArgs),
 }
 
 pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
-    let LedgerCommand::Verify(common) = command;
+    match command {
+        LedgerCommand::Verify(common) => verify(common),
+        LedgerCommand::Suspense(common) => suspense::list(common),
+        LedgerCommand::Release(args) => suspense::release(args),
+        LedgerCommand::Restored(args) => suspense::restored(args),
+    }
+}
+
+fn verify(common: &Common) -> anyhow::Result<ExitCode> {
     let loaded = load(common)?;
     block_on(async {
         let app = open(&loaded).await?;

@@ -1,33 +1,33 @@
-//! The escrow stream, server side: acquire, balances, close.
+//! The escrow stream, server side: acquire, balances, recall.
 //!
 //! Rule: budgets and calendars are this side's: a want is resolved to the present period of a budget that exists, by this
-//! clock and the budget's zone. A grant is sent only after the commit that raised it. How much is granted, and that the
-//! sum never passes a limit, is the store's.
+//! clock and the budget's zone. What a node reports is written before what it asks is answered, and both are answered only
+//! after the commit. What is granted, taken back and believed is the machines' decision ([`helix_shared::budget::plane`]).
 
+use super::holders::Holders;
 use super::identity::Identity;
 use crate::error::chain;
 use crate::publish::{Feed, Published};
 use crate::tasks::Tasks;
 use futures_util::FutureExt as _;
-use helix_proto::convert::record::{account_from_wire, account_to_wire};
+use helix_proto::convert::escrow::{balance_from_wire, need_from_wire, past_from_wire, past_to_wire, standing_to_wire};
 use helix_proto::v1;
 use helix_proto::v1::budget_escrow_server::BudgetEscrow;
+use helix_shared::budget::horizon::OFFLINE_HORIZON_S;
+use helix_shared::budget::message::{Balance, Epoch, Past, Standing};
+use helix_shared::budget::plane::{Acquiring, Ask, Hearing, Outcome};
 use helix_shared::budget::{AccountKey, Limit, Mode, Window};
 use helix_shared::ids::{BudgetId, Incarnation};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::{Clock, UnixMicros};
-use helix_store::{Ask, Balance, Db, GrantRow, StoreError};
+use helix_store::{Db, Dialect, EscrowSpeaker, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// A node's totals are written at most this often.
-const WRITE_EVERY: Duration = Duration::from_secs(1);
-/// Most messages that are handled in one transaction.
+/// Most messages that are handled at once.
 const BATCH: usize = 64;
 
 /// The service.
@@ -39,10 +39,15 @@ pub(crate) struct BudgetService {
     pub(crate) clock: Arc<dyn Clock>,
     /// Who may write escrow now: one at a time on SQLite, which has one writer; a few on a server. First come, first served.
     pub(crate) turns: Arc<Semaphore>,
+    /// The nodes that are connected here.
+    pub(crate) holders: Holders,
+    /// Whether the database counts its own histories.
+    pub(crate) counts_histories: bool,
 }
 
-type UpdateSender = mpsc::Sender<Result<v1::EscrowUpdate, Status>>;
+pub(crate) type UpdateSender = mpsc::Sender<Result<v1::EscrowUpdate, Status>>;
 type Step = v1::escrow_report::Step;
+type Told = v1::escrow_update::Step;
 
 #[tonic::async_trait]
 impl BudgetEscrow for BudgetService {
@@ -69,132 +74,152 @@ struct Exchange<'a> {
     service: &'a BudgetService,
     node: Identity,
     out: &'a UpdateSender,
-    /// Totals said and not yet written.
-    unwritten: BTreeMap<AccountKey, Balance>,
-    /// When the next write is due; `None`: nothing waits to be answered.
-    write_at: Option<Instant>,
-    last_write: Option<Instant>,
     /// Soft budgets the node asked about: it holds no lease of them, and wants to know how they stand.
     soft: BTreeSet<BudgetId>,
+}
+
+/// What a node said in several reports, as one.
+#[derive(Default)]
+struct Said {
+    epoch: Epoch,
+    balances: Vec<Balance>,
+    pasts: BTreeMap<Incarnation, Past>,
 }
 
 impl BudgetService {
     async fn serve(&self, mut reports: Streaming<v1::EscrowReport>, out: &UpdateSender) -> Result<(), Status> {
         let Some(first) = reports.message().await? else { return Ok(()) };
         let node = Identity::introduce(first.node)?;
-        let mut exchange = Exchange {
-            service: self,
-            node,
-            out,
-            unwritten: BTreeMap::new(),
-            write_at: None,
-            last_write: None,
-            soft: BTreeSet::new(),
-        };
+        let _held = self.holders.connect(&node.incarnation, out);
+        let mut exchange = Exchange { service: self, node, out, soft: BTreeSet::new() };
         let mut steps: Vec<Step> = first.step.into_iter().collect();
         loop {
-            // what has arrived meanwhile shares a transaction
+            // what has arrived meanwhile is handled together
             while steps.len() < BATCH
                 && let Some(Ok(Some(more))) = reports.message().now_or_never()
             {
                 steps.extend(more.step);
             }
             exchange.take(std::mem::take(&mut steps)).await?;
-            let write_at = exchange.write_at;
-            tokio::select! {
-                report = reports.message() => match report? {
-                    Some(report) => steps.extend(report.step),
-                    None => return exchange.write().await,
-                },
-                () = until(write_at) => exchange.write().await?,
+            match reports.message().await? {
+                Some(report) => steps.extend(report.step),
+                None => return Ok(()),
             }
         }
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 
 impl Exchange<'_> {
     async fn take(&mut self, steps: Vec<Step>) -> Result<(), Status> {
         let mut acquires = Vec::new();
+        let mut said: Option<Said> = None;
         for step in steps {
             match step {
                 Step::Acquire(acquire) => acquires.push(acquire),
-                Step::Balances(balances) => self.hear(&balances),
-                Step::Close(close) => self.close(close).await?,
+                Step::Balances(balances) => {
+                    let said = said.get_or_insert_default();
+                    said.epoch = said.epoch.max(balances.epoch);
+                    said.balances.extend(balances.balances.iter().filter_map(balance_from_wire));
+                    let pasts = balances.pasts.iter().filter_map(past_from_wire);
+                    said.pasts.extend(pasts.map(|past| (past.incarnation.clone(), past)));
+                }
             }
         }
-        if !acquires.is_empty() {
-            self.acquire(acquires).await?;
+        // what came back is there for whoever asks next, the node itself included
+        if let Some(said) = said {
+            self.hear(said).await.map_err(|error| unavailable(&error))?;
         }
-        if self.write_at.is_some_and(|at| at <= Instant::now()) {
-            self.write().await?;
+        if !acquires.is_empty() {
+            self.acquire(acquires).await.map_err(|error| unavailable(&error))?;
         }
         Ok(())
     }
 
-    async fn acquire(&mut self, acquires: Vec<v1::Acquire>) -> Result<(), Status> {
+    fn speaker<'a>(&self, now: UnixMicros, accounts: impl Iterator<Item = &'a AccountKey>) -> EscrowSpeaker {
+        EscrowSpeaker {
+            node: self.node.node_id.clone(),
+            now,
+            fleet_rates: self.service.holders.fleet_rates(accounts),
+            counts_histories: self.service.counts_histories,
+        }
+    }
+
+    async fn acquire(&mut self, acquires: Vec<v1::Acquire>) -> Result<(), StoreError> {
         let published = self.service.feed.current();
         let now = self.service.clock.now();
-        let mut over: Option<Vec<GrantRow>> = None;
-        let mut asks: BTreeMap<AccountKey, Ask> = BTreeMap::new();
+        let mut asks: Vec<Ask> = Vec::new();
         let mut asked: Vec<(u64, Vec<AccountKey>)> = Vec::new();
         for acquire in acquires {
             let mut accounts = Vec::new();
-            for want in acquire.wants {
-                let Some((limit, window)) = resolve(&published, &want, now) else { continue };
+            for need in acquire.wants.iter().filter_map(need_from_wire) {
+                let Some((limit, window)) = resolve(&published, &need.account.budget_id, now) else { continue };
                 let account = AccountKey { budget_id: limit.id.clone(), period_start: window.start };
                 accounts.push(account.clone());
                 if limit.mode == Mode::Soft {
                     self.soft.insert(limit.id.clone());
                     continue;
                 }
-                let (mut need_total, mut want_total) = totals(&want);
-                if let Some(old) = period_over(&want, &account) {
-                    // the totals count from what was granted in the period that is over; in this one they count from zero
-                    if over.is_none() {
-                        let held = self.held(&self.node.incarnation).await;
-                        over = Some(held.map_err(|error| unavailable(&error))?);
-                    }
-                    let of_old = over.iter().flatten().find(|row| row.account == old);
-                    let granted = of_old.map_or(NanoUsd::ZERO, |row| row.granted_total);
-                    need_total = need_total.saturating_sub(granted).max(NanoUsd::ZERO);
-                    want_total = want_total.saturating_sub(granted).max(need_total);
-                }
-                let ask = Ask { account, period_end: window.end, limit: limit.limit, need_total, want_total };
-                let merged = asks.entry(ask.account.clone()).or_insert_with(|| ask.clone());
-                merged.need_total = merged.need_total.max(ask.need_total);
-                merged.want_total = merged.want_total.max(ask.want_total);
+                let named_granted = self.granted_of_another_period(&need.account, &account).await?;
+                asks.push(Ask::resolve(&need, account, window.end, limit.limit, named_granted));
             }
             asked.push((acquire.ask, accounts));
         }
-        let mut granted = self.grant(&asks.into_values().collect::<Vec<_>>(), now).await?;
-        granted.extend(self.soft_standing(&published, now).await?);
+        let (epoch, is_learning, standings) = match self.grant(asks, now).await? {
+            Some(Outcome::Granted { epoch, standings, recall, is_learning }) => {
+                self.service.holders.note_told(&self.node.incarnation, epoch, &standings);
+                for account in recall {
+                    self.recall(&account, now).await?;
+                }
+                (epoch, is_learning, standings)
+            }
+            Some(_) => return self.send(Told::Sealed(v1::Sealed {})).await,
+            // nothing but soft budgets
+            None => (self.service.holders.epoch(), false, Vec::new()),
+        };
+        let mut totals: BTreeMap<AccountKey, v1::Grant> =
+            standings.iter().map(|standing| (standing.account.clone(), standing_to_wire(standing))).collect();
+        totals.extend(self.soft_standing(&published, now).await?);
         for (ask, accounts) in asked {
-            let totals = accounts.iter().filter_map(|account| granted.get(account)).cloned().collect();
-            self.send(v1::escrow_update::Step::Granted(v1::Granted { ask, totals })).await?;
+            let totals = accounts.iter().filter_map(|account| totals.get(account)).cloned().collect();
+            self.send(Told::Granted(v1::Granted { ask, totals, epoch, is_learning })).await?;
         }
         Ok(())
     }
 
-    async fn grant(&self, asks: &[Ask], now: UnixMicros) -> Result<BTreeMap<AccountKey, v1::Grant>, Status> {
-        if asks.is_empty() {
-            return Ok(BTreeMap::new());
+    /// What was granted of the account that a need still counts in, when its period is another one than the present.
+    async fn granted_of_another_period(
+        &self,
+        named: &AccountKey,
+        present: &AccountKey,
+    ) -> Result<Option<NanoUsd>, StoreError> {
+        if named == present || named.period_start.get() == 0 {
+            return Ok(None);
         }
+        let mut tx = self.service.db.read().await?;
+        let lease = tx.lease(&self.node.incarnation, named).await?;
+        tx.rollback().await?;
+        Ok(lease.map(|lease| lease.granted))
+    }
+
+    async fn grant(&self, asks: Vec<Ask>, now: UnixMicros) -> Result<Option<Outcome>, StoreError> {
+        if asks.is_empty() {
+            return Ok(None);
+        }
+        let speaker = self.speaker(now, asks.iter().map(|ask| &ask.account));
+        let acquiring = Acquiring::new(self.node.incarnation.clone(), asks, now, OFFLINE_HORIZON_S);
         let turn = self.service.turns.acquire().await;
-        let (incarnation, node) = (&self.node.incarnation, &self.node.node_id);
-        let rows = self.service.db.acquire(incarnation, node, asks, now).await;
+        let told = self.service.db.run_escrow(acquiring, &speaker).await;
         drop(turn);
-        Ok(rows
-            .map_err(|error| unavailable(&error))?
-            .into_iter()
-            .map(|row| (row.account.clone(), grant(&row, now)))
-            .collect())
+        Ok(told?.into_iter().next())
+    }
+
+    /// Asks others for what this node needs: those that are connected here, and by the database those that are not.
+    async fn recall(&self, account: &AccountKey, now: UnixMicros) -> Result<(), StoreError> {
+        let is_new = self.service.holders.recall(account, Some(&self.node.incarnation));
+        if is_new && self.service.db.dialect() != Dialect::Sqlite {
+            self.service.db.note_recall(account, now).await?;
+        }
+        Ok(())
     }
 
     /// How the soft budgets stand that this node asked about.
@@ -202,139 +227,134 @@ impl Exchange<'_> {
         &self,
         published: &Published,
         now: UnixMicros,
-    ) -> Result<BTreeMap<AccountKey, v1::Grant>, Status> {
+    ) -> Result<BTreeMap<AccountKey, v1::Grant>, StoreError> {
         let mut standing = BTreeMap::new();
         if self.soft.is_empty() {
             return Ok(standing);
         }
-        let mut tx = self.service.db.read().await.map_err(|error| unavailable(&error))?;
+        let mut tx = self.service.db.read().await?;
         for id in &self.soft {
-            let Some(limit) = published.limit(id).filter(|limit| limit.mode == Mode::Soft) else { continue };
-            let Some(window) = window(limit, now) else { continue };
-            let account = AccountKey { budget_id: id.clone(), period_start: window.start };
-            let known = tx.account(&account).await.map_err(|error| unavailable(&error))?;
-            let settled = known.map_or(NanoUsd::ZERO, |account| account.settled);
-            let row = GrantRow {
-                account: account.clone(),
-                granted_total: NanoUsd::ZERO,
-                period_end: window.end,
-                limit: limit.limit,
-                escrow: NanoUsd::ZERO,
-                settled,
-                available: limit.limit.saturating_sub(settled),
+            let Some((limit, window)) = resolve(published, id, now).filter(|(limit, _)| limit.mode == Mode::Soft)
+            else {
+                continue;
             };
-            standing.insert(account, grant(&row, now));
+            let account = AccountKey { budget_id: id.clone(), period_start: window.start };
+            let settled = tx.account(&account).await?.map_or(NanoUsd::ZERO, |account| account.settled);
+            let ends_in_us = u64::try_from(window.end.since(now).as_micros()).unwrap_or(u64::MAX);
+            let none = NanoUsd::ZERO;
+            let told = Standing {
+                account: account.clone(),
+                granted: none,
+                spent: none,
+                returned: none,
+                limit: limit.limit,
+                available: limit.limit.saturating_sub(settled),
+                recallable: none,
+                fleet_spent: settled,
+                period_end: window.end,
+                period_ends_in_us: ends_in_us,
+                horizon_s: OFFLINE_HORIZON_S,
+            };
+            standing.insert(account, standing_to_wire(&told));
         }
-        tx.rollback().await.map_err(|error| unavailable(&error))?;
+        tx.rollback().await?;
         Ok(standing)
     }
 
-    fn hear(&mut self, balances: &v1::Balances) {
-        for balance in balances.balances.iter().filter_map(balance_from_wire) {
-            let entry = self.unwritten.entry(balance.account.clone()).or_insert_with(|| balance.clone());
-            entry.spent_total = entry.spent_total.max(balance.spent_total);
-            entry.returned_total = entry.returned_total.max(balance.returned_total);
+    /// Writes what was said, and answers with how the incarnation's accounts stand.
+    async fn hear(&mut self, said: Said) -> Result<(), StoreError> {
+        let now = self.service.clock.now();
+        self.service.holders.note_rates(&self.node.incarnation, &said.balances);
+        let mut pasts = Vec::with_capacity(said.pasts.len());
+        for past in said.pasts.into_values() {
+            pasts.push(self.checked(past).await?);
         }
-        let now = Instant::now();
-        let earliest = self.last_write.map_or(now, |last| last + WRITE_EVERY);
-        self.write_at.get_or_insert(earliest.max(now));
+        let (node, incarnation) = (self.node.node_id.clone(), self.node.incarnation.clone());
+        let speaker = self.speaker(now, said.balances.iter().map(|balance| &balance.account));
+        let hearing = Hearing::new(node, incarnation, said.epoch, said.balances, pasts, now, OFFLINE_HORIZON_S);
+        let mut told = self.service.db.peek_escrow(hearing.clone(), &speaker).await?;
+        if told.is_none() {
+            let turn = self.service.turns.acquire().await;
+            let written = self.service.db.run_escrow(hearing, &speaker).await;
+            drop(turn);
+            told = Some(written?);
+        }
+        for outcome in told.unwrap_or_default() {
+            match outcome {
+                Outcome::Acknowledged { epoch, standings, pasts, is_learning, has_forgotten } => {
+                    if has_forgotten && !is_learning {
+                        self.has_forgotten(now).await?;
+                    }
+                    self.acknowledge(epoch, &standings, pasts, is_learning, now).await?;
+                }
+                Outcome::Sealed => self.send(Told::Sealed(v1::Sealed {})).await?,
+                Outcome::Granted { .. } | Outcome::Taken(_) => {}
+            }
+        }
+        Ok(())
     }
 
-    /// Writes what was said, and answers with every total of this incarnation.
-    async fn write(&mut self) -> Result<(), Status> {
-        if self.write_at.take().is_none() {
-            return Ok(());
+    /// A past is whole only if every record of it is here and can be read: what was spent is known by them.
+    async fn checked(&self, past: Past) -> Result<Past, StoreError> {
+        if !past.is_whole {
+            return Ok(past);
         }
-        self.last_write = Some(Instant::now());
-        let now = self.service.clock.now();
-        let said: Vec<Balance> = std::mem::take(&mut self.unwritten).into_values().collect();
-        let (incarnation, node) = (&self.node.incarnation, &self.node.node_id);
-        let turn = self.service.turns.acquire().await;
-        let written = self.service.db.report(incarnation, node, &said, now).await;
-        drop(turn);
-        written.map_err(|error| unavailable(&error))?;
-        let mut totals: Vec<v1::Grant> = self
-            .held(incarnation)
-            .await
-            .map_err(|error| unavailable(&error))?
-            .into_iter()
-            .map(|row| grant(&row, now))
-            .collect();
+        let is_whole = self.service.db.has_every_record(&past.incarnation, past.last_seq).await?;
+        if !is_whole {
+            tracing::warn!(
+                node.id = %self.node.node_id, incarnation = %past.incarnation,
+                "records of incarnation {} are missing or cannot be read; what it holds stays counted as spent",
+                past.incarnation
+            );
+        }
+        Ok(Past { is_whole, ..past })
+    }
+
+    async fn has_forgotten(&self, now: UnixMicros) -> Result<(), StoreError> {
+        tracing::error!(
+            node.id = %self.node.node_id,
+            "a node was granted more than the database knows: it has forgotten commits. Nothing is granted until every node has declared what it holds"
+        );
+        self.service.db.begin_history(now, "a node proved a grant that was not on the books").await
+    }
+
+    async fn acknowledge(
+        &self,
+        epoch: Epoch,
+        standings: &[Standing],
+        taken: Vec<Incarnation>,
+        is_learning: bool,
+        now: UnixMicros,
+    ) -> Result<(), StoreError> {
+        self.service.holders.note_told(&self.node.incarnation, epoch, standings);
+        let mut totals: Vec<v1::Grant> = standings.iter().map(standing_to_wire).collect();
         totals.extend(self.soft_standing(&self.service.feed.current(), now).await?.into_values());
-        self.send(v1::escrow_update::Step::Acknowledged(v1::Acknowledged { totals })).await
-    }
-
-    async fn held(&self, incarnation: &Incarnation) -> Result<Vec<GrantRow>, StoreError> {
-        let mut tx = self.service.db.read().await?;
-        let rows = tx.balances(incarnation).await?;
-        tx.rollback().await?;
-        Ok(rows)
-    }
-
-    async fn close(&mut self, close: v1::Close) -> Result<(), Status> {
-        if close.incarnation.is_empty() || close.incarnation.len() > 64 {
-            return Err(Status::invalid_argument("Close must name an incarnation of 1 to 64 characters"));
+        let mut pasts = Vec::with_capacity(taken.len());
+        for incarnation in taken {
+            let finals = self.service.db.finals(&incarnation).await?;
+            if finals.is_some() {
+                tracing::info!(node.id = %self.node.node_id, %incarnation, "incarnation {incarnation} is closed");
+            }
+            let is_whole = finals.is_some();
+            let past = Past { incarnation, finals: finals.unwrap_or_default(), is_whole, last_seq: 0 };
+            pasts.push(past_to_wire(&past));
         }
-        let incarnation = Incarnation::from(close.incarnation.as_str());
-        let finals: Vec<Balance> = close.r#final.iter().filter_map(balance_from_wire).collect();
-        let now = self.service.clock.now();
-        let turn = self.service.turns.acquire().await;
-        let closed = self.service.db.close_incarnation(&incarnation, &self.node.node_id, &finals, now).await;
-        drop(turn);
-        closed.map_err(|error| unavailable(&error))?;
-        tracing::info!(node.id = %self.node.node_id, %incarnation, "incarnation {incarnation} is closed");
-        self.send(v1::escrow_update::Step::Closed(v1::Closed { incarnation: close.incarnation })).await
+        self.send(Told::Acknowledged(v1::Acknowledged { totals, epoch, pasts, is_learning })).await
     }
 
-    async fn send(&self, step: v1::escrow_update::Step) -> Result<(), Status> {
-        let update = v1::EscrowUpdate { step: Some(step) };
-        self.out.send(Ok(update)).await.map_err(|_| Status::cancelled("the node is gone"))
+    /// A node that is gone hears nothing; its stream ends by itself.
+    async fn send(&self, step: Told) -> Result<(), StoreError> {
+        if self.out.send(Ok(v1::EscrowUpdate { step: Some(step) })).await.is_err() {
+            tracing::trace!(node.id = %self.node.node_id, "the node is gone");
+        }
+        Ok(())
     }
 }
 
-/// The budget that a want is about and its present period. `None` for one that does not exist or compile: it is left out
-/// of the answer.
-fn resolve<'p>(published: &'p Published, want: &v1::Want, now: UnixMicros) -> Option<(&'p Limit, Window)> {
-    let account = account_from_wire(want.account.as_ref()?);
-    let limit = published.limit(&account.budget_id)?;
-    Some((limit, window(limit, now)?))
-}
-
-fn window(limit: &Limit, now: UnixMicros) -> Option<Window> {
-    limit.period.window(now, &limit.timezone).ok()
-}
-
-fn totals(want: &v1::Want) -> (NanoUsd, NanoUsd) {
-    let need = want.need_total_nano_usd.max(0);
-    (NanoUsd::new(need), NanoUsd::new(want.want_total_nano_usd.max(need)))
-}
-
-/// The account that a want is still counted in, when its period is over.
-fn period_over(want: &v1::Want, present: &AccountKey) -> Option<AccountKey> {
-    let named = account_from_wire(want.account.as_ref()?);
-    (named.period_start.get() != 0 && named != *present).then_some(named)
-}
-
-/// Leaves out what names no account; numbers below zero are none.
-fn balance_from_wire(balance: &v1::Balance) -> Option<Balance> {
-    Some(Balance {
-        account: account_from_wire(balance.account.as_ref()?),
-        spent_total: NanoUsd::new(balance.spent_total_nano_usd.max(0)),
-        returned_total: NanoUsd::new(balance.returned_total_nano_usd.max(0)),
-    })
-}
-
-fn grant(row: &GrantRow, now: UnixMicros) -> v1::Grant {
-    let ends_in_ms = row.period_end.get().saturating_sub(now.get()).max(0) / 1_000;
-    v1::Grant {
-        account: Some(account_to_wire(&row.account)),
-        granted_total_nano_usd: row.granted_total.get(),
-        period_ends_in_ms: ends_in_ms,
-        limit_nano_usd: row.limit.get(),
-        fleet_spent_nano_usd: row.settled.get(),
-        available_nano_usd: row.available.get().max(0),
-        period_end_us: row.period_end.get(),
-    }
+/// A budget and its present period. `None` for one that does not exist or compile: it is left out of the answer.
+fn resolve<'p>(published: &'p Published, budget: &BudgetId, now: UnixMicros) -> Option<(&'p Limit, Window)> {
+    let limit = published.limit(budget)?;
+    Some((limit, limit.period.window(now, &limit.timezone).ok()?))
 }
 
 /// The node keeps what it holds and asks again.

@@ -6,6 +6,8 @@
 pub(crate) mod auth;
 pub(crate) mod budget_service;
 pub(crate) mod config_service;
+pub(crate) mod escrow_jobs;
+pub(crate) mod holders;
 pub(crate) mod identity;
 pub(crate) mod nodes;
 pub(crate) mod server;

@@ -6,6 +6,8 @@
 use super::auth::Trust;
 use super::budget_service::BudgetService;
 use super::config_service::ConfigService;
+use super::escrow_jobs;
+use super::holders::Holders;
 use super::nodes::{ConnectedNode, Nodes};
 use super::telemetry_service::TelemetryService;
 use super::usage_service::UsageService;
@@ -56,13 +58,23 @@ pub struct PlaneServer {
 }
 
 impl PlaneServer {
-    pub(crate) fn new(app: &App, feed: &Feed, join_token: JoinToken, tasks: &Tasks) -> Self {
+    pub(crate) fn new(app: &App, feed: &Feed, join_token: JoinToken, tasks: &Tasks, counts_histories: bool) -> Self {
         let nodes = Nodes::new(app.db.clone(), Arc::clone(&app.clock));
         let writers = match app.db.dialect() {
             Dialect::Sqlite => 1,
             Dialect::Postgres | Dialect::MySql => 8,
         };
         let (clock, feed, tasks) = (Arc::clone(&app.clock), feed.clone(), tasks.clone());
+        let budget = BudgetService {
+            db: app.db.clone(),
+            feed: feed.clone(),
+            tasks: tasks.clone(),
+            clock: Arc::clone(&clock),
+            turns: Arc::new(Semaphore::new(writers)),
+            holders: Holders::default(),
+            counts_histories,
+        };
+        escrow_jobs::start(&budget);
         Self {
             config: ConfigService {
                 feed: feed.clone(),
@@ -70,13 +82,7 @@ impl PlaneServer {
                 tasks: tasks.clone(),
                 clock: Arc::clone(&clock),
             },
-            budget: BudgetService {
-                db: app.db.clone(),
-                feed: feed.clone(),
-                tasks: tasks.clone(),
-                clock: Arc::clone(&clock),
-                turns: Arc::new(Semaphore::new(writers)),
-            },
+            budget,
             usage: UsageService {
                 db: app.db.clone(),
                 feed,

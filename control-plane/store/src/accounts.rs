@@ -1,12 +1,13 @@
 //! Accounts of budgets in their periods, and what incarnations hold of them: the rows and how they are read.
 //!
-//! Rule: money here is totals; only `escrow`, `escrow_return` and the taking of records change them.
+//! Rule: money here is totals; only `escrow` and the taking of records change them.
 
 use crate::db::Tx;
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::row::Row;
 use helix_shared::budget::AccountKey;
+use helix_shared::budget::plane::{Funds, Lease as LeaseTotals};
 use helix_shared::ids::{BudgetId, Incarnation};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
@@ -15,25 +16,6 @@ use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 pub(crate) const ACCOUNTS: &str = "accounts";
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const ACCOUNT_KEY: [&str; 2] = ["budget_id", "period_start"];
-
-/// What an incarnation holds of one account, and how the account stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrantRow {
-    /// The account.
-    pub account: AccountKey,
-    /// Granted to the incarnation, in total.
-    pub granted_total: NanoUsd,
-    /// First instant after the period; 0 when nobody has asked yet.
-    pub period_end: UnixMicros,
-    /// The limit last known; zero when nobody has asked yet.
-    pub limit: NanoUsd,
-    /// Held by all incarnations: granted and not returned.
-    pub escrow: NanoUsd,
-    /// Cost of the records charged to it.
-    pub settled: NanoUsd,
-    /// What nobody holds; below zero after the limit was lowered.
-    pub available: NanoUsd,
-}
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,21 +37,15 @@ pub struct Account {
 }
 
 impl Account {
-    /// What nobody holds; below zero after the limit was lowered.
-    pub fn available(&self) -> NanoUsd {
-        self.limit.unwrap_or_default().saturating_sub(self.escrow).saturating_sub(self.unleased)
+    /// How it stands, as the protocol's rules see it.
+    pub fn funds(&self) -> Funds {
+        let limit = self.limit.unwrap_or_default();
+        Funds { limit, escrow: self.escrow, unleased: self.unleased, settled: self.settled }
     }
 
-    pub(crate) fn grant_row(&self, granted_total: NanoUsd) -> GrantRow {
-        GrantRow {
-            account: self.key.clone(),
-            granted_total,
-            period_end: self.period_end,
-            limit: self.limit.unwrap_or_default(),
-            escrow: self.escrow,
-            settled: self.settled,
-            available: self.available(),
-        }
+    /// What nobody holds; below zero after the limit was lowered.
+    pub fn available(&self) -> NanoUsd {
+        self.funds().available()
     }
 }
 
@@ -88,8 +64,18 @@ pub struct Lease {
     pub returned: NanoUsd,
     /// Cost of the records of this incarnation that were charged to it.
     pub settled: NanoUsd,
-    /// Closed: nothing changes any more.
+    /// Counted as spent beyond `spent`, by an operator's word or because the period is over.
+    pub written_off: NanoUsd,
+    /// Closed or released: nothing changes any more.
     pub sealed: bool,
+}
+
+impl Lease {
+    /// Its totals, as the protocol's rules see them.
+    pub fn totals(&self) -> LeaseTotals {
+        let Self { granted, spent, returned, settled, written_off, .. } = *self;
+        LeaseTotals { granted, spent, returned, settled, written_off }
+    }
 }
 
 impl Tx {
@@ -127,18 +113,16 @@ impl Tx {
         Ok(leases)
     }
 
-    /// Lists what an incarnation holds with the accounts' standing, in key order: the totals that heal a lost grant.
+    /// Gets one lease; `None` when the incarnation holds nothing of the account.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn balances(&mut self, incarnation: &Incarnation) -> Result<Vec<GrantRow>> {
-        let mut rows = Vec::new();
-        for lease in self.leases_of(incarnation).await? {
-            let account = self.account(&lease.account).await?;
-            let account = account.ok_or_else(|| broken(&lease.account, "a lease has no account"))?;
-            rows.push(account.grant_row(lease.granted));
-        }
-        Ok(rows)
+    pub async fn lease(&mut self, incarnation: &Incarnation, key: &AccountKey) -> Result<Option<Lease>> {
+        let query = select_leases()
+            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
+            .cond_where(is_account(key))
+            .to_owned();
+        self.fetch_optional(LEASES, &query).await?.as_ref().map(read_lease).transpose()
     }
 
     /// Checks that an account's escrow is what its leases hold.
@@ -235,6 +219,7 @@ pub(crate) fn select_leases() -> SelectStatement {
             "spent_nano",
             "returned_nano",
             "settled_nano",
+            "written_off_nano",
             "sealed",
         ])
         .from(LEASES)
@@ -253,6 +238,7 @@ pub(crate) fn read_lease(row: &Row) -> Result<Lease> {
         spent: NanoUsd::new(cells.take()?),
         returned: NanoUsd::new(cells.take()?),
         settled: NanoUsd::new(cells.take()?),
+        written_off: NanoUsd::new(cells.take::<Option<i64>>()?.unwrap_or_default()),
         sealed: cells.take::<i64>()? != 0,
     })
 }

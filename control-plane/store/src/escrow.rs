@@ -1,214 +1,235 @@
-//! Escrow of budgets: how much of an account each incarnation may spend without asking.
+//! Escrow of budgets: drives the plane's machines, a transaction at a time.
 //!
-//! Rule: for each account, the sum over its leases of `granted - returned`, and what was spent without a lease, never
-//! passes the limit; it is enforced by one conditional update in the transaction that raises `granted`. `granted` is
-//! raised here only, `spent` and `returned` come from the node as totals that only grow. Incarnations are locked first,
-//! accounts after them in key order, so transactions wait for each other and seldom deadlock.
+//! Rule: every decision is a machine's ([`helix_shared::budget::plane`]); here a command becomes a statement. A transaction
+//! that lost a race begins anew from a copy of the machine. What a machine tells is told after its commit.
 
-use crate::accounts::{
-    ACCOUNTS, Account, GrantRow, LEASES, broken, is_account, read_account, read_lease, select_account, select_leases,
-};
+use crate::accounts::broken;
 use crate::db::{Db, Tx, retrying};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
+use crate::incarnations::SEEN_EVERY;
 use helix_shared::budget::AccountKey;
-use helix_shared::budget::escrow::{Want, grant};
-use helix_shared::ids::{Incarnation, NodeId};
+use helix_shared::budget::broken::Broken;
+use helix_shared::budget::plane::{Answer, Command, Machine, Next, Outcome};
+use helix_shared::ids::NodeId;
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
-use sea_query::{Expr, ExprTrait as _, Query};
 use std::collections::BTreeMap;
 
-/// How often a grant is computed anew after another one was quicker.
-const GRANT_ATTEMPTS: u32 = 8;
+/// On whose behalf a machine is driven.
+#[derive(Clone, Debug)]
+pub struct EscrowSpeaker {
+    /// The node that the machine's incarnations belong to.
+    pub node: NodeId,
+    /// The plane's clock.
+    pub now: UnixMicros,
+    /// What all nodes reserve of an account in a second, as far as known. Sizes horizons, proves nothing.
+    pub fleet_rates: BTreeMap<AccountKey, NanoUsd>,
+    /// Whether the database counts its own histories ([`Db::counts_histories`]).
+    pub counts_histories: bool,
+}
 
-/// What an incarnation asks of one account. The window and the limit are the ones that hold now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// The account, its period resolved.
-    pub account: AccountKey,
-    /// First instant after the period.
-    pub period_end: UnixMicros,
-    /// The budget's present limit.
-    pub limit: NanoUsd,
-    /// Granted total without which waiting requests cannot be admitted.
-    pub need_total: NanoUsd,
-    /// Granted total that would save round trips.
-    pub want_total: NanoUsd,
+/// Whether a transaction may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Write,
+    /// One snapshot, nothing locked: for what changes nothing.
+    Read,
+}
+
+/// Where a machine stands between two transactions.
+struct Step<M> {
+    machine: M,
+    /// The first command of the next transaction.
+    next: Option<Command>,
+    told: Vec<Outcome>,
 }
 
 impl Db {
-    /// Grants escrow, as far as there is money. One transaction; answers in key order, once an account.
-    ///
-    /// What cannot be met is granted in part: the caller sees it in `granted_total` and `available`. A sealed incarnation
-    /// is granted nothing.
+    /// Drives a machine to its end and returns what it told.
     ///
     /// # Errors
-    /// What the database says; then nothing was granted.
-    pub async fn acquire(
-        &self,
-        incarnation: &Incarnation,
-        node: &NodeId,
-        asks: &[Ask],
-        now: UnixMicros,
-    ) -> Result<Vec<GrantRow>> {
-        retrying!(self.acquire_once(incarnation, node, asks, now))
+    /// What the database says, or [`StoreError::Invariant`] when the books did not agree. Transactions that were committed
+    /// before stay.
+    pub async fn run_escrow<M: Machine>(&self, machine: M, speaker: &EscrowSpeaker) -> Result<Vec<Outcome>> {
+        let mut step = begin(machine)?;
+        while let Some(command) = step.next.take() {
+            let Step { machine, told, .. } = step;
+            let mut done = retrying!(self.escrow_transaction(machine.clone(), command.clone(), speaker))?;
+            done.told.splice(..0, told);
+            step = done;
+        }
+        Ok(step.told)
     }
 
-    async fn acquire_once(
-        &self,
-        incarnation: &Incarnation,
-        node: &NodeId,
-        asks: &[Ask],
-        now: UnixMicros,
-    ) -> Result<Vec<GrantRow>> {
-        let mut ordered: BTreeMap<&AccountKey, &Ask> = BTreeMap::new();
-        for ask in asks {
-            let known = ordered.entry(&ask.account).or_insert(ask);
-            if ask.need_total > known.need_total {
-                *known = ask;
+    /// Drives a machine as long as it only reads; `None` when it would write, or has not been heard for a while. Then
+    /// nothing has happened. Most heartbeats say nothing new.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn peek_escrow<M: Machine>(&self, machine: M, speaker: &EscrowSpeaker) -> Result<Option<Vec<Outcome>>> {
+        let mut step = begin(machine)?;
+        let mut tx = self.read().await?;
+        while let Some(command) = step.next.take() {
+            let mut pending = Some(command);
+            while let Some(command) = pending.take() {
+                let answer = match command {
+                    Command::Commit => Answer::Done,
+                    command => match tx.escrow_answer(&command, Access::Read, speaker).await? {
+                        Some(answer) => answer,
+                        None => return Ok(None),
+                    },
+                };
+                pending = advance(&mut step, answer)?;
             }
         }
+        tx.rollback().await?;
+        Ok(Some(step.told))
+    }
+
+    async fn escrow_transaction<M: Machine>(
+        &self,
+        machine: M,
+        first: Command,
+        speaker: &EscrowSpeaker,
+    ) -> Result<Step<M>> {
+        let mut step = Step { machine, next: None, told: Vec::new() };
         let mut tx = self.begin().await?;
-        let sealed = tx.lock_incarnation(incarnation, node, now).await?.sealed;
-        let mut rows = Vec::with_capacity(ordered.len());
-        for ask in ordered.into_values() {
-            rows.push(tx.raise(incarnation, ask, sealed).await?);
+        let mut command = first;
+        while command != Command::Commit {
+            let answer = tx.escrow_answer(&command, Access::Write, speaker).await?.ok_or_else(|| {
+                StoreError::Invariant("a writing transaction of escrow was told that it only reads".to_owned())
+            })?;
+            match advance(&mut step, answer)? {
+                Some(next) => command = next,
+                None => return Ok(step),
+            }
         }
         tx.commit().await?;
-        Ok(rows)
+        step.next = advance(&mut step, Answer::Done)?;
+        Ok(step)
     }
 }
 
+fn begin<M: Machine>(machine: M) -> Result<Step<M>> {
+    let mut step = Step { machine, next: None, told: Vec::new() };
+    step.next = advance(&mut step, Answer::Done)?;
+    Ok(step)
+}
+
+/// Gives a machine an answer and returns its next command; `None` at its end.
+fn advance<M: Machine>(step: &mut Step<M>, answer: Answer) -> Result<Option<Command>> {
+    let mut answer = Some(answer);
+    loop {
+        match step.machine.next(answer.take().unwrap_or(Answer::Done)).map_err(invariant)? {
+            Next::Do(command) => return Ok(Some(command)),
+            Next::Tell(outcome) => step.told.push(outcome),
+            Next::End => return Ok(None),
+        }
+    }
+}
+
+fn invariant(error: Broken) -> StoreError {
+    StoreError::Invariant(error.to_string())
+}
+
 impl Tx {
-    /// Makes sure that an account exists with this window and limit, and locks it.
-    async fn open_account(&mut self, ask: &Ask) -> Result<Account> {
-        let key = &ask.account;
-        let locked = select_account(key).lock_exclusive().to_owned();
-        let mut row = self.fetch_optional(ACCOUNTS, &locked).await?;
-        if row.is_none() {
-            self.create_account(key).await?;
-            row = self.fetch_optional(ACCOUNTS, &locked).await?;
-        }
-        let row = row.ok_or_else(|| broken(key, "it vanished while it was opened"))?;
-        let mut account = read_account(&row)?;
-        if account.limit == Some(ask.limit) && account.period_end == ask.period_end {
-            return Ok(account);
-        }
-        account.limit = Some(ask.limit);
-        account.period_end = ask.period_end;
-        account.peak_limit = std::cmp::max(account.peak_limit, ask.limit);
-        let update = Query::update()
-            .table(ACCOUNTS)
-            .value("limit_nano", ask.limit.get())
-            .value("period_end", ask.period_end.get())
-            .value("peak_limit_nano", account.peak_limit.get())
-            .cond_where(is_account(key))
-            .to_owned();
-        self.execute(ACCOUNTS, &update).await?;
-        Ok(account)
-    }
-
-    /// Raises one lease as far as the account allows.
-    async fn raise(&mut self, incarnation: &Incarnation, ask: &Ask, sealed: bool) -> Result<GrantRow> {
-        let mut account = self.open_account(ask).await?;
-        let key = &ask.account;
-        let lease = select_leases()
-            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
-            .cond_where(is_account(key))
-            .to_owned();
-        let lease = self.fetch_optional(LEASES, &lease).await?.as_ref().map(read_lease).transpose()?;
-        let granted = lease.as_ref().map_or(NanoUsd::ZERO, |lease| lease.granted);
-        if sealed || lease.as_ref().is_some_and(|lease| lease.sealed) {
-            return Ok(account.grant_row(granted));
-        }
-        let holders = self.holders(key).await?.saturating_add(u32::from(lease.is_none()));
-        let want = Want { account: key.clone(), need_total: ask.need_total, want_total: ask.want_total };
-        let mut total = granted;
-        for _ in 0..GRANT_ATTEMPTS {
-            let more = grant(&want, granted, account.available(), holders);
-            let Some(raised) = granted.checked_add(more).filter(|_| more > NanoUsd::ZERO) else { break };
-            if self.take_escrow(key, more).await? {
-                account.escrow = account.escrow.saturating_add(more);
-                total = raised;
-                break;
-            }
-            // somebody was quicker: compute from what is left now
-            account = self.open_account(ask).await?;
-        }
-        if lease.is_none() {
-            self.insert_lease(incarnation, key, total).await?;
-        } else if total != granted {
-            self.update_lease(incarnation, key, &[("granted_nano", total)]).await?;
-        }
-        Ok(account.grant_row(total))
-    }
-
-    /// The statement that the safety of every hard budget rests on.
-    async fn take_escrow(&mut self, key: &AccountKey, more: NanoUsd) -> Result<bool> {
-        let free = Expr::col("limit_nano").sub(Expr::col("escrow_nano")).sub(Expr::col("unleased_nano"));
-        let update = Query::update()
-            .table(ACCOUNTS)
-            .value("escrow_nano", Expr::col("escrow_nano").add(more.get()))
-            .cond_where(is_account(key))
-            .and_where(free.gte(more.get()))
-            .to_owned();
-        Ok(self.execute(ACCOUNTS, &update).await? == 1)
-    }
-
-    /// How many open leases an account has.
-    async fn holders(&mut self, key: &AccountKey) -> Result<u32> {
-        let query = Query::select()
-            .expr(Expr::col("incarnation").count())
-            .from(LEASES)
-            .cond_where(is_account(key))
-            .and_where(Expr::col("sealed").eq(0_i64))
-            .to_owned();
-        let count: i64 = match self.fetch_optional(LEASES, &query).await? {
-            Some(row) => row.cells(LEASES).take()?,
-            None => 0,
-        };
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
-    }
-
-    async fn insert_lease(&mut self, incarnation: &Incarnation, key: &AccountKey, granted: NanoUsd) -> Result<()> {
-        let insert = Query::insert()
-            .into_table(LEASES)
-            .columns([
-                "incarnation",
-                "budget_id",
-                "period_start",
-                "granted_nano",
-                "spent_nano",
-                "returned_nano",
-                "settled_nano",
-                "sealed",
-            ])
-            .values_panic([
-                incarnation.as_str().into(),
-                key.budget_id.as_str().into(),
-                key.period_start.get().into(),
-                granted.get().into(),
-                0_i64.into(),
-                0_i64.into(),
-                0_i64.into(),
-                0_i64.into(),
-            ])
-            .to_owned();
-        self.execute(LEASES, &insert).await.map(|_| ())
-    }
-
-    pub(crate) async fn update_lease(
+    /// Executes one command. `None`: it would write, and may not.
+    async fn escrow_answer(
         &mut self,
-        incarnation: &Incarnation,
+        command: &Command,
+        access: Access,
+        speaker: &EscrowSpeaker,
+    ) -> Result<Option<Answer>> {
+        let is_writing = access == Access::Write;
+        let answer = match command {
+            Command::Lock(incarnation) if is_writing => {
+                let seal = self.lock_incarnation(incarnation, &speaker.node, speaker.now).await?.seal;
+                let (fleet, history) = self.escrow_fleet(speaker.counts_histories, true).await?;
+                Answer::Locked { seal, fleet, history }
+            }
+            Command::Lock(incarnation) => {
+                let Some(known) = self.incarnation(incarnation).await? else { return Ok(None) };
+                // one that is over is not seen any more
+                if known.seal == Default::default() && speaker.now.since(known.seen_at) >= SEEN_EVERY {
+                    return Ok(None);
+                }
+                let (fleet, history) = self.escrow_fleet(speaker.counts_histories, false).await?;
+                Answer::Locked { seal: known.seal, fleet, history }
+            }
+            Command::LockFleet => {
+                if is_writing {
+                    self.lock_fleet().await?;
+                }
+                let (fleet, history) = self.escrow_fleet(speaker.counts_histories, is_writing).await?;
+                Answer::Locked { seal: Default::default(), fleet, history }
+            }
+            Command::ReadAccount(key) => return self.read_funds(key, is_writing, speaker).await,
+            Command::ReadLease(incarnation, key) => {
+                Answer::Lease(self.lease(incarnation, key).await?.map(|lease| lease.totals()))
+            }
+            Command::ReadLeases(incarnation) => Answer::Leases(
+                self.leases_of(incarnation)
+                    .await?
+                    .into_iter()
+                    .map(|lease| (lease.account.clone(), lease.totals()))
+                    .collect(),
+            ),
+            _ if !is_writing => return Ok(None),
+            command => self.escrow_write(command, speaker).await?,
+        };
+        Ok(Some(answer))
+    }
+
+    async fn escrow_write(&mut self, command: &Command, speaker: &EscrowSpeaker) -> Result<Answer> {
+        match command {
+            Command::OpenAccount { account, limit, period_end } => {
+                let row = self.open_account(account, *limit, *period_end).await?;
+                self.account_answer(&row, speaker).await
+            }
+            Command::TakeEscrow { account, more } => Ok(Answer::Changed(self.take_escrow(account, *more).await?)),
+            Command::MoveEscrow { account, by } => Ok(Answer::Changed(self.move_escrow(account, *by).await?)),
+            Command::PutLease(incarnation, account, lease) => {
+                self.put_lease(incarnation, account, lease).await?;
+                Ok(Answer::Done)
+            }
+            Command::PutSeal(incarnation, seal) => {
+                self.put_seal(incarnation, *seal).await?;
+                Ok(Answer::Done)
+            }
+            Command::BeginLearning(epoch) => {
+                self.begin_learning(*epoch, speaker.now).await?;
+                Ok(Answer::Done)
+            }
+            Command::Declare(node, epoch) => Ok(Answer::Awaited(self.declare(node, *epoch).await?)),
+            Command::EndLearning => {
+                self.end_learning().await?;
+                Ok(Answer::Done)
+            }
+            _ => Err(StoreError::Invariant("a command of escrow came where it has no meaning".to_owned())),
+        }
+    }
+
+    async fn read_funds(
+        &mut self,
         key: &AccountKey,
-        values: &[(&'static str, NanoUsd)],
-    ) -> Result<()> {
-        let update = Query::update()
-            .table(LEASES)
-            .values(values.iter().map(|(column, value)| (*column, Expr::val(value.get()))))
-            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
-            .cond_where(is_account(key))
-            .to_owned();
-        self.execute(LEASES, &update).await.map(|_| ())
+        is_writing: bool,
+        speaker: &EscrowSpeaker,
+    ) -> Result<Option<Answer>> {
+        let mut row = self.account(key).await?;
+        if row.is_none() && is_writing {
+            self.create_account(key).await?;
+            row = self.account(key).await?;
+        }
+        match row {
+            Some(row) => self.account_answer(&row, speaker).await.map(Some),
+            None if is_writing => Err(broken(key, "it vanished while it was read")),
+            None => Ok(None),
+        }
+    }
+
+    async fn account_answer(&mut self, row: &crate::Account, speaker: &EscrowSpeaker) -> Result<Answer> {
+        let (recallable, other_holders) = self.held_by_others(&row.key, &speaker.node, speaker.now).await?;
+        let fleet_rate = speaker.fleet_rates.get(&row.key).copied().unwrap_or_default();
+        Ok(Answer::Account { funds: row.funds(), period_end: row.period_end, fleet_rate, recallable, other_holders })
     }
 }

@@ -8,6 +8,7 @@ use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::row::Row;
 use crate::schema::KEY_CHARS;
+use helix_shared::budget::plane::Seal;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
@@ -28,8 +29,8 @@ pub struct IncarnationRow {
     pub boot_id: String,
     /// Highest number below which every record is here.
     pub through_seq: u64,
-    /// Closed: its journal was whole and is here.
-    pub sealed: bool,
+    /// Whether it may still change its numbers.
+    pub seal: Seal,
     /// When it was last heard of, to about 15 seconds.
     pub seen_at: UnixMicros,
 }
@@ -60,6 +61,12 @@ impl Tx {
     /// Every incarnation, by id.
     pub(crate) async fn all_incarnations(&mut self) -> Result<Vec<IncarnationRow>> {
         let query = select().order_by("id", Order::Asc).to_owned();
+        self.fetch_all(INCARNATIONS, &query).await?.iter().map(read).collect()
+    }
+
+    /// Every incarnation that is not sealed, by id.
+    pub(crate) async fn open_incarnations(&mut self) -> Result<Vec<IncarnationRow>> {
+        let query = select().and_where(Expr::col("sealed").eq(0_i64)).order_by("id", Order::Asc).to_owned();
         self.fetch_all(INCARNATIONS, &query).await?.iter().map(read).collect()
     }
 
@@ -158,7 +165,11 @@ fn read(row: &Row) -> Result<IncarnationRow> {
             let seq: i64 = cells.take()?;
             u64::try_from(seq).map_err(|error| cells.corrupt(error))?
         },
-        sealed: cells.take::<i64>()? != 0,
+        seal: match cells.take::<i64>()? {
+            0 => Seal::Open,
+            2 => Seal::Released,
+            _ => Seal::Closed,
+        },
         seen_at: UnixMicros::new(cells.take()?),
     })
 }

@@ -6,15 +6,15 @@
 //! escrow and records have one method an operation on [`Db`], each of which is exactly one transaction and tries again
 //! when it loses a race. Nothing here decides who may do what.
 
-pub use accounts::{Account, GrantRow, Lease};
+pub use accounts::{Account, Lease};
 pub use api_keys::{ApiKey, from_hex, to_hex};
 pub use budgets::Budget;
 pub use config_log::{Change, ChangeOp};
 pub use db::{Db, Tx};
 pub use dialect::Dialect;
 pub use error::{Result, StoreError};
-pub use escrow::Ask;
-pub use escrow_return::Balance;
+pub use escrow::EscrowSpeaker;
+pub use escrow_fleet::Recalled;
 pub use incarnations::IncarnationRow;
 pub use migrate::SchemaStep;
 pub use models::{Model, ModelBackend};
@@ -40,7 +40,10 @@ mod db;
 mod dialect;
 mod error;
 mod escrow;
-mod escrow_return;
+mod escrow_charges;
+mod escrow_fleet;
+mod escrow_rows;
+mod escrow_suspense;
 mod incarnations;
 mod migrate;
 mod migrations;

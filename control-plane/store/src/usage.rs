@@ -6,7 +6,7 @@
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
-use crate::escrow_return::Charge;
+use crate::escrow_charges::Charge;
 use crate::rollups::Added;
 use crate::usage_read::{read_record, select_records};
 use crate::usage_row::{COLUMNS, Checked, RECORDS, check, clip};

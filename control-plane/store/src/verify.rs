@@ -12,6 +12,7 @@ use crate::incarnations::{INCARNATIONS, IncarnationRow};
 use crate::usage_read::{account_of, parse_attempts};
 use crate::usage_row::{ChargeRow, RECORDS};
 use crate::verify_report::{BadRecord, LedgerReport};
+use helix_shared::budget::plane::Seal;
 use helix_shared::budget::{AccountKey, Mode};
 use helix_shared::ids::Incarnation;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
@@ -165,7 +166,7 @@ impl Books {
         let ahead = u64::try_from(walk.intents_ahead.len()).unwrap_or(u64::MAX);
         let missing = last.saturating_sub(walk.next_intent).saturating_add(1).saturating_sub(ahead);
         // a parked record takes its intents with it
-        if known.sealed && walk.parked.is_empty() {
+        if known.seal == Seal::Closed && walk.parked.is_empty() {
             let (id, first) = (&known.id, walk.next_intent);
             self.report
                 .problem(format!("incarnation {id} is closed, but {missing} intents from {first} up have no record"));
@@ -244,20 +245,22 @@ fn name(key: &AccountKey) -> String {
 }
 
 fn lease_problems(lease: &Lease, recorded: i128) -> Vec<String> {
-    let [granted, spent, returned, settled] =
-        [lease.granted, lease.spent, lease.returned, lease.settled].map(|amount| i128::from(amount.get()));
+    let [granted, spent, returned, settled, written_off] =
+        [lease.granted, lease.spent, lease.returned, lease.settled, lease.written_off]
+            .map(|amount| i128::from(amount.get()));
     let mut problems = Vec::new();
     if settled != recorded {
         problems.push(format!("settled is {settled}, its records cost {recorded}"));
     }
-    if lease.sealed && spent != recorded {
+    // what an operator released is proven by its journal alone, which may be lost
+    if lease.sealed && written_off == 0 && spent != recorded {
         problems.push(format!("it is closed with {spent} spent, its records cost {recorded}"));
     }
     if returned < 0 || returned > granted {
         problems.push(format!("{returned} came back of {granted} granted"));
     }
-    if spent > granted {
-        problems.push(format!("{spent} was spent of {granted} granted"));
+    if spent + written_off > granted {
+        problems.push(format!("{spent} was spent and {written_off} written off of {granted} granted"));
     }
     problems
 }

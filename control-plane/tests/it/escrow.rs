@@ -43,21 +43,37 @@ impl Escrow {
             account: Some(v1::AccountKey { budget_id: (*budget).to_owned(), period_start_us: 0 }),
             need_total_nano_usd: *need,
             want_total_nano_usd: *want,
+            least_total_nano_usd: 0,
         });
         self.acquire_of(ask, wants.collect()).await
     }
 
     async fn acquire_of(&mut self, ask: u64, wants: Vec<v1::Want>) -> Vec<v1::Grant> {
         self.say(Step::Acquire(v1::Acquire { ask, wants })).await;
-        let v1::escrow_update::Step::Granted(granted) = self.hear().await else { panic!("not Granted") };
+        let v1::escrow_update::Step::Granted(granted) = self.hear_but_recalls().await else { panic!("not Granted") };
         assert_eq!(granted.ask, ask);
         granted.totals
     }
 
+    async fn hear_but_recalls(&mut self) -> v1::escrow_update::Step {
+        loop {
+            match self.hear().await {
+                v1::escrow_update::Step::Recall(_) => {}
+                step => return step,
+            }
+        }
+    }
+
     async fn report(&mut self, balances: Vec<v1::Balance>) -> Vec<v1::Grant> {
-        self.say(Step::Balances(v1::Balances { balances })).await;
-        let v1::escrow_update::Step::Acknowledged(acknowledged) = self.hear().await else { panic!("not Acknowledged") };
-        acknowledged.totals
+        self.declare(balances, Vec::new()).await.totals
+    }
+
+    async fn declare(&mut self, balances: Vec<v1::Balance>, pasts: Vec<v1::Past>) -> v1::Acknowledged {
+        self.say(Step::Balances(v1::Balances { balances, epoch: 1, pasts })).await;
+        let v1::escrow_update::Step::Acknowledged(told) = self.hear_but_recalls().await else {
+            panic!("not Acknowledged")
+        };
+        told
     }
 }
 
@@ -66,6 +82,15 @@ pub(crate) fn hard(usd: i64) -> FileConfig {
 }
 
 pub(crate) const BUDGET: &str = "instance/monthly";
+
+fn want(total: i64) -> v1::Want {
+    v1::Want {
+        account: Some(v1::AccountKey { budget_id: BUDGET.to_owned(), period_start_us: 0 }),
+        need_total_nano_usd: total,
+        want_total_nano_usd: total,
+        least_total_nano_usd: total,
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_of_two_nodes_never_pass_the_limit_and_a_close_frees_the_rest() {
@@ -80,15 +105,27 @@ async fn grants_of_two_nodes_never_pass_the_limit_and_a_close_frees_the_rest() {
     assert_eq!((granted[0].granted_total_nano_usd, granted[0].available_nano_usd), (USD * 3 / 10, 0));
 
     let account = granted[0].account.clone();
-    let spent = v1::Balance { account, spent_total_nano_usd: USD * 2 / 10, returned_total_nano_usd: 0 };
-    two.say(Step::Close(v1::Close { incarnation: "one-1".to_owned(), r#final: vec![spent] })).await;
-    let v1::escrow_update::Step::Closed(closed) = two.hear().await else { panic!("not Closed") };
-    assert_eq!(closed.incarnation, "one-1");
+    let spent = v1::Balance { account, spent_total_nano_usd: USD * 2 / 10, ..v1::Balance::default() };
+    let past = |is_whole, last_seq| v1::Past {
+        incarnation: "one-1".to_owned(),
+        finals: vec![spent.clone()],
+        is_whole,
+        last_seq,
+    };
+    // a journal that may lack its end, or whose records have not all arrived, closes nothing
+    for torn in [past(false, 0), past(true, 3)] {
+        let told = two.declare(Vec::new(), vec![torn]).await;
+        assert_eq!((told.pasts.len(), told.pasts[0].is_whole), (1, false));
+    }
+    let told = two.declare(Vec::new(), vec![past(true, 0)]).await;
+    assert!(told.pasts[0].is_whole);
+    assert_eq!(told.pasts[0].finals[0].spent_total_nano_usd, USD * 2 / 10);
     let granted = two.acquire(2, &[(BUDGET, USD, USD)]).await;
     assert_eq!(granted[0].granted_total_nano_usd, USD * 8 / 10);
     // the closed incarnation is granted nothing more
-    let late = one.acquire(2, &[(BUDGET, USD, USD)]).await;
-    assert_eq!(late[0].granted_total_nano_usd, USD * 7 / 10);
+    let wants = vec![want(USD)];
+    one.say(Step::Acquire(v1::Acquire { ask: 2, wants })).await;
+    assert!(matches!(one.hear_but_recalls().await, v1::escrow_update::Step::Sealed(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +148,12 @@ async fn returned_escrow_is_granted_again_and_totals_heal_a_lost_grant() {
     let mut one = Escrow::open(&fixture, "one").await;
     let mut two = Escrow::open(&fixture, "two").await;
     let account = one.acquire(1, &[(BUDGET, USD, USD)]).await[0].account.clone();
-    let balance = v1::Balance { account, spent_total_nano_usd: USD / 4, returned_total_nano_usd: USD / 4 };
+    let balance = v1::Balance {
+        account,
+        spent_total_nano_usd: USD / 4,
+        returned_total_nano_usd: USD / 4,
+        ..v1::Balance::default()
+    };
     let totals = one.report(vec![balance]).await;
     assert_eq!(totals[0].granted_total_nano_usd, USD);
     assert_eq!(two.acquire(1, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, USD / 4);
@@ -147,9 +189,57 @@ async fn an_ask_that_still_counts_in_a_period_that_is_over_is_granted_its_shortf
         account: november.account.clone(),
         need_total_nano_usd: USD * 7 / 10,
         want_total_nano_usd: USD * 7 / 10,
+        least_total_nano_usd: 0,
     };
     let december = node.acquire_of(2, vec![want]).await.remove(0);
     assert_ne!(december.account, november.account);
     assert_eq!(december.account.unwrap().period_start_us, november.period_end_us);
     assert_eq!(december.granted_total_nano_usd, USD / 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_hold_free_is_recalled_for_a_node_that_needs_it() {
+    let fixture = Fixture::new(hard(1)).await;
+    let mut one = Escrow::open(&fixture, "one").await;
+    let mut two = Escrow::open(&fixture, "two").await;
+    let granted = one.acquire(1, &[(BUDGET, USD, USD)]).await.remove(0);
+    assert_eq!(granted.granted_total_nano_usd, USD);
+    two.say(Step::Acquire(v1::Acquire { ask: 1, wants: vec![want(USD / 2)] })).await;
+    let v1::escrow_update::Step::Granted(short) = two.hear().await else { panic!("not Granted") };
+    assert_eq!((short.totals[0].granted_total_nano_usd, short.totals[0].recallable_nano_usd), (0, USD));
+    let v1::escrow_update::Step::Recall(recall) = one.hear().await else { panic!("not Recall") };
+    assert_eq!(recall.account, granted.account);
+    let back = v1::Balance {
+        account: granted.account,
+        spent_total_nano_usd: USD / 10,
+        returned_total_nano_usd: USD * 9 / 10,
+        granted_total_nano_usd: USD,
+        rate_nano_usd: 0,
+    };
+    one.report(vec![back]).await;
+    assert_eq!(two.acquire(2, &[(BUDGET, USD / 2, USD / 2)]).await[0].granted_total_nano_usd, USD / 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_gives_back_is_there_for_the_ask_that_follows_it_at_once() {
+    let fixture = Fixture::new(hard(1)).await;
+    let mut node = Escrow::open(&fixture, "one").await;
+    let granted = node.acquire(1, &[(BUDGET, USD, USD)]).await.remove(0);
+    for round in 2..30 {
+        let balance = v1::Balance {
+            account: granted.account.clone(),
+            returned_total_nano_usd: USD * (round - 1),
+            granted_total_nano_usd: USD * (round - 1),
+            ..v1::Balance::default()
+        };
+        node.say(Step::Balances(v1::Balances { balances: vec![balance], epoch: 1, pasts: Vec::new() })).await;
+        let ask = u64::try_from(round).unwrap();
+        node.say(Step::Acquire(v1::Acquire { ask, wants: vec![want(USD * round)] })).await;
+        let granted = loop {
+            if let v1::escrow_update::Step::Granted(granted) = node.hear().await {
+                break granted;
+            }
+        };
+        assert_eq!((granted.ask, granted.totals[0].granted_total_nano_usd), (ask, USD * round));
+    }
 }

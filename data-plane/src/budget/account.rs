@@ -1,98 +1,102 @@
 //! One budget's escrow on this node: atomics, no lock on the request path.
 //!
-//! Rule: `spent + reserved + returned + free == granted`, always; a reservation takes from `free` by compare-and-swap and
-//! never below zero.
+//! Rule: the arithmetic is [`helix_shared::budget::node::Holding`]'s. What is reserved is derived: `granted - spent -
+//! returned - free`, so every step is one atomic change of `free`, which a reservation takes by compare-and-swap and never
+//! below zero. Requests take and settle; everything else is the escrow task's alone.
 
 use arc_swap::ArcSwapOption;
+use helix_shared::budget::broken::Broken;
+use helix_shared::budget::message::Standing;
+use helix_shared::budget::node::Hold;
 use helix_shared::budget::{AccountKey, Limit, Mode};
 use helix_shared::ids::BudgetId;
 use helix_shared::money::NanoUsd;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
-/// A budget in one period, as this incarnation holds it.
+/// How requests tell the escrow task that money came free.
+#[derive(Debug, Default)]
+pub struct Signal {
+    /// Somebody here waits for money of any account.
+    pub(super) has_waiters: AtomicBool,
+    /// Wakes the task.
+    pub(super) came_free: Notify,
+}
+
+/// A budget in one period, as this incarnation holds it. Amounts are totals since the incarnation began, but `free`.
 #[derive(Debug)]
 pub struct Account {
     /// Budget and period.
     pub key: AccountKey,
-    /// End of the period on the server's clock, for messages; µs since 1970.
-    pub period_end_us: i64,
-    ends_at_monotonic_us: AtomicU64,
     granted: AtomicI64,
     free: AtomicI64,
-    reserved: AtomicI64,
     spent: AtomicI64,
     returned: AtomicI64,
+    ends_at_monotonic_us: AtomicU64,
+    period_end_us: AtomicI64,
     limit: AtomicI64,
     fleet_spent: AtomicI64,
     available: AtomicI64,
+    /// What comes free goes back at once: another node waits for it, or the period is over.
+    goes_back: AtomicBool,
+    signal: OnceLock<Arc<Signal>>,
 }
 
-/// What the control plane says about an account.
-#[derive(Debug, Clone)]
-pub struct GrantNews {
-    /// Budget and period.
-    pub key: AccountKey,
-    /// Total granted to this incarnation.
-    pub granted_total: i64,
-    /// End of the period on this node's monotonic clock, µs.
-    pub ends_at_monotonic_us: u64,
-    /// End of the period, µs since 1970.
-    pub period_end_us: i64,
-    /// The budget's limit.
-    pub limit: i64,
-    /// Settled spend of the fleet.
-    pub fleet_spent: i64,
-    /// What nobody holds.
-    pub available: i64,
-}
-
-/// Totals that are reported every second.
+/// What the numbers are at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Totals {
-    /// Budget and period.
-    pub key: AccountKey,
     /// Granted so far.
     pub granted: i64,
     /// Settled so far.
     pub spent: i64,
     /// Given back so far.
     pub returned: i64,
-    /// Held by requests in flight.
-    pub reserved: i64,
     /// Not held by anything.
     pub free: i64,
 }
 
 impl Account {
-    fn new(news: &GrantNews) -> Self {
-        let account = Self {
-            key: news.key.clone(),
-            period_end_us: news.period_end_us,
+    fn remembered(key: AccountKey, granted: NanoUsd, spent: NanoUsd, returned: NanoUsd) -> Self {
+        let free = granted.saturating_sub(spent).saturating_sub(returned);
+        Self {
+            key,
+            granted: AtomicI64::new(granted.get()),
+            free: AtomicI64::new(free.get()),
+            spent: AtomicI64::new(spent.get()),
+            returned: AtomicI64::new(returned.get()),
             ends_at_monotonic_us: AtomicU64::new(0),
-            granted: AtomicI64::new(0),
-            free: AtomicI64::new(0),
-            reserved: AtomicI64::new(0),
-            spent: AtomicI64::new(0),
-            returned: AtomicI64::new(0),
+            period_end_us: AtomicI64::new(0),
             limit: AtomicI64::new(0),
             fleet_spent: AtomicI64::new(0),
             available: AtomicI64::new(0),
-        };
-        account.learn(news);
-        account
+            goes_back: AtomicBool::new(false),
+            signal: OnceLock::new(),
+        }
     }
 
-    /// Takes news in: totals only grow, whatever order messages come in.
-    fn learn(&self, news: &GrantNews) {
-        let before = self.granted.fetch_max(news.granted_total, Ordering::AcqRel);
-        if news.granted_total > before {
-            self.free.fetch_add(news.granted_total - before, Ordering::AcqRel);
-        }
-        self.ends_at_monotonic_us.store(news.ends_at_monotonic_us, Ordering::Relaxed);
-        self.limit.store(news.limit, Ordering::Relaxed);
-        self.fleet_spent.store(news.fleet_spent, Ordering::Relaxed);
-        self.available.store(news.available, Ordering::Relaxed);
+    /// An account with this much granted, whose period ends then.
+    #[cfg(test)]
+    pub(super) fn granted(key: AccountKey, granted: NanoUsd, ends_at_monotonic_us: u64) -> Arc<Self> {
+        let account = Self::remembered(key, granted, NanoUsd::ZERO, NanoUsd::ZERO);
+        account.ends_at_monotonic_us.store(ends_at_monotonic_us, Ordering::Relaxed);
+        account.limit.store(granted.get(), Ordering::Relaxed);
+        Arc::new(account)
+    }
+
+    /// Takes in how the account stands, but for what the machine takes in itself.
+    pub(super) fn note(&self, standing: &Standing, monotonic_us: u64, signal: &Arc<Signal>) {
+        let ends_at_us = monotonic_us.saturating_add(standing.period_ends_in_us);
+        self.ends_at_monotonic_us.store(ends_at_us, Ordering::Relaxed);
+        self.period_end_us.store(standing.period_end.get(), Ordering::Relaxed);
+        self.limit.store(standing.limit.get(), Ordering::Relaxed);
+        self.fleet_spent.store(standing.fleet_spent.get(), Ordering::Relaxed);
+        self.available.store(standing.available.get(), Ordering::Relaxed);
+        self.signal.get_or_init(|| Arc::clone(signal));
+    }
+
+    pub(super) fn set_goes_back(&self, goes_back: bool) {
+        self.goes_back.store(goes_back, Ordering::SeqCst);
     }
 
     /// Whether the period is over.
@@ -101,67 +105,54 @@ impl Account {
     }
 
     pub(super) fn try_take(&self, amount: i64) -> bool {
-        let took = self
-            .free
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |free| (free >= amount).then(|| free - amount))
-            .is_ok();
-        if took {
-            self.reserved.fetch_add(amount, Ordering::AcqRel);
-        }
-        took
+        self.free
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |free| (free >= amount).then(|| free - amount))
+            .is_ok()
     }
 
     pub(super) fn put_back(&self, amount: i64) {
-        self.reserved.fetch_sub(amount, Ordering::AcqRel);
-        self.free.fetch_add(amount, Ordering::AcqRel);
+        self.come_free(amount);
     }
 
     pub(super) fn settle(&self, held: i64, actual: i64) {
-        self.spent.fetch_add(actual, Ordering::AcqRel);
-        self.reserved.fetch_sub(held, Ordering::AcqRel);
-        self.free.fetch_add(held - actual, Ordering::AcqRel);
+        self.spent.fetch_add(actual, Ordering::SeqCst);
+        self.come_free(held.saturating_sub(actual));
     }
 
-    /// Gives back what is free beyond `keep`. Returns how much.
-    pub(super) fn give_back_beyond(&self, keep: i64) -> i64 {
-        let keep = keep.max(0);
-        match self.free.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |free| (free > keep).then_some(keep)) {
-            Ok(free) => {
-                self.returned.fetch_add(free - keep, Ordering::AcqRel);
-                // Until the control plane says the same: nobody holds it from here on.
-                self.available.fetch_add(free - keep, Ordering::Relaxed);
-                free - keep
-            }
-            Err(_) => 0,
+    /// Also for nothing: the node that waits for a report of what was spent waits for that too.
+    fn come_free(&self, amount: i64) {
+        self.free.fetch_add(amount, Ordering::SeqCst);
+        if let Some(signal) = self.signal.get()
+            && (signal.has_waiters.load(Ordering::SeqCst) || self.goes_back.load(Ordering::SeqCst))
+        {
+            signal.came_free.notify_one();
         }
     }
 
     /// What the numbers are now.
     pub fn totals(&self) -> Totals {
         Totals {
-            key: self.key.clone(),
             granted: self.granted.load(Ordering::Acquire),
             spent: self.spent.load(Ordering::Acquire),
             returned: self.returned.load(Ordering::Acquire),
-            reserved: self.reserved.load(Ordering::Acquire),
             free: self.free.load(Ordering::Acquire),
         }
+    }
+
+    /// End of the period on the server's clock, for messages; µs since 1970.
+    pub fn period_end_us(&self) -> i64 {
+        self.period_end_us.load(Ordering::Relaxed)
     }
 
     /// Money left for the whole fleet as far as this node knows: what nobody holds plus what this node holds free.
     pub fn remaining(&self) -> NanoUsd {
         let free = self.free.load(Ordering::Relaxed);
-        NanoUsd::new(self.available.load(Ordering::Relaxed).saturating_add(free))
+        NanoUsd::new(self.available.load(Ordering::Relaxed).max(0).saturating_add(free))
     }
 
     /// The limit as last heard.
     pub fn limit(&self) -> NanoUsd {
         NanoUsd::new(self.limit.load(Ordering::Relaxed))
-    }
-
-    /// What nobody holds, as last heard.
-    pub fn available(&self) -> NanoUsd {
-        NanoUsd::new(self.available.load(Ordering::Relaxed))
     }
 
     /// Spent by the fleet as far as this node knows: what was settled when last heard, and at least its own.
@@ -175,31 +166,92 @@ impl Account {
     }
 }
 
+/// An account as the escrow machine holds it.
+#[derive(Debug, Clone)]
+pub struct Counters(pub Arc<Account>);
+
+impl Hold for Counters {
+    fn remembered(account: &AccountKey, granted: NanoUsd, spent: NanoUsd, returned: NanoUsd) -> Self {
+        Self(Arc::new(Account::remembered(account.clone(), granted, spent, returned)))
+    }
+
+    fn granted(&self) -> NanoUsd {
+        NanoUsd::new(self.0.granted.load(Ordering::SeqCst))
+    }
+
+    fn spent(&self) -> NanoUsd {
+        NanoUsd::new(self.0.spent.load(Ordering::SeqCst))
+    }
+
+    fn returned(&self) -> NanoUsd {
+        NanoUsd::new(self.0.returned.load(Ordering::SeqCst))
+    }
+
+    fn free(&self) -> NanoUsd {
+        NanoUsd::new(self.0.free.load(Ordering::SeqCst))
+    }
+
+    fn learn(&mut self, granted_total: NanoUsd) {
+        let before = self.0.granted.fetch_max(granted_total.get(), Ordering::SeqCst);
+        if granted_total.get() > before {
+            self.0.free.fetch_add(granted_total.get().saturating_sub(before), Ordering::SeqCst);
+        }
+    }
+
+    fn take(&mut self, amount: NanoUsd) -> Result<bool, Broken> {
+        if amount < NanoUsd::ZERO {
+            return Err(Broken::Negative("a reservation"));
+        }
+        Ok(self.0.try_take(amount.get()))
+    }
+
+    fn put_back(&mut self, amount: NanoUsd) -> Result<(), Broken> {
+        self.0.put_back(amount.get());
+        Ok(())
+    }
+
+    fn settle(&mut self, held: NanoUsd, actual: NanoUsd) -> Result<NanoUsd, Broken> {
+        if actual < NanoUsd::ZERO {
+            return Err(Broken::Negative("a cost"));
+        }
+        self.0.settle(held.get(), actual.get());
+        Ok(actual.saturating_sub(held).max(NanoUsd::ZERO))
+    }
+
+    fn give_back_beyond(&mut self, keep: NanoUsd) -> Result<NanoUsd, Broken> {
+        let keep = keep.get().max(0);
+        let kept = |free: i64| (free > keep).then_some(keep);
+        let Ok(free) = self.0.free.fetch_update(Ordering::SeqCst, Ordering::Relaxed, kept) else {
+            return Ok(NanoUsd::ZERO);
+        };
+        self.0.returned.fetch_add(free - keep, Ordering::SeqCst);
+        // Until the control plane says the same: nobody holds it from here on.
+        self.0.available.fetch_add(free - keep, Ordering::Relaxed);
+        Ok(NanoUsd::new(free - keep))
+    }
+
+    fn is_over(&self) -> bool {
+        let Totals { granted, spent, returned, free } = self.0.totals();
+        free == 0 && i128::from(granted) == i128::from(spent) + i128::from(returned)
+    }
+}
+
 /// A budget of the configuration, with its account of the current period. Lives across configuration changes.
 #[derive(Debug)]
 pub struct Slot {
     /// The budget.
     pub budget_id: BudgetId,
     current: ArcSwapOption<Account>,
-    /// Accounts of past periods that requests in flight still settle into.
-    retired: Mutex<Vec<Arc<Account>>>,
     /// Reserved since the last look, for the rate.
     reserved_since: AtomicI64,
-    rate: AtomicI64,
     largest: AtomicI64,
 }
 
 impl Slot {
     /// A budget that nothing is known of yet.
     pub fn new(budget_id: BudgetId) -> Self {
-        Self {
-            budget_id,
-            current: ArcSwapOption::empty(),
-            retired: Mutex::new(Vec::new()),
-            reserved_since: AtomicI64::new(0),
-            rate: AtomicI64::new(0),
-            largest: AtomicI64::new(0),
-        }
+        let (reserved_since, largest) = (AtomicI64::new(0), AtomicI64::new(0));
+        Self { budget_id, current: ArcSwapOption::empty(), reserved_since, largest }
     }
 
     /// The account of the current period; `None` before the first news and after the period's end.
@@ -207,29 +259,9 @@ impl Slot {
         self.current.load_full().filter(|account| !account.is_over(monotonic_us))
     }
 
-    /// The account last heard of, over or not.
-    pub fn last_account(&self) -> Option<Arc<Account>> {
-        self.current.load_full()
-    }
-
-    /// Takes news in; a new period replaces the account. Called by the escrow task alone.
-    pub fn learn(&self, news: &GrantNews) {
-        match self.current.load_full() {
-            Some(account) if account.key == news.key => account.learn(news),
-            Some(account) if account.key.period_start > news.key.period_start => {
-                let retired = self.retired();
-                if let Some(old) = retired.iter().find(|old| old.key == news.key) {
-                    old.learn(news);
-                }
-            }
-            before => {
-                self.current.store(Some(Arc::new(Account::new(news))));
-                if let Some(before) = before {
-                    before.give_back_beyond(0);
-                    self.retired().push(before);
-                }
-            }
-        }
+    /// Shows requests the account that they may reserve in.
+    pub(super) fn show(&self, account: Option<Arc<Account>>) {
+        self.current.store(account);
     }
 
     pub(super) fn note_reserved(&self, amount: i64) {
@@ -237,36 +269,10 @@ impl Slot {
         self.largest.fetch_max(amount, Ordering::Relaxed);
     }
 
-    /// Smooths the rate once a second and returns what the node would like to hold.
-    pub fn tick(&self, horizon_seconds: u32) -> NanoUsd {
-        let reserved = self.reserved_since.swap(0, Ordering::Relaxed);
-        let rate = self.rate.load(Ordering::Relaxed);
-        let smoothed = rate - rate / 4 + reserved / 4;
-        self.rate.store(smoothed, Ordering::Relaxed);
-        let largest = self.largest.load(Ordering::Relaxed);
-        if reserved == 0 {
-            self.largest.store(largest - largest / 16, Ordering::Relaxed);
-        }
-        helix_shared::budget::escrow::wish(NanoUsd::new(smoothed), NanoUsd::new(largest), horizon_seconds)
-    }
-
-    /// What the node would like to hold, without moving the rate.
-    pub fn wish(&self, horizon_seconds: u32) -> NanoUsd {
-        let (rate, largest) = (self.rate.load(Ordering::Relaxed), self.largest.load(Ordering::Relaxed));
-        helix_shared::budget::escrow::wish(NanoUsd::new(rate), NanoUsd::new(largest), horizon_seconds)
-    }
-
-    /// Totals of every account with something to report; retired ones are forgotten when nothing is in flight in them.
-    pub fn report(&self) -> Vec<Totals> {
-        let mut totals: Vec<Totals> = self.current.load().iter().map(|account| account.totals()).collect();
-        let mut retired = self.retired();
-        totals.extend(retired.iter().map(|account| account.totals()));
-        retired.retain(|account| account.totals().reserved != 0 || account.give_back_beyond(0) != 0);
-        totals
-    }
-
-    fn retired(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Account>>> {
-        self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// What was reserved since the last call: the sum, and the largest.
+    pub(super) fn take_reserved(&self) -> (NanoUsd, NanoUsd) {
+        let take = |number: &AtomicI64| NanoUsd::new(number.swap(0, Ordering::Relaxed));
+        (take(&self.reserved_since), take(&self.largest))
     }
 }
 
@@ -278,66 +284,70 @@ pub fn is_hard(limit: &Limit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use helix_shared::budget::node::Holding;
     use helix_shared::time::UnixMicros;
+    use proptest::prelude::*;
 
-    fn news(period: i64, granted: i64) -> GrantNews {
-        GrantNews {
-            key: AccountKey { budget_id: BudgetId::from("b"), period_start: UnixMicros::new(period) },
-            granted_total: granted,
-            ends_at_monotonic_us: 1_000,
-            period_end_us: period + 1_000,
-            limit: 100,
-            fleet_spent: 0,
-            available: 100 - granted,
-        }
-    }
-
-    fn adds_up(account: &Account) {
-        let t = account.totals();
-        assert_eq!(t.spent + t.reserved + t.returned + t.free, t.granted);
+    fn key() -> AccountKey {
+        AccountKey { budget_id: BudgetId::from("b"), period_start: UnixMicros::new(0) }
     }
 
     #[test]
-    fn news_may_come_doubled_and_out_of_order() {
-        let slot = Slot::new(BudgetId::from("b"));
-        for granted in [30, 10, 30, 50, 40] {
-            slot.learn(&news(0, granted));
-        }
-        let account = slot.account(0).unwrap();
-        assert_eq!(account.totals().granted, 50);
-        adds_up(&account);
+    fn an_account_is_not_over_while_a_settlement_is_half_done() {
+        let mut counters = Counters(Account::granted(key(), NanoUsd::new(10), u64::MAX));
+        let account = Arc::clone(&counters.0);
+        assert!(account.try_take(10));
+        account.spent.fetch_add(4, Ordering::SeqCst);
+        assert!(!counters.is_over(), "the rest has not come free yet");
+        account.come_free(6);
+        assert!(!counters.is_over());
+        assert_eq!(counters.give_back_beyond(NanoUsd::ZERO), Ok(NanoUsd::new(6)));
+        assert!(counters.is_over());
     }
 
     #[test]
-    fn a_reservation_never_takes_more_than_is_free_and_settles_exactly() {
-        let slot = Slot::new(BudgetId::from("b"));
-        slot.learn(&news(0, 50));
-        let account = slot.account(0).unwrap();
-        assert!(account.try_take(30) && !account.try_take(21) && account.try_take(20));
-        account.settle(30, 12);
-        account.put_back(20);
-        assert_eq!((account.totals().spent, account.totals().free), (12, 38));
+    fn what_is_given_back_stays_in_what_is_left_for_the_fleet() {
+        let account = Account::granted(key(), NanoUsd::new(50), u64::MAX);
+        assert!(account.try_take(20));
         let remaining = account.remaining();
-        assert_eq!(account.give_back_beyond(8), 30);
-        assert_eq!(account.remaining(), remaining, "what is given back is not spent");
-        adds_up(&account);
+        assert_eq!(Counters(Arc::clone(&account)).give_back_beyond(NanoUsd::new(8)), Ok(NanoUsd::new(22)));
+        assert_eq!(account.remaining(), remaining);
     }
 
-    #[test]
-    fn a_new_period_starts_empty_and_the_old_one_still_settles() {
-        let slot = Slot::new(BudgetId::from("b"));
-        slot.learn(&news(0, 50));
-        let old = slot.account(0).unwrap();
-        assert!(old.try_take(30));
-        assert!(slot.account(1_000).is_none(), "over");
-        slot.learn(&news(1_000, 5));
-        assert_eq!(slot.last_account().unwrap().totals().granted, 5);
-        old.settle(30, 30);
-        let reported = slot.report();
-        assert_eq!(
-            reported.iter().map(|t| (t.key.period_start.get(), t.spent, t.returned)).collect::<Vec<_>>(),
-            [(1_000, 0, 0), (0, 30, 20)]
-        );
-        assert_eq!(slot.report().len(), 1, "a settled old period is forgotten after its last report");
+    proptest! {
+        /// The simulation proves the protocol with [`Holding`]; requests run on atomics. They are the same arithmetic.
+        #[test]
+        fn the_atomics_do_what_the_simulated_holding_does(
+            steps in prop::collection::vec((0_u8..4, 0_i64..100, 0_i64..130), 0..80),
+        ) {
+            let nano = NanoUsd::new;
+            let mut model = Holding::default();
+            let mut account = Counters::remembered(&key(), nano(0), nano(0), nano(0));
+            let mut held = Vec::new();
+            for (kind, a, b) in steps {
+                match kind {
+                    0 => {
+                        model.learn(nano(a * 4));
+                        account.learn(nano(a * 4));
+                    }
+                    1 => {
+                        let took = model.take(nano(a));
+                        prop_assert_eq!(&account.take(nano(a)), &took);
+                        if took == Ok(true) {
+                            held.push(a);
+                        }
+                    }
+                    2 => if let Some(amount) = held.pop() {
+                        let beyond = model.settle(nano(amount), nano(b));
+                        prop_assert_eq!(account.settle(nano(amount), nano(b)), beyond);
+                    },
+                    _ => prop_assert_eq!(account.give_back_beyond(nano(b)), model.give_back_beyond(nano(b))),
+                }
+                let Totals { granted, spent, returned, free } = account.0.totals();
+                let model_now = [model.granted(), model.spent(), model.returned(), model.free()].map(NanoUsd::get);
+                prop_assert_eq!([granted, spent, returned, free], model_now);
+                prop_assert_eq!(account.is_over(), model.is_over());
+            }
+        }
     }
 }

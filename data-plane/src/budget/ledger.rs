@@ -8,9 +8,13 @@ use arc_swap::ArcSwap;
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::BudgetId;
 use helix_shared::money::NanoUsd;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Accounts of one path; so many need no memory of their own.
+pub(super) type Held = SmallVec<[Arc<Account>; 6]>;
 
 /// Every budget this node has heard of.
 #[derive(Debug, Default)]
@@ -24,7 +28,7 @@ pub struct Ledger {
 /// Money held for one attempt. Dropped before it is settled: put back if nothing was sent, else spent in full.
 #[derive(Debug)]
 pub struct Reservation {
-    held: Vec<Arc<Account>>,
+    held: Held,
     amount: i64,
     is_dispatched: bool,
     is_open: bool,
@@ -65,6 +69,17 @@ impl Ledger {
         self.slots.load().get(budget).map(Arc::clone)
     }
 
+    /// A moment when nobody is half-way along a path; `None` when somebody is.
+    pub(super) fn calm(&self) -> Option<u64> {
+        let ended = self.ended.load(Ordering::SeqCst);
+        Some(self.begun.load(Ordering::SeqCst)).filter(|begun| *begun == ended)
+    }
+
+    /// Whether nobody began to reserve since a calm moment.
+    pub(super) fn is_calm_since(&self, calm: Option<u64>) -> bool {
+        calm.is_some_and(|begun| begun == self.begun.load(Ordering::SeqCst))
+    }
+
     /// Takes `amount` from every budget of the path, or from none.
     ///
     /// # Errors
@@ -86,7 +101,7 @@ impl Ledger {
 }
 
 fn take(path: &[Arc<Slot>], amount: i64, monotonic_us: u64) -> Result<Reservation, usize> {
-    let mut held = Vec::with_capacity(path.len());
+    let mut held = Held::new();
     for (index, slot) in path.iter().enumerate() {
         match slot.account(monotonic_us) {
             Some(account) if account.try_take(amount) => held.push(account),
@@ -101,6 +116,11 @@ fn take(path: &[Arc<Slot>], amount: i64, monotonic_us: u64) -> Result<Reservatio
 }
 
 impl Reservation {
+    /// What the escrow task took for an attempt that waited.
+    pub(super) fn taken(held: Held, amount: NanoUsd) -> Self {
+        Self { held, amount: amount.get(), is_dispatched: false, is_open: true }
+    }
+
     /// How much is held in each account.
     pub fn amount(&self) -> NanoUsd {
         NanoUsd::new(self.amount)
@@ -142,26 +162,18 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::GrantNews;
     use super::*;
     use helix_shared::time::UnixMicros;
 
     fn slot(name: &str, granted: i64) -> Arc<Slot> {
+        let key = AccountKey { budget_id: BudgetId::from(name), period_start: UnixMicros::new(0) };
         let slot = Slot::new(BudgetId::from(name));
-        slot.learn(&GrantNews {
-            key: AccountKey { budget_id: BudgetId::from(name), period_start: UnixMicros::new(0) },
-            granted_total: granted,
-            ends_at_monotonic_us: u64::MAX,
-            period_end_us: 0,
-            limit: granted,
-            fleet_spent: 0,
-            available: 0,
-        });
+        slot.show(Some(Account::granted(key, NanoUsd::new(granted), u64::MAX)));
         Arc::new(slot)
     }
 
     fn free(slot: &Slot) -> i64 {
-        slot.last_account().unwrap().totals().free
+        slot.account(0).unwrap().totals().free
     }
 
     #[test]
@@ -183,7 +195,7 @@ mod tests {
         let mut held = ledger.reserve(&path, NanoUsd::new(40), 0).unwrap();
         held.dispatched();
         drop(held);
-        assert_eq!((free(&path[0]), path[0].last_account().unwrap().totals().spent), (60, 40));
+        assert_eq!((free(&path[0]), path[0].account(0).unwrap().totals().spent), (60, 40));
     }
 
     #[test]

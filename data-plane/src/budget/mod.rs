@@ -2,7 +2,10 @@
 
 pub mod account;
 pub mod escrowing;
+mod handle;
 pub mod ledger;
+mod pasts;
+mod verdict;
 
 pub use account::{Account, Slot};
 pub use ledger::{Ledger, Reservation};

@@ -169,7 +169,7 @@ pub async fn admit(
 
 fn exceeded(path: &Path, index: usize, account: &Account, worst_case: NanoUsd) -> Refusal {
     let label = path.hard_limits.get(index).map_or("", |limit| limit.label.as_str());
-    let resets = UnixMicros::new(account.period_end_us);
+    let resets = UnixMicros::new(account.period_end_us());
     let message = format!(
         "Budget exceeded ({label}): {} of {} USD are used or reserved, this request may cost up to {worst_case} USD. The \
          budget resets at {resets}. Ask your administrator to raise it, or send a smaller request or max_tokens.",

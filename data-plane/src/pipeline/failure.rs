@@ -13,8 +13,8 @@ use crate::upstream::body::Upload;
 use bytes::Bytes;
 use helix_llm::Family;
 use helix_shared::error_code::ErrorCode;
-use http::{Response, StatusCode};
 use http::response::Parts;
+use http::{Response, StatusCode};
 
 pub(super) struct Failure {
     pub(super) refusal: Refusal,

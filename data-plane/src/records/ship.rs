@@ -69,7 +69,7 @@ async fn ship_one(old: OldJournal, link: &Link, escrow: &Escrow) {
         }
     }
     if old.is_whole {
-        escrow.close(&incarnation).await;
+        escrow.close(&incarnation, old.journal.next_seq().saturating_sub(1)).await;
     } else {
         tracing::warn!(incarnation, "the earlier journal may lack its end; its escrow stays counted as spent");
     }

@@ -2,5 +2,6 @@
 //!
 //! Rule: the only place that knows both sides. Converting to the wire never fails; converting back fails with a reason.
 
+pub mod escrow;
 pub mod record;
 pub mod resource;

@@ -38,6 +38,12 @@ impl Rate {
         self.largest = self.largest.max(amount);
     }
 
+    /// Notes many reservations: their sum and the largest of them.
+    pub fn note_many(&mut self, sum: NanoUsd, largest: NanoUsd) {
+        self.reserved_since = self.reserved_since.saturating_add(sum);
+        self.largest = self.largest.max(largest);
+    }
+
     /// Smooths the rate; to be called once a second.
     pub fn tick(&mut self) {
         let (rate, reserved) = (self.per_second.get(), self.reserved_since.get());

@@ -8,6 +8,7 @@
 use super::AccountKey;
 use crate::ids::Incarnation;
 use crate::money::NanoUsd;
+use crate::time::UnixMicros;
 
 /// Counts the times that a database may have forgotten commits (a failover, a restore).
 pub type Epoch = u64;
@@ -36,6 +37,9 @@ pub struct Past {
     pub finals: Vec<(AccountKey, NanoUsd)>,
     /// Whether nothing can be missing at the journal's end. Only then may the incarnation be sealed.
     pub is_whole: bool,
+    /// Number of its last record: the plane must have all of them, or it knows less than was spent. 0 when `finals` says
+    /// everything.
+    pub last_seq: u64,
 }
 
 /// What a node asks of one budget: totals since its incarnation began, of the account that it names.
@@ -90,6 +94,10 @@ pub struct Standing {
     pub available: NanoUsd,
     /// What other living incarnations hold and have not said to have spent: it was recalled when the need was not met.
     pub recallable: NanoUsd,
+    /// Cost of all records charged to the account, as far as known. For people.
+    pub fleet_spent: NanoUsd,
+    /// First instant after the period on the plane's clock. For people.
+    pub period_end: UnixMicros,
     /// Until the period ends, in microseconds: relative, so that clocks need not agree.
     pub period_ends_in_us: u64,
     /// For how many seconds the node should hold money.

@@ -234,7 +234,7 @@ def openai_responses_tools_stream(c):
 
 @scenario("openai.responses_follow", scripted=True)
 def openai_responses_follow(c):
-    if c.options.translated:
+    if c.options.translated or c.options.stateless:
         return
     first = respond(c, c.prompt(text=TEXT))
     kept = c.openai().responses.retrieve(first.id)
@@ -498,6 +498,7 @@ def main():
     parser.add_argument("--bad-key", default="bad-key")
     parser.add_argument("--broke-key", default="sk-test-broke", help="a key whose hard budget is spent")
     parser.add_argument("--plain", action="store_true", help="ask a real model: no scripts, shapes only")
+    parser.add_argument("--stateless", action="store_true", help="no provider keeps responses")
     parser.add_argument("--translated", action="store_true", help="each model is at a provider of the other dialect")
     parser.add_argument("--list", action="store_true", help="print the names of the scenarios and stop")
     options = parser.parse_intermixed_args()

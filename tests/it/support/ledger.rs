@@ -6,6 +6,7 @@
 
 use helix_fake_provider::Entry;
 use helix_shared::budget::AccountKey;
+use helix_shared::budget::plane::Seal;
 use helix_shared::ids::{BudgetId, Incarnation, NodeId};
 use helix_shared::record::Record;
 use helix_shared::usage::CostBasis;
@@ -68,7 +69,7 @@ impl Ledger {
     /// Nothing is held back for anybody any more, and every number follows from the records.
     pub(crate) fn assert_at_rest(&self) {
         for incarnation in &self.incarnations {
-            assert!(incarnation.sealed, "{incarnation:?} is not sealed");
+            assert_eq!(incarnation.seal, Seal::Closed, "{incarnation:?} is not sealed");
             self.assert_numbered(&incarnation.id, incarnation.through_seq);
         }
         let mut by_account: BTreeMap<&AccountKey, i64> = BTreeMap::new();

@@ -155,10 +155,13 @@ impl BudgetEscrow for Services {
                 v1::escrow_report::Step::Acquire(acquire) => v1::escrow_update::Step::Granted(v1::Granted {
                     ask: acquire.ask,
                     totals: acquire.wants.into_iter().map(granted).collect(),
+                    epoch: 1,
+                    is_learning: false,
                 }),
-                v1::escrow_report::Step::Balances(_) => return None,
-                v1::escrow_report::Step::Close(close) => {
-                    v1::escrow_update::Step::Closed(v1::Closed { incarnation: close.incarnation })
+                v1::escrow_report::Step::Balances(said) => {
+                    let totals = Vec::new();
+                    let told = v1::Acknowledged { totals, epoch: 1, pasts: said.pasts, is_learning: false };
+                    v1::escrow_update::Step::Acknowledged(told)
                 }
             };
             Some(v1::EscrowUpdate { step: Some(step) })
@@ -176,6 +179,7 @@ fn granted(want: v1::Want) -> v1::Grant {
         fleet_spent_nano_usd: 0,
         available_nano_usd: i64::MAX / 4,
         period_end_us: 0,
+        ..v1::Grant::default()
     }
 }
 

@@ -13,6 +13,7 @@ mod m0005_escrow;
 mod m0006_usage;
 mod m0007_setup;
 mod m0008_provider_api_version;
+mod m0009_escrow_epochs;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -38,4 +39,5 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0006_usage::STEP,
     m0007_setup::STEP,
     m0008_provider_api_version::STEP,
+    m0009_escrow_epochs::STEP,
 ];

@@ -1,6 +1,6 @@
 //! Whoever waits for the database may leave at any moment: nothing is stuck afterwards.
 
-use crate::support::{NOW, TestDb, ask, incarnation, node, on_every_database};
+use crate::support::{TestDb, acquire, ask, on_every_database};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -50,8 +50,8 @@ on_every_database! {
                 };
                 let cut = Cut { future: Box::pin(reads), polls, at_once: number % 2 == 0 };
                 ended += usize::from(cut.await);
-                let (db, asks) = (test.db.clone(), [ask("b", 1_000_000, 1, 1)]);
-                let writes = async move { db.acquire(&incarnation(1), &node(), &asks, NOW).await.unwrap().len() };
+                let (db, asks) = (test.db.clone(), vec![ask("b", 1_000_000, 1, 1)]);
+                let writes = async move { acquire(&db, 1, asks).await.unwrap().len() };
                 let cut = Cut { future: Box::pin(writes), polls, at_once: number % 2 == 1 };
                 ended += usize::from(cut.await);
             }
@@ -68,8 +68,8 @@ on_every_database! {
             held.push(tx);
         }
         drop(held);
-        let asks = [ask("b", 1_000_000, 1, 1)];
-        assert_eq!(test.db.acquire(&incarnation(2), &node(), &asks, NOW).await.unwrap().len(), 1);
+        let asks = vec![ask("b", 1_000_000, 1, 1)];
+        assert_eq!(acquire(&test.db, 2, asks).await.unwrap().len(), 1);
         test.db.close().await;
         assert_eq!(test.db.open_connections(), 0, "a connection never came back");
     }

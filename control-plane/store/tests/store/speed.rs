@@ -1,6 +1,6 @@
 //! How many records a second SQLite takes. Run it by hand in release: `cargo test --release -p helix-store -- --ignored`.
 
-use crate::support::{NOW, TestDb, ask, incarnation, node, record};
+use crate::support::{NOW, TestDb, acquire, ask, incarnation, node, record};
 use helix_shared::record::Record;
 use helix_store::Dialect;
 
@@ -11,7 +11,7 @@ async fn records_a_second() {
     for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
         let Some(test) = TestDb::fresh(dialect).await else { continue };
         let asks = ["a", "b", "c"].map(|budget| ask(budget, i64::MAX, 1_000_000, 1_000_000));
-        test.db.acquire(&incarnation(1), &node(), &asks, NOW).await.unwrap();
+        acquire(&test.db, 1, asks.to_vec()).await.unwrap();
         let batches: Vec<Vec<Record>> = (0..BATCHES)
             .map(|batch| (1..=500).map(|seq| record(1, batch * 500 + seq, 10, &["a", "b", "c"])).collect())
             .collect();
@@ -26,9 +26,9 @@ async fn records_a_second() {
         let start = std::time::Instant::now();
         for need in 1..=200_i64 {
             let asks = ["a", "b", "c"].map(|budget| ask(budget, i64::MAX, 1_000_000 + need, 1_000_000 + need));
-            test.db.acquire(&incarnation(1), &node(), &asks, NOW).await.unwrap();
+            acquire(&test.db, 1, asks.to_vec()).await.unwrap();
         }
-        let acquire = start.elapsed();
+        let acquired = start.elapsed();
         let rate =
             |elapsed: std::time::Duration, count: u64| u128::from(count) * 1_000_000 / elapsed.as_micros().max(1);
         eprintln!(
@@ -36,7 +36,7 @@ async fn records_a_second() {
             dialect.as_str(),
             rate(ingest, BATCHES * 500),
             rate(verify, BATCHES * 500),
-            rate(acquire, 200),
+            rate(acquired, 200),
         );
         test.drop_database().await;
     }

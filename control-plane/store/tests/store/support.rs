@@ -1,13 +1,16 @@
 //! A fresh database per test, on whichever server the test runs.
 
 use helix_shared::budget::AccountKey;
+use helix_shared::budget::message::{Balance, Past, Standing};
+use helix_shared::budget::plane::{Acquiring, Ask, Hearing, Outcome, Settling, What};
 use helix_shared::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
 use helix_shared::money::NanoUsd;
 use helix_shared::record::{Actor, Attempt, Decision, Record, Stage};
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::{CostBasis, TokenUsage};
-use helix_store::{Ask, Db, Dialect};
+use helix_store::{Db, Dialect, EscrowSpeaker, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor as _, Row as _};
+use std::collections::BTreeMap;
 
 /// A time to start from: 2026-11-22T00:00:00Z.
 pub(crate) const NOW: UnixMicros = UnixMicros::new(1_795_305_600_000_000);
@@ -168,12 +171,57 @@ pub(crate) fn node() -> NodeId {
     NodeId::from("node-a")
 }
 
+/// A node for each incarnation: what two incarnations of one node hold is never recalled between them.
+fn node_of(number: usize) -> NodeId {
+    NodeId::from(format!("node-{number:03}"))
+}
+
+pub(crate) fn speaker(number: usize, now: UnixMicros) -> EscrowSpeaker {
+    EscrowSpeaker { node: node_of(number), now, fleet_rates: BTreeMap::new(), counts_histories: false }
+}
+
+/// Asks; answers how the accounts stand, or nothing when the incarnation is sealed.
+pub(crate) async fn acquire(db: &Db, number: usize, asks: Vec<Ask>) -> Option<Vec<Standing>> {
+    let acquiring = Acquiring::new(incarnation(number), asks, NOW, 1_800);
+    match db.run_escrow(acquiring, &speaker(number, NOW)).await.unwrap().remove(0) {
+        Outcome::Granted { standings, .. } => Some(standings),
+        Outcome::Sealed => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Says everything that a node says in a heartbeat.
+pub(crate) async fn hear(
+    db: &Db,
+    number: usize,
+    epoch: u64,
+    balances: Vec<Balance>,
+    pasts: Vec<Past>,
+    now: UnixMicros,
+) -> Result<Vec<Outcome>, StoreError> {
+    let hearing = Hearing::new(node_of(number), incarnation(number), epoch, balances, pasts, now, 1_800);
+    db.run_escrow(hearing, &speaker(number, now)).await
+}
+
+/// Closes an incarnation by its node's next process.
+pub(crate) async fn close(db: &Db, number: usize, finals: &[(&str, i64)]) -> Result<Vec<Outcome>, StoreError> {
+    let finals = finals.iter().map(|(budget, spent)| balance(budget, 0, *spent, 0)).collect();
+    db.run_escrow(Settling::new(What::Close, incarnation(number), finals, NOW, 0), &speaker(number, NOW)).await
+}
+
+pub(crate) fn balance(budget: &str, granted: i64, spent: i64, returned: i64) -> Balance {
+    let (granted, spent, returned) = (nano(granted), nano(spent), nano(returned));
+    Balance { account: account(budget), granted, spent, returned, rate: nano(0) }
+}
+
 /// Asks of a budget with this limit.
 pub(crate) fn ask(budget: &str, limit: i64, need_total: i64, want_total: i64) -> Ask {
     Ask {
         account: account(budget),
         period_end: NOW.plus(std::time::Duration::from_secs(86_400)),
         limit: nano(limit),
+        // whoever waits takes any part
+        least_total: nano(0),
         need_total: nano(need_total),
         want_total: nano(want_total),
     }

@@ -1,6 +1,6 @@
 //! Records that are odd: parked or kept, but never in the way of the next one.
 
-use crate::support::{NOW, TestDb, account, incarnation, nano, node, on_every_database, record};
+use crate::support::{NOW, TestDb, account, close, incarnation, nano, node, on_every_database, record};
 use helix_shared::ids::{BudgetId, UserId};
 use helix_shared::record::{Decision, Record};
 use helix_shared::time::UnixMicros;
@@ -124,7 +124,7 @@ on_every_database! {
     }
 
     async fn a_record_of_a_closed_incarnation_is_still_taken(test: &TestDb) {
-        test.db.close_incarnation(&incarnation(1), &node(), &[], NOW).await.unwrap();
+        close(&test.db, 1, &[]).await.unwrap();
         let outcome = test.db.ingest(&incarnation(1), &node(), &[record(1, 1, 5, &["b"])], &[], NOW).await.unwrap();
         assert_eq!((outcome.through_seq, outcome.inserted), (1, 1));
         assert_eq!(test.db.verify_ledger().await.unwrap().problems, Vec::<String>::new());

@@ -1,8 +1,8 @@
 //! The proof of the ledger: silent when the books agree, loud for each kind of error.
 
-use crate::support::{NOW, TestDb, account, ask, incarnation, nano, node, on_every_database, record};
+use crate::support::{NOW, TestDb, acquire, ask, close, incarnation, nano, node, on_every_database, record};
 use helix_shared::record::Record;
-use helix_store::{Balance, Budget, Managed};
+use helix_store::{Budget, Managed};
 
 /// A ledger with a bit of everything: leases, a closed incarnation, soft spending, several hours.
 async fn fill(test: &TestDb) {
@@ -22,8 +22,7 @@ async fn fill(test: &TestDb) {
     tx.put(&budget).await.unwrap();
     tx.commit().await.unwrap();
     for number in [1, 2] {
-        let asks = [ask("hard", 10_000, 1_000, 1_000)];
-        test.db.acquire(&incarnation(number), &node(), &asks, NOW).await.unwrap();
+        acquire(&test.db, number, vec![ask("hard", 10_000, 1_000, 1_000)]).await.unwrap();
         let batch: Vec<Record> = (1..=10)
             .map(|seq| {
                 let mut one = record(number, seq, 10, &["hard", "soft"]);
@@ -35,8 +34,7 @@ async fn fill(test: &TestDb) {
         test.db.ingest(&incarnation(number), &node(), early, &[], NOW).await.unwrap();
         test.db.ingest(&incarnation(number), &node(), late, &[], NOW).await.unwrap();
     }
-    let finals = [Balance { account: account("hard"), spent_total: nano(100), returned_total: nano(0) }];
-    test.db.close_incarnation(&incarnation(1), &node(), &finals, NOW).await.unwrap();
+    close(&test.db, 1, &[("hard", 100)]).await.unwrap();
 }
 
 /// What a planted error makes the proof say, and which record it names.

@@ -5,7 +5,7 @@
 
 use super::machine::NodeEscrow;
 use super::slot::Slot;
-use super::{Denial, NodeStep};
+use super::{Denial, Hold, NodeStep};
 use crate::budget::AccountKey;
 use crate::budget::broken::Broken;
 use crate::budget::message::{Need, Report};
@@ -46,7 +46,7 @@ impl Waiter {
     }
 }
 
-impl NodeEscrow {
+impl<H: Hold> NodeEscrow<H> {
     /// Notes that an ask was answered.
     pub(super) fn note_answer(&mut self, ask: u64, now_us: u64) {
         if self.outstanding.is_some_and(|(outstanding, _)| outstanding <= ask) {
@@ -125,7 +125,8 @@ impl NodeEscrow {
         {
             return;
         }
-        if self.is_sealed() || (refill.is_empty() && (self.waiting.is_empty() || now_us < self.next_ask_us)) {
+        let is_wanted = !refill.is_empty() || !self.wanted_news.is_empty();
+        if self.is_sealed() || (!is_wanted && (self.waiting.is_empty() || now_us < self.next_ask_us)) {
             return;
         }
         let ask = self.last_ask.saturating_add(1);
@@ -138,6 +139,11 @@ impl NodeEscrow {
             needs.push(need(self.slot(budget), budget, *sums, now_us));
         }
         needs.extend(refill.into_iter().filter(|need| !sums.contains_key(&need.account.budget_id)));
+        for budget in std::mem::take(&mut self.wanted_news) {
+            if !needs.iter().any(|need| need.account.budget_id == budget) {
+                needs.push(no_need(self.slot(&budget), &budget, now_us));
+            }
+        }
         self.last_ask = ask;
         self.outstanding = Some((ask, now_us));
         self.next_ask_us = now_us.saturating_add(self.settings.ask_timeout_us);
@@ -170,12 +176,9 @@ impl NodeEscrow {
             let Some((period_start, account)) = slot.present_mut(now_us) else { continue };
             let (granted, free) = (account.holding.granted(), account.holding.free());
             if account.is_pressed(now_us) {
-                if account.holding.give_back_beyond(kept)? > NanoUsd::ZERO {
-                    account.is_confirmed = false;
-                }
+                account.holding.give_back_beyond(kept)?;
             } else if free.get() > wish.get().saturating_mul(4) {
                 account.holding.give_back_beyond(NanoUsd::new(wish.get().saturating_mul(2)).max(kept))?;
-                account.is_confirmed = false;
             } else if granted > NanoUsd::ZERO && free.get() < wish.get() / 4 {
                 let want_total = granted.saturating_add(wish.saturating_sub(free));
                 let account = AccountKey { budget_id: budget.clone(), period_start };
@@ -195,8 +198,17 @@ struct Sums {
     least: NanoUsd,
 }
 
+/// Asks how a budget stands.
+fn no_need<H: Hold>(slot: &Slot<H>, budget: &BudgetId, now_us: u64) -> Need {
+    let present = slot.present(now_us);
+    let period_start = present.map_or(UnixMicros::new(0), |(period_start, _)| period_start);
+    let granted = present.map_or(NanoUsd::ZERO, |(_, account)| account.holding.granted());
+    let account = AccountKey { budget_id: budget.clone(), period_start };
+    Need { account, least_total: granted, need_total: granted, want_total: granted }
+}
+
 /// What is asked of one budget.
-fn need(slot: &Slot, budget: &BudgetId, sums: Sums, now_us: u64) -> Need {
+fn need<H: Hold>(slot: &Slot<H>, budget: &BudgetId, sums: Sums, now_us: u64) -> Need {
     let wish = slot.rate.wish(slot.horizon_s).max(NanoUsd::new(sums.all.get().saturating_mul(4)));
     let Some((period_start, account)) = slot.present(now_us) else {
         let account = AccountKey { budget_id: budget.clone(), period_start: UnixMicros::new(0) };

@@ -6,29 +6,31 @@
 use super::asking::Waiter;
 use super::reporting::KnownPast;
 use super::slot::Slot;
-use super::{Denial, Ending, NodeSettings, NodeStep};
+use super::{Denial, Ending, Hold, Holding, NodeSettings, NodeStep};
 use crate::budget::AccountKey;
 use crate::budget::broken::Broken;
 use crate::budget::message::{Epoch, Past, Update};
 use crate::budget::planted::{Bug, has};
 use crate::ids::BudgetId;
 use crate::money::NanoUsd;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What one attempt holds.
 #[derive(Clone, Debug)]
-struct Reservation {
+pub(super) struct Reservation {
     accounts: Vec<AccountKey>,
     amount: NanoUsd,
 }
 
-/// One incarnation's escrow.
+/// One incarnation's escrow. `H` is how the counters of an account are kept.
 #[derive(Clone, Debug)]
-pub struct NodeEscrow {
+pub struct NodeEscrow<H = Holding> {
     pub(super) settings: NodeSettings,
-    pub(super) slots: BTreeMap<BudgetId, Slot>,
-    held: BTreeMap<u64, Reservation>,
+    pub(super) slots: BTreeMap<BudgetId, Slot<H>>,
+    pub(super) held: BTreeMap<u64, Reservation>,
     pub(super) waiting: VecDeque<Waiter>,
+    /// Budgets that somebody wants to know of without wanting money.
+    pub(super) wanted_news: BTreeSet<BudgetId>,
     pub(super) last_ask: u64,
     pub(super) outstanding: Option<(u64, u64)>,
     pub(super) next_ask_us: u64,
@@ -39,7 +41,7 @@ pub struct NodeEscrow {
     is_sealed: bool,
 }
 
-impl NodeEscrow {
+impl<H: Hold> NodeEscrow<H> {
     /// A new incarnation that holds nothing. `pasts` is what the journals of earlier ones say.
     pub fn new(settings: NodeSettings, pasts: Vec<Past>, now_us: u64) -> Self {
         Self {
@@ -47,6 +49,7 @@ impl NodeEscrow {
             slots: BTreeMap::new(),
             held: BTreeMap::new(),
             waiting: VecDeque::new(),
+            wanted_news: BTreeSet::new(),
             last_ask: 0,
             outstanding: None,
             next_ask_us: 0,
@@ -205,7 +208,7 @@ impl NodeEscrow {
     }
 
     /// What this incarnation holds of every account, for checks and displays.
-    pub fn holdings(&self) -> impl Iterator<Item = (AccountKey, &super::Holding)> {
+    pub fn holdings(&self) -> impl Iterator<Item = (AccountKey, &H)> {
         self.slots.iter().flat_map(|(budget_id, slot)| {
             let key =
                 |period: &crate::time::UnixMicros| AccountKey { budget_id: budget_id.clone(), period_start: *period };
@@ -229,7 +232,7 @@ impl NodeEscrow {
         self.waiting.len()
     }
 
-    pub(super) fn slot(&mut self, budget: &BudgetId) -> &mut Slot {
+    pub(super) fn slot(&mut self, budget: &BudgetId) -> &mut Slot<H> {
         let horizon_s = self.settings.horizon_s;
         self.slots.entry(budget.clone()).or_insert_with(|| Slot::new(horizon_s))
     }
@@ -278,7 +281,6 @@ impl NodeEscrow {
         let is_present = slot.is_present(key.period_start, now_us);
         let Some(account) = slot.accounts.get_mut(&key.period_start) else { return Ok(NanoUsd::ZERO) };
         let overrun = account.holding.settle(amount, cost)?;
-        account.is_confirmed = false;
         if !is_present || account.is_pressed(now_us) {
             let back = account.holding.give_back_beyond(NanoUsd::ZERO)?;
             self.is_report_due |= back > NanoUsd::ZERO;
@@ -293,9 +295,8 @@ impl NodeEscrow {
         {
             account.pressed_until_us = pressed_until_us;
             let back = account.holding.give_back_beyond(NanoUsd::ZERO)?;
-            account.is_confirmed &= back == NanoUsd::ZERO;
             // who has nothing to give and has said so stays silent: a fleet would answer each recall in chorus
-            self.is_report_due |= !account.is_confirmed;
+            self.is_report_due |= back > NanoUsd::ZERO || !account.is_confirmed();
         }
         Ok(())
     }

@@ -6,12 +6,15 @@
 //! asked to be woken.
 
 mod asking;
+mod beside;
+mod hold;
 pub mod holding;
 mod machine;
 mod replay;
 mod reporting;
 mod slot;
 
+pub use hold::Hold;
 pub use holding::Holding;
 pub use machine::NodeEscrow;
 pub use replay::{Replay, Tail};
@@ -101,3 +104,6 @@ pub enum NodeStep {
         why: Denial,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,7 @@ impl Replay {
                 self.spend(&accounts, worst)?;
             }
         }
-        Ok(Past { incarnation, finals: self.spent.into_iter().collect(), is_whole: tail.is_whole() })
+        Ok(Past { incarnation, finals: self.spent.into_iter().collect(), is_whole: tail.is_whole(), last_seq: 0 })
     }
 
     fn spend(&mut self, accounts: &[AccountKey], cost: NanoUsd) -> Result<(), Broken> {

@@ -4,8 +4,8 @@
 //! said again, since the database may have forgotten it. A grant of an epoch that is over is not believed: the plane has
 //! been told what this node holds, without it.
 
-use super::NodeStep;
 use super::machine::NodeEscrow;
+use super::{Hold, NodeStep};
 use crate::budget::AccountKey;
 use crate::budget::message::{Balance, Epoch, Past, Report};
 use crate::budget::planted::{Bug, has};
@@ -27,7 +27,7 @@ impl KnownPast {
     }
 }
 
-impl NodeEscrow {
+impl<H: Hold> NodeEscrow<H> {
     /// The newest epoch heard of; 0 before any.
     pub fn epoch(&self) -> Epoch {
         self.epoch
@@ -57,7 +57,7 @@ impl NodeEscrow {
             self.epoch = epoch;
             self.is_report_due = true;
             for account in self.slots.values_mut().flat_map(|slot| slot.accounts.values_mut()) {
-                account.is_confirmed = false;
+                account.confirmed = None;
             }
             for known in &mut self.pasts {
                 known.is_confirmed = false;
@@ -88,7 +88,7 @@ impl NodeEscrow {
         for (budget_id, slot) in &self.slots {
             for (period_start, account) in &slot.accounts {
                 let holding = &account.holding;
-                if account.is_confirmed && holding.is_over() {
+                if account.is_confirmed() && holding.is_over() {
                     continue;
                 }
                 balances.push(Balance {

@@ -4,7 +4,7 @@
 //! account is never started anew while it is known. The plane alone says which period is present, and of its answers the
 //! one to the newest ask holds, so a late message cannot turn the calendar back.
 
-use super::Holding;
+use super::{Hold, Holding};
 use crate::budget::broken::Broken;
 use crate::budget::horizon::Rate;
 use crate::budget::message::Standing;
@@ -17,28 +17,38 @@ use std::collections::BTreeMap;
 const KEPT_PERIODS: usize = 8;
 
 /// An account as the node knows it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Account {
-    pub(super) holding: Holding,
+#[derive(Clone, Debug)]
+pub(super) struct Account<H = Holding> {
+    pub(super) holding: H,
     pub(super) ends_at_us: u64,
     pub(super) available: NanoUsd,
     pub(super) recallable: NanoUsd,
     pub(super) pressed_until_us: u64,
-    /// The plane has the same totals, in the present epoch.
-    pub(super) is_confirmed: bool,
+    /// What was granted, spent and returned as the plane last said, in the present epoch.
+    pub(super) confirmed: Option<[NanoUsd; 3]>,
 }
 
 /// A budget.
 #[derive(Clone, Debug)]
-pub(super) struct Slot {
-    pub(super) accounts: BTreeMap<UnixMicros, Account>,
+pub(super) struct Slot<H = Holding> {
+    pub(super) accounts: BTreeMap<UnixMicros, Account<H>>,
     current: Option<UnixMicros>,
     chosen_by_ask: u64,
     pub(super) rate: Rate,
     pub(super) horizon_s: u32,
 }
 
-impl Account {
+impl<H: Hold> Account<H> {
+    fn new(holding: H) -> Self {
+        let none = NanoUsd::ZERO;
+        Self { holding, ends_at_us: 0, available: none, recallable: none, pressed_until_us: 0, confirmed: None }
+    }
+
+    /// Whether the plane has the same totals, in the present epoch.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.confirmed == Some([self.holding.granted(), self.holding.spent(), self.holding.returned()])
+    }
+
     /// Whether others wait for what is free here.
     pub(super) fn is_pressed(&self, now_us: u64) -> bool {
         now_us < self.pressed_until_us
@@ -59,25 +69,24 @@ impl Account {
         self.ends_at_us = now_us.saturating_add(standing.period_ends_in_us);
         self.available = standing.available;
         self.recallable = standing.recallable;
-        let is_same = standing.spent == self.holding.spent() && standing.returned == self.holding.returned();
-        self.is_confirmed = is_same && standing.granted == self.holding.granted();
+        self.confirmed = Some([standing.granted, standing.spent, standing.returned]);
     }
 }
 
-impl Slot {
+impl<H: Hold> Slot<H> {
     pub(super) fn new(horizon_s: u32) -> Self {
         Self { accounts: BTreeMap::new(), current: None, chosen_by_ask: 0, rate: Rate::default(), horizon_s }
     }
 
     /// The present account; `None` before the first news and after the period's end.
-    pub(super) fn present(&self, now_us: u64) -> Option<(UnixMicros, &Account)> {
+    pub(super) fn present(&self, now_us: u64) -> Option<(UnixMicros, &Account<H>)> {
         let period = self.current?;
         let account = self.accounts.get(&period)?;
         (now_us < account.ends_at_us).then_some((period, account))
     }
 
     /// The present account, to change it.
-    pub(super) fn present_mut(&mut self, now_us: u64) -> Option<(UnixMicros, &mut Account)> {
+    pub(super) fn present_mut(&mut self, now_us: u64) -> Option<(UnixMicros, &mut Account<H>)> {
         let period = self.current?;
         let account = self.accounts.get_mut(&period)?;
         (now_us < account.ends_at_us).then_some((period, account))
@@ -102,12 +111,11 @@ impl Slot {
         }
         let account = self.accounts.entry(period).or_insert_with(|| {
             let Standing { granted, spent, returned, .. } = *standing;
-            let holding = if has(Bug::FreshAccountAgain) {
-                Holding::remembered(granted, NanoUsd::ZERO, NanoUsd::ZERO)
+            Account::new(if has(Bug::FreshAccountAgain) {
+                H::remembered(&standing.account, granted, NanoUsd::ZERO, NanoUsd::ZERO)
             } else {
-                Holding::remembered(granted, spent, returned)
-            };
-            Account { holding, ..Account::default() }
+                H::remembered(&standing.account, granted, spent, returned)
+            })
         });
         account.hear(standing, now_us);
         if is_newest {
@@ -124,12 +132,21 @@ impl Slot {
         let present = self.present(now_us).map(|(period, _)| period);
         let mut is_any = false;
         for (_, account) in self.accounts.iter_mut().filter(|(period, _)| Some(**period) != present) {
-            if account.holding.give_back_beyond(NanoUsd::ZERO)? > NanoUsd::ZERO {
-                account.is_confirmed = false;
-                is_any = true;
-            }
+            is_any |= account.holding.give_back_beyond(NanoUsd::ZERO)? > NanoUsd::ZERO;
         }
         self.forget(present);
+        Ok(is_any)
+    }
+
+    /// Gives back what is free in past periods, and in the present one while others wait for it. Returns whether anything
+    /// was.
+    pub(super) fn clear(&mut self, now_us: u64) -> Result<bool, Broken> {
+        let mut is_any = self.clear_past(now_us)?;
+        if let Some((_, account)) = self.present_mut(now_us)
+            && account.is_pressed(now_us)
+        {
+            is_any |= account.holding.give_back_beyond(NanoUsd::ZERO)? > NanoUsd::ZERO;
+        }
         Ok(is_any)
     }
 
@@ -138,7 +155,7 @@ impl Slot {
             .accounts
             .iter()
             .filter(|(period, account)| {
-                let is_sure = account.is_confirmed || has(Bug::ForgetBeforeConfirmed);
+                let is_sure = account.is_confirmed() || has(Bug::ForgetBeforeConfirmed);
                 Some(**period) != present && Some(**period) != self.current && account.holding.is_over() && is_sure
             })
             .map(|(period, _)| *period)

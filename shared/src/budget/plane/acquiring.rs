@@ -241,6 +241,8 @@ impl Acquiring {
             limit: opened.funds.limit,
             available: opened.funds.available(),
             recallable: opened.recallable,
+            fleet_spent: opened.funds.settled,
+            period_end: ask.period_end,
             period_ends_in_us: u64::try_from(ends_in).unwrap_or(u64::MAX),
             horizon_s: horizon_s(opened.funds.available(), opened.fleet_rate, self.offline_horizon_s),
         });

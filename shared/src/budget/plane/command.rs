@@ -7,6 +7,7 @@
 use super::learning::Fleet;
 use super::lease::{Funds, Lease, Seal};
 use crate::budget::AccountKey;
+use crate::budget::broken::Broken;
 use crate::budget::message::{Epoch, Standing};
 use crate::ids::{Incarnation, NodeId};
 use crate::money::NanoUsd;
@@ -142,4 +143,31 @@ pub enum Outcome {
     Taken(Incarnation),
     /// The incarnation is sealed: tell its node to end.
     Sealed,
+}
+
+/// A machine of the plane, as whoever owns a database drives it. Cloned, it begins a transaction anew that lost a race.
+pub trait Machine: Clone + Send + Sync {
+    /// Takes the answer to the last command; the first call takes [`Answer::Done`].
+    ///
+    /// # Errors
+    /// [`Broken`]: roll back.
+    fn next(&mut self, answer: Answer) -> Result<Next, Broken>;
+}
+
+impl Machine for super::Acquiring {
+    fn next(&mut self, answer: Answer) -> Result<Next, Broken> {
+        self.next(answer)
+    }
+}
+
+impl Machine for super::Settling {
+    fn next(&mut self, answer: Answer) -> Result<Next, Broken> {
+        self.next(answer)
+    }
+}
+
+impl Machine for super::Hearing {
+    fn next(&mut self, answer: Answer) -> Result<Next, Broken> {
+        self.next(answer)
+    }
 }

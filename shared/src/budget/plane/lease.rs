@@ -16,6 +16,8 @@ pub struct Funds {
     pub escrow: NanoUsd,
     /// Cost of records charged without a lease (while the budget was soft).
     pub unleased: NanoUsd,
+    /// Cost of all records charged to it. Decides nothing.
+    pub settled: NanoUsd,
 }
 
 impl Funds {
@@ -233,7 +235,7 @@ mod tests {
         fn an_update_that_is_afforded_never_passes_the_limit(
             limit in any::<i64>(), escrow in 0..i64::MAX, unleased in 0..i64::MAX, more in any::<i64>(),
         ) {
-            let funds = Funds { limit: nano(limit), escrow: nano(escrow), unleased: nano(unleased) };
+            let funds = Funds { limit: nano(limit), escrow: nano(escrow), unleased: nano(unleased), ..Funds::default() };
             if funds.affords(nano(more)) {
                 prop_assert!(i128::from(escrow) + i128::from(unleased) + i128::from(more) <= i128::from(limit));
             }

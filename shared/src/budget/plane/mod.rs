@@ -15,7 +15,7 @@ mod settling;
 mod suspense;
 
 pub use acquiring::{Acquiring, Ask};
-pub use command::{Answer, Command, Next, Outcome};
+pub use command::{Answer, Command, Machine, Next, Outcome};
 pub use hearing::Hearing;
 pub use learning::{Fleet, Gate, LEARNING_LEAST_US, gate};
 pub use lease::{Funds, Lease, Seal};

@@ -275,6 +275,8 @@ impl Settling {
             limit: funds.limit,
             available: funds.available(),
             recallable: *recallable,
+            fleet_spent: funds.settled,
+            period_end: *period_end,
             period_ends_in_us: u64::try_from(period_end.since(self.now).as_micros()).unwrap_or(u64::MAX),
             horizon_s: horizon_s(funds.available(), *fleet_rate, self.offline_horizon_s),
         });

@@ -1,0 +1,75 @@
+//! What runs beside the escrow streams: recalls of other control planes, and the end of what vanished nodes hold.
+//!
+//! Rule: every control plane runs them, none needs to be the only one; what two do at once is done once.
+
+use super::budget_service::BudgetService;
+use crate::error::chain;
+use helix_shared::budget::AccountKey;
+use helix_shared::time::UnixMicros;
+use helix_store::Dialect;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often recalls of other control planes are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Recalls older than this have had their effect. Generous: the clocks of control planes may differ.
+const RECALL_KEPT: Duration = Duration::from_mins(5);
+/// How often vanished nodes are looked at.
+const SUSPENSE_EVERY: Duration = Duration::from_mins(1);
+
+/// Starts the jobs.
+pub(crate) fn start(service: &BudgetService) {
+    // SQLite has one control plane
+    if service.db.dialect() != Dialect::Sqlite {
+        let service = service.clone();
+        service.tasks.clone().spawn("escrow recalls", async move { follow_recalls(&service).await });
+    }
+    let service = service.clone();
+    service.tasks.clone().spawn("escrow suspense", async move { expire_suspense(&service).await });
+}
+
+async fn follow_recalls(service: &BudgetService) {
+    let mut seen: Option<BTreeMap<AccountKey, i64>> = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if service.holders.is_empty() {
+            continue;
+        }
+        match service.db.recalled_since(before(service, RECALL_KEPT)).await {
+            Ok(recalled) => {
+                let now: BTreeMap<AccountKey, i64> =
+                    recalled.into_iter().map(|recalled| (recalled.account, recalled.recalls)).collect();
+                for (account, recalls) in &now {
+                    if seen.as_ref().is_some_and(|seen| seen.get(account) != Some(recalls)) {
+                        service.holders.recall(account, None);
+                    }
+                }
+                seen = Some(now);
+            }
+            Err(error) => tracing::debug!(error = %chain(&error), "recalls of other control planes are not known now"),
+        }
+    }
+}
+
+async fn expire_suspense(service: &BudgetService) {
+    loop {
+        tokio::time::sleep(SUSPENSE_EVERY).await;
+        let now = service.clock.now();
+        match service.db.expire_suspense(now, service.counts_histories).await {
+            Ok(0) => {}
+            Ok(expired) => tracing::info!(
+                expired,
+                "what vanished nodes held of periods that are over is counted as spent; `ledger suspense` lists the rest"
+            ),
+            Err(error) => tracing::warn!(error = %chain(&error), "vanished nodes cannot be looked at now"),
+        }
+        if let Err(error) = service.db.forget_recalls(before(service, RECALL_KEPT * 2)).await {
+            tracing::debug!(error = %chain(&error), "old recalls stay for now");
+        }
+    }
+}
+
+fn before(service: &BudgetService, span: Duration) -> UnixMicros {
+    let span_us = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    UnixMicros::new(service.clock.now().get().saturating_sub(span_us))
+}
