@@ -8,7 +8,7 @@ use crate::support::client::Answer;
 use crate::support::gateway::KEY;
 use crate::support::world::{World, reserved_nano_usd, streamed};
 use helix_fake_provider::sha256_hex;
-use helix_shared::record::Record;
+use helix_shared::record::{Decision, Record};
 use serde_json::{Value, json};
 
 const GENERATIONS: &str = "/v1/images/generations";
@@ -281,4 +281,52 @@ async fn a_backend_without_the_api_refuses_and_so_does_a_body_that_is_no_form() 
     let answer = world.ask(TRANSCRIPTIONS, &json!({ "model": "whisper-1" })).await;
     assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "invalid_request"), "{}", answer.text());
     world.verify(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_model_behind_the_file_aborts_the_upload_and_costs_nothing() {
+    let world = World::start(yaml);
+    let sound = vec![7_u8; 2 << 20];
+    for (name, value) in [("model", "gpt-4o-transcribe"), ("response_format", "text")] {
+        let parts: [(&str, &[u8]); 4] =
+            [("model", b"whisper-1"), ("response_format", b"json"), ("file@a.wav", &sound), (name, value.as_bytes())];
+        let answer = post_form(&world, TRANSCRIPTIONS, form(&parts)).await;
+        assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "invalid_request"), "{}", answer.text());
+        assert!(answer.text().contains(&format!("`{name}` is given twice")), "{}", answer.text());
+        let record = world.record(answer.header("x-request-id")).await;
+        assert_eq!((record.requested_model.as_str(), record.cost.get()), ("whisper-1", 0), "{record:?}");
+        assert_eq!(record.http_status, 400, "{record:?}");
+        assert!(
+            matches!(&record.decision, Decision::Denied { stage, code } if stage == "request" && code == "invalid_request"),
+            "{record:?}"
+        );
+    }
+    assert!(world.provider.bill.settled().await.is_empty());
+    world.verify(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_a_provider_may_read_otherwise_is_refused_before_it_is_sent() {
+    let world = World::start(yaml);
+    let bearer = format!("Bearer {KEY}");
+    let body = form(&[("model", b"whisper-1"), ("file@a.wav", b"sound")]);
+    let plain = ("content-type", "multipart/form-data; boundary=b0undary");
+    let refused: [&[(&str, &str)]; 4] = [
+        &[plain, ("content-type", "multipart/form-data; boundary=other")],
+        &[("content-type", "multipart/form-data; boundary=b0undary; boundary=other")],
+        &[("content-type", "multipart/form-data; boundary=b0undary; charset=utf-7")],
+        &[("content-type", "multipart/form-data; boundary*=utf-8''b0undary")],
+    ];
+    for headers in refused {
+        let headers = [&[("authorization", bearer.as_str())][..], headers].concat();
+        let answer = world.client.post(&world.url(TRANSCRIPTIONS), &headers, body.clone()).await;
+        assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "invalid_request"), "{headers:?}");
+        assert!(answer.text().contains("Content-Type"), "{}", answer.text());
+    }
+    let flag = form(&[("model", b"whisper-1"), ("stream", b"1"), ("file@a.wav", b"sound")]);
+    let answer = post_form(&world, TRANSCRIPTIONS, flag).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("stream"), "{}", answer.text());
+    assert!(world.provider.bill.settled().await.is_empty());
+    world.verify(5);
 }

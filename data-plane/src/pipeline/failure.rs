@@ -68,14 +68,18 @@ pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> 
     let upload = open.upload.clone();
     open.close(&mut draft, &ending);
     draft.stage("model", "error", broken.code().as_str());
-    let refusal = match upload.filter(Upload::is_begun) {
-        None => Refusal::new("model", broken.code(), message),
-        Some(upload) if upload.is_too_large() => Refusal::new(
+    let form_error = upload.as_ref().and_then(Upload::form_error);
+    let refusal = match (upload.filter(Upload::is_begun), form_error) {
+        (_, Some(error)) => {
+            Refusal::new("request", ErrorCode::InvalidRequest, error.to_string()).with_param(error.param())
+        }
+        (None, None) => Refusal::new("model", broken.code(), message),
+        (Some(upload), None) if upload.is_too_large() => Refusal::new(
             "request",
             ErrorCode::RequestTooLarge,
             "The upload is larger than the limit (server.limits.body_mb).",
         ),
-        Some(_) => {
+        (Some(_), None) => {
             let message =
                 format!("{message} The upload had begun and cannot be sent again by the gateway; send it again.");
             Refusal::new("model", broken.code(), message)

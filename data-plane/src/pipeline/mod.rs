@@ -93,7 +93,7 @@ pub async fn handle(gateway: &Arc<Gateway>, dialect: Dialect, request: Request<I
 async fn run(
     gateway: &Arc<Gateway>,
     dialect: Dialect,
-    parts: http::request::Parts,
+    mut parts: http::request::Parts,
     body: &mut Option<Incoming>,
     draft: &mut Draft,
 ) -> Result<Box<Ask>, Refusal> {
@@ -102,7 +102,7 @@ async fn run(
     let settings = pinned.snapshot.settings.as_ref();
     let limit_bytes = settings.map_or(DEFAULT_BODY_LIMIT_BYTES, |settings| settings.body_limit_bytes);
     let bounds = take_in::Bounds { limit_bytes, limit: gateway.body_timeout, room: &gateway.body_room };
-    let taken = take_in::take_in(dialect, &parts.headers, body, bounds).await?;
+    let taken = take_in::take_in(dialect, &mut parts.headers, body, bounds).await?;
     let take_in::Taken { body, mut facts, room, upload } = taken;
     if dialect.is_upload() {
         // Nobody said how much comes: no more than may.

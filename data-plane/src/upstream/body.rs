@@ -1,8 +1,10 @@
 //! The body that goes upstream: slices of what the client sent, in order, never joined; behind them what it still sends.
 //!
-//! Rule: what the client still sends is there once. Another try can have it only while none of it was taken.
+//! Rule: what the client still sends is there once. Another try can have it only while none of it was taken. A part of its
+//! form is passed on when its name is known, and never a second one of a field that counts.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use helix_llm::{Form, FormError};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::collections::VecDeque;
@@ -20,6 +22,9 @@ pub enum UploadError {
     /// It is larger than it may be.
     #[error("the client's upload is larger than the limit")]
     TooLarge,
+    /// Its form may be read in two ways.
+    #[error("the client's upload cannot be forwarded")]
+    Form(#[from] FormError),
 }
 
 /// What a client still sends. Cloning shares it.
@@ -29,6 +34,7 @@ pub struct Upload(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     body: Mutex<Option<Incoming>>,
+    walk: Mutex<Walk>,
     /// What the client said is still to come.
     declared_bytes: Option<u64>,
     left_bytes: AtomicU64,
@@ -37,11 +43,35 @@ struct Shared {
     is_too_large: AtomicBool,
 }
 
+/// The form, as far as it came.
+#[derive(Debug)]
+struct Walk {
+    form: Form,
+    /// What came and may not be passed on yet: a boundary, and the head behind it.
+    waiting: BytesMut,
+    passed_bytes: u64,
+    error: Option<FormError>,
+}
+
+impl Walk {
+    /// Takes in what came, and gives what may be passed on.
+    fn pass(&mut self, data: &[u8]) -> Result<Bytes, FormError> {
+        self.waiting.extend_from_slice(data);
+        self.form.read(&self.waiting)?;
+        let known = self.waiting.split_to(self.form.known_bytes()).freeze();
+        self.form.forget_known();
+        self.passed_bytes = self.passed_bytes.saturating_add(u64::try_from(known.len()).unwrap_or(u64::MAX));
+        Ok(known)
+    }
+}
+
 impl Upload {
-    /// Takes the rest of a body; no more than `limit_bytes` of it are passed on.
-    pub fn new(body: Incoming, declared_bytes: Option<u64>, limit_bytes: u64) -> Self {
+    /// Takes the rest of a body; no more than `limit_bytes` of it are taken. `waiting` came already, and of it `form` knows
+    /// no part that may be passed on; it counts among the declared bytes.
+    pub fn new(body: Incoming, form: Form, waiting: BytesMut, declared_bytes: Option<u64>, limit_bytes: u64) -> Self {
         Self(Arc::new(Shared {
             body: Mutex::new(Some(body)),
+            walk: Mutex::new(Walk { form, waiting, passed_bytes: 0, error: None }),
             declared_bytes,
             left_bytes: AtomicU64::new(limit_bytes),
             is_begun: AtomicBool::new(false),
@@ -70,6 +100,11 @@ impl Upload {
         self.0.is_too_large.load(Ordering::Acquire)
     }
 
+    /// Why its form was not passed on to its end.
+    pub fn form_error(&self) -> Option<FormError> {
+        self.0.walk.lock().unwrap_or_else(PoisonError::into_inner).error
+    }
+
     /// Takes out what nobody took, to be thrown away.
     pub fn rest(&self) -> Option<Incoming> {
         self.0.body.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -78,14 +113,21 @@ impl Upload {
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let mut body = self.0.body.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(incoming) = body.as_mut() else { return Poll::Ready(Some(Err(UploadError::Broken))) };
+        let mut walk = self.0.walk.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = walk.error {
+            return Poll::Ready(Some(Err(error.into())));
+        }
         loop {
             let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(context));
+            self.0.is_begun.store(true, Ordering::Release);
             let Some(frame) = frame else {
-                self.0.is_begun.store(true, Ordering::Release);
+                if let Err(error) = walk.form.finish() {
+                    walk.error = Some(error);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
                 self.0.is_whole.store(true, Ordering::Release);
                 return Poll::Ready(None);
             };
-            self.0.is_begun.store(true, Ordering::Release);
             let Ok(frame) = frame else { return Poll::Ready(Some(Err(UploadError::Broken))) };
             let Ok(data) = frame.into_data() else { continue };
             let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
@@ -94,10 +136,21 @@ impl Upload {
                 self.0.is_too_large.store(true, Ordering::Release);
                 return Poll::Ready(Some(Err(UploadError::TooLarge)));
             }
-            if incoming.is_end_stream() {
+            let known = match walk.pass(&data) {
+                Ok(known) => known,
+                Err(error) => {
+                    walk.error = Some(error);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+            };
+            // A client may end its stream in a frame of its own, for which nobody waits who counts bytes.
+            let is_all = self.0.declared_bytes == Some(walk.passed_bytes);
+            if is_all || (incoming.is_end_stream() && walk.form.is_over()) {
                 self.0.is_whole.store(true, Ordering::Release);
             }
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+            if !known.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(known))));
+            }
         }
     }
 }
