@@ -89,6 +89,8 @@ pub struct Kept {
     pub previous: Option<PreviousResponse>,
     /// A conversation at the provider.
     pub has_conversation: bool,
+    /// The input refers to an item that the provider keeps.
+    pub has_reference: bool,
     /// It shall run on without its client.
     pub is_background: bool,
     /// The provider shall not keep the answer.

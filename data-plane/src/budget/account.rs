@@ -206,7 +206,8 @@ impl Hold for Counters {
     }
 
     fn put_back(&mut self, amount: NanoUsd) -> Result<(), Broken> {
-        self.0.put_back(amount.get());
+        // The machine undoes what it took itself a moment ago: nothing has come free, and nobody is to be told so.
+        self.0.free.fetch_add(amount.get(), Ordering::SeqCst);
         Ok(())
     }
 
@@ -303,6 +304,23 @@ mod tests {
         assert!(!counters.is_over());
         assert_eq!(counters.give_back_beyond(NanoUsd::ZERO), Ok(NanoUsd::new(6)));
         assert!(counters.is_over());
+    }
+
+    #[test]
+    fn only_what_really_comes_free_is_told_to_who_waits() {
+        use futures_util::FutureExt as _;
+        let account = Account::granted(key(), NanoUsd::new(10), u64::MAX);
+        let signal: Arc<Signal> = Arc::default();
+        signal.has_waiters.store(true, Ordering::SeqCst);
+        account.signal.get_or_init(|| Arc::clone(&signal));
+        let mut counters = Counters(Arc::clone(&account));
+        // The machine takes, finds a later budget short, and undoes it: told of that, it would try again without end.
+        assert_eq!(counters.take(NanoUsd::new(10)), Ok(true));
+        assert_eq!(counters.put_back(NanoUsd::new(10)), Ok(()));
+        assert!(signal.came_free.notified().now_or_never().is_none());
+        assert!(account.try_take(10));
+        account.settle(10, 4);
+        assert!(signal.came_free.notified().now_or_never().is_some());
     }
 
     #[test]

@@ -27,6 +27,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// Between two looks at what is due, however often something is.
+const LEAST_PAUSE_US: u64 = 1_000;
+
 /// The task's end of an [`Escrow`].
 #[derive(Debug)]
 pub struct EscrowTask {
@@ -46,6 +49,7 @@ pub struct EscrowTask {
     closed: BTreeSet<Incarnation>,
     /// This process closes its own incarnation.
     is_leaving: bool,
+    last_tick_us: u64,
 }
 
 impl Escrow {
@@ -72,6 +76,7 @@ impl Escrow {
             pasts,
             closed: BTreeSet::new(),
             is_leaving: false,
+            last_tick_us: 0,
         };
         (Self { ledger, clock, commands }, task)
     }
@@ -138,7 +143,14 @@ impl EscrowTask {
 
     /// Waits for what happens on this node and does it. `false`: nobody can ask any more.
     async fn next_event(&mut self, own: &str) -> bool {
-        let wake_us = self.machine.wake_at_us().saturating_sub(self.clock.monotonic_us()).max(1_000);
+        let now_us = self.clock.monotonic_us();
+        let wake_us = self.machine.wake_at_us().max(self.last_tick_us.saturating_add(LEAST_PAUSE_US));
+        if wake_us <= now_us {
+            // Due, however much else there is to do.
+            self.tick();
+            return true;
+        }
+        let wake_us = wake_us - now_us;
         tokio::select! {
             biased;
             command = self.commands.recv() => {
@@ -158,6 +170,7 @@ impl EscrowTask {
     }
 
     fn tick(&mut self) {
+        self.last_tick_us = self.clock.monotonic_us();
         for slot in self.ledger.all() {
             let (sum, largest) = slot.take_reserved();
             if largest > NanoUsd::ZERO {
@@ -267,6 +280,7 @@ impl EscrowTask {
         for past in closed {
             if past.is_whole {
                 self.closed.insert(past.incarnation.clone());
+                self.machine.replace_past(&past);
                 self.pasts.keep(self.machine.epoch(), &past);
             } else {
                 tracing::warn!(

@@ -124,7 +124,9 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
         let began_us = draft.gateway().clock.monotonic_us();
         let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
         if let Tried::Failed(mut back, failed) = tried {
-            tried = if failed.is_key_over && place.upstream.renew_key(began_us) {
+            // What is over is forgotten in any case; what the client still sends is there once.
+            let may_retry = failed.is_key_over && place.upstream.renew_key(began_us);
+            tried = if may_retry && !ask.upload.as_ref().is_some_and(Upload::is_begun) {
                 back.end_attempt();
                 attempt(back, &ask, &wire, place, is_last).await
             } else {

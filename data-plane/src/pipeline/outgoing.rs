@@ -58,8 +58,11 @@ pub(super) fn upstream_request(
     if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
         headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
     }
-    if whole.is_some() {
+    // A provider must read the body as what it was checked as.
+    if !facts.is_form && ask.stored.is_none() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if whole.is_some() {
         let accepted = if facts.is_stream { "application/vnd.amazon.eventstream" } else { "application/json" };
         headers.insert(ACCEPT, HeaderValue::from_static(accepted));
     } else if hosted_version.is_some() {

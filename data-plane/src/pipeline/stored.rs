@@ -51,8 +51,13 @@ fn ask(
 ) -> Result<Box<Ask>, Refusal> {
     let admitted = admit_caller(gateway, &parts.headers, draft)?;
     let query = parts.uri.query().map(str::to_owned);
-    let is_stream = query.as_deref().is_some_and(|query| query.split('&').any(|part| part == "stream=true"));
-    if is_stream {
+    // A name is either plain, with the brackets of a list, or meant to be read otherwise elsewhere.
+    let may_stream = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let name = name.trim_end_matches("%5B%5D").trim_end_matches("%5b%5d");
+        name.contains('%') || (name == "stream" && value != "false")
+    };
+    if query.as_deref().is_some_and(|query| query.split('&').any(may_stream)) {
         let message = "A response is read whole here: only one that runs without its client can be streamed again.";
         return Err(Refusal::new("request", ErrorCode::InvalidRequest, message).with_param(Some("stream")));
     }

@@ -82,6 +82,7 @@ fn refuse_kept(ask: &Ask, place: &Place) -> Result<(), Refusal> {
             "conversation",
             "a conversation at the provider has no owner here; send previous_response_id",
         ),
+        (kept.has_reference, "input", "an item that the provider keeps has no owner here; send the item itself"),
         (
             kept.previous.is_some() && !place.upstream.backend.serves(Api::StoredResponses),
             "previous_response_id",

@@ -5,7 +5,7 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::RequestFacts;
-use crate::request::fields::{Fields, missing, read_count, read_flag, read_model, read_text, text_or_skip};
+use crate::request::fields::{Fields, is_there, missing, read_count, read_flag, read_model, read_text, text_or_skip};
 use crate::response::{Observation, read_error};
 use crate::usage::{Counts, read_counter};
 
@@ -38,7 +38,7 @@ pub(crate) fn bound_picture(
 /// Reads a whole request into `facts`.
 pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     const FIELDS: &[&str] =
-        &["model", "prompt", "n", "quality", "stream", "partial_images", "frame_count", "images", "mask"];
+        &["model", "prompt", "n", "quality", "stream", "partial_images", "frame_count", "images", "mask", "svg"];
     let mut fields = Fields::new(FIELDS);
     let mut members = reader.enter_object()?;
     facts.splices.top = reader.position();
@@ -53,6 +53,8 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
             "stream" => read_flag(reader).map(|flag| facts.is_stream = flag.unwrap_or(false)),
             "partial_images" => read_count(reader).map(|count| partial = count),
             "frame_count" => read_count(reader).map(|count| frames = count),
+            // It names another model, whose cost no field that is read says.
+            "svg" => is_there(reader).map(|is_there| facts.names_other_models |= is_there),
             _ => scan_pictures(reader, facts),
         }
         .in_field(name)?;

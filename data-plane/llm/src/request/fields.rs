@@ -131,6 +131,15 @@ pub(crate) fn read_cap(reader: &mut Reader<'_>) -> Result<CapSplice> {
     Ok(CapSplice { span: Some(start..reader.position()), value })
 }
 
+/// Passes over a value and tells whether it says anything.
+pub(crate) fn is_there(reader: &mut Reader<'_>) -> Result<bool> {
+    if reader.is_null()? {
+        return Ok(false);
+    }
+    reader.skip()?;
+    Ok(true)
+}
+
 /// Makes the error for a field that must be there.
 pub(crate) fn missing<T>(name: &'static str) -> Result<T> {
     Err(fault(0, Reason::Missing)).in_field(name)

@@ -49,6 +49,14 @@ impl<H: Hold> NodeEscrow<H> {
         self.is_report_due = true;
     }
 
+    /// Keeps what the plane says that a closed incarnation spent: its records prove it no more to a database that was restored
+    /// to before they came.
+    pub fn replace_past(&mut self, past: &Past) {
+        for known in self.pasts.iter_mut().filter(|known| known.past.incarnation == past.incarnation) {
+            known.past = past.clone();
+        }
+    }
+
     pub(super) fn is_believed(&mut self, epoch: Epoch) -> bool {
         if epoch < self.epoch {
             return has(Bug::OldEpochBelieved);

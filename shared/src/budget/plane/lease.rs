@@ -123,13 +123,15 @@ impl Lease {
         Ok(lease)
     }
 
-    /// The lease of an incarnation that is known to be dead and to have spent at most this much, on an operator's evidence.
+    /// The lease of an incarnation that is known to be dead and to have spent at most this much, on an operator's evidence. The
+    /// evidence is of all accounts together: of one it says no more than what was granted of it.
     ///
     /// # Errors
     /// [`Broken`] for totals below zero or out of range.
     pub fn released(self, spent_by_evidence: NanoUsd) -> Result<Self, Broken> {
         let mut lease = self;
-        let total = self.spent.max(self.settled).max(spent_by_evidence);
+        let held = sub(self.granted, self.returned, "what is granted")?;
+        let total = self.spent.max(self.settled).max(spent_by_evidence.min(held));
         lease.cover(total)?;
         lease.written_off = sub(total, lease.spent, "what is written off")?;
         lease.returned = sub(lease.granted, total, "what is granted")?;

@@ -6,7 +6,7 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{
-    Fields, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_text, text_or_skip,
+    Fields, is_there, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_text, text_or_skip,
 };
 use crate::request::{CacheMarks, PreviousResponse, RequestFacts};
 
@@ -111,15 +111,6 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts, hos
     Ok(())
 }
 
-/// Passes over a value and tells whether it says anything.
-fn is_there(reader: &mut Reader<'_>) -> Result<bool> {
-    if reader.is_null()? {
-        return Ok(false);
-    }
-    reader.skip()?;
-    Ok(true)
-}
-
 /// Items whose texts are all that the model reads of them.
 const PLAIN_ITEMS: [&str; 10] = [
     "message",
@@ -150,21 +141,32 @@ fn scan_input(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     Ok(())
 }
 
+/// One item of the input. Without a type it is a message if it looks like one, and a reference to what the provider keeps if
+/// it does not.
 fn scan_item(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     if reader.kind()? != Kind::Object {
         return reader.pass();
     }
-    let mut fields = Fields::new(&["type", "content", "output"]);
+    let mut fields = Fields::new(&["type", "role", "content", "output", "tools"]);
     let mut members = reader.enter_object()?;
-    let mut is_plain = true;
+    let mut kind = None;
     while let Some(name) = fields.next(reader, &mut members)? {
-        if name == "type" {
-            let kind = text_or_skip(reader)?;
-            is_plain = kind.is_some_and(|kind| PLAIN_ITEMS.iter().any(|plain| kind.is(plain)));
-        } else {
-            reader.each_item(|reader| scan_part(reader, facts)).in_field(name)?;
+        match name {
+            "type" => kind = text_or_skip(reader)?,
+            "role" => reader.pass()?,
+            // Tools that come with the input (`additional_tools`) may run at the provider: nobody has bounded those.
+            "tools" => {
+                if is_there(reader)? {
+                    facts.server_tools.add(None);
+                }
+            }
+            _ => reader.each_item(|reader| scan_part(reader, facts)).in_field(name)?,
         }
     }
+    let is_message = fields.has("role") && fields.has("content");
+    let is_plain = kind.map_or(is_message, |kind| PLAIN_ITEMS.iter().any(|plain| kind.is(plain)));
+    let is_reference = kind.map_or(!is_message, |kind| kind.is("item_reference"));
+    facts.kept.has_reference |= is_reference;
     facts.media.documents += u64::from(!is_plain);
     Ok(())
 }
@@ -208,11 +210,17 @@ fn scan_tool(reader: &mut Reader<'_>, facts: &mut RequestFacts, hosted: &mut Hos
     if reader.kind()? != Kind::Object {
         return reader.pass();
     }
-    let mut fields = Fields::new(&["type"]);
+    let mut fields = Fields::new(&["type", "model", "tools"]);
     let mut members = reader.enter_object()?;
     let mut kind = None;
-    while fields.next(reader, &mut members)?.is_some() {
-        kind = text_or_skip(reader)?;
+    while let Some(name) = fields.next(reader, &mut members)? {
+        match name {
+            "type" => kind = text_or_skip(reader)?,
+            // A tool that draws may name the model that it draws with: nobody has authorised that one.
+            "model" => facts.names_other_models |= is_there(reader)?,
+            // The tools of a namespace are tools.
+            _ => reader.each_item(|reader| scan_tool(reader, facts, hosted)).in_field(name)?,
+        }
     }
     if kind.is_some_and(|kind| kind.raw.starts_with(b"web_search")) {
         hosted.searches += 1;

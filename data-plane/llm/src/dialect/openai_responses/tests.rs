@@ -25,6 +25,8 @@ fn the_input_is_bounded_unless_the_provider_keeps_some_of_it() {
         ),
         (r#""input":[{"role":"user","content":[{"type":"input_file","file_id":"f"}]}]"#, false),
         (r#""input":[{"type":"item_reference","id":"x"}]"#, false),
+        (r#""input":[{"id":"msg_1"}]"#, false),
+        (r#""input":[{"type":null,"id":"msg_1"}]"#, false),
         (r#""input":[{"type":"novel_item"}]"#, false),
         (r#""input":"hi","previous_response_id":"resp_1""#, false),
         (r#""input":"hi","previous_response_id":null"#, true),
@@ -53,6 +55,36 @@ fn tools_that_run_at_the_provider_are_capped_together_or_not_at_all() {
     );
     assert!(tools(r#"{"type":"mcp"}"#, r#","max_tool_calls":3"#).has_uncapped);
     assert!(tools(r#"{"type":"novel"}"#, "").has_uncapped);
+}
+
+#[test]
+fn what_the_provider_keeps_is_noticed_however_it_is_named() {
+    for (input, is_reference) in [
+        (r#"{"type":"item_reference","id":"msg_1"}"#, true),
+        (r#"{"id":"msg_1"}"#, true),
+        (r#"{"type":null,"id":"msg_1"}"#, true),
+        (r#"{"role":"user","content":"hi"}"#, false),
+        (r#"{"type":"message","id":"msg_1","role":"assistant","content":[]}"#, false),
+        (r#"{"type":"novel_item"}"#, false),
+    ] {
+        assert_eq!(scan(&format!(r#"{{"model":"m","input":[{input}]}}"#)).kept.has_reference, is_reference, "{input}");
+    }
+}
+
+#[test]
+fn tools_and_models_that_hide_in_other_fields_are_found() {
+    let hidden = scan(r#"{"model":"m","input":[{"type":"additional_tools","tools":[{"type":"web_search"}]}]}"#);
+    assert!(hidden.server_tools.has_uncapped);
+    let tools = |tool: &str| scan(&format!(r#"{{"model":"m","input":"x","tools":[{tool}]}}"#));
+    let nested = tools(r#"{"type":"namespace","name":"n","tools":[{"type":"mcp"}]}"#);
+    assert!(nested.server_tools.has_uncapped);
+    assert!(tools(r#"{"type":"image_generation","model":"dear"}"#).names_other_models);
+    assert!(!tools(r#"{"type":"image_generation"}"#).names_other_models);
+    let picture = |svg: &str| {
+        let body = format!(r#"{{"model":"m","prompt":"p"{svg}}}"#);
+        scan_request(Dialect::OpenAiImages, body.as_bytes()).unwrap().names_other_models
+    };
+    assert!(picture(r#","svg":{"model":"dear"}"#) && !picture("") && !picture(r#","svg":null"#));
 }
 
 #[test]
