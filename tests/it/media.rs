@@ -154,7 +154,9 @@ async fn a_speech_that_breaks_off_breaks_the_connection_and_is_charged_m10() {
     let script = r#"Hi. [[fake:{"cut_after_chunks":2}]]"#;
     let request = json!({ "model": "tts-1", "input": script, "voice": "alloy" });
     let answer = world.ask(SPEECH, &request).await;
-    assert!(!answer.is_whole && answer.body.len() == 1400, "{} bytes", answer.body.len());
+    // What the provider sent last may go down with its connection.
+    let came = answer.body.len();
+    assert!(!answer.is_whole && came <= 1400 && came % 700 == 0, "{came} bytes");
     let record = world.record(answer.header("x-request-id")).await;
     assert_eq!((record.decision.as_str(), record.basis.as_str()), ("failed", "exact"));
     assert_eq!(record.usage.characters, u64::try_from(script.chars().count()).unwrap());

@@ -11,7 +11,7 @@ use crate::nodes::Node;
 use helix_shared::budget::AccountKey;
 use helix_shared::budget::message::Balance;
 use helix_shared::budget::plane::{Item, Release, Seal, Settling, What, items, release_due, vanished};
-use helix_shared::ids::{Incarnation, NodeId};
+use helix_shared::ids::Incarnation;
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
 use std::collections::BTreeMap;
@@ -26,20 +26,6 @@ impl Db {
         let is_whole = tx.through_seq(incarnation).await? >= last_seq && tx.parked(incarnation).await?.is_empty();
         tx.rollback().await?;
         Ok(is_whole)
-    }
-
-    /// Whether an incarnation is one that another node runs now: nobody but that node may close it.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn is_run_by_another(&self, incarnation: &Incarnation, node: &NodeId, now: UnixMicros) -> Result<bool> {
-        let mut tx = self.read().await?;
-        let is_run = match tx.incarnation(incarnation).await? {
-            Some(known) if known.node_id != *node => tx.vanished(&known, now).await?.is_none(),
-            _ => false,
-        };
-        tx.rollback().await?;
-        Ok(is_run)
     }
 
     /// What a closed incarnation spent, by account; `None` while it is not closed.

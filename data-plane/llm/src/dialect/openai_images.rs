@@ -53,8 +53,11 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
             "stream" => read_flag(reader).map(|flag| facts.is_stream = flag.unwrap_or(false)),
             "partial_images" => read_count(reader).map(|count| partial = count),
             "frame_count" => read_count(reader).map(|count| frames = count),
-            // It names another model, whose cost no field that is read says.
-            "svg" => is_there(reader).map(|is_there| facts.names_other_models |= is_there),
+            // It may name another model, whose cost no field that is read says.
+            "svg" => reader.each_field(|name, reader| match name {
+                b"model" => is_there(reader).map(|is_there| facts.names_other_models |= is_there),
+                _ => reader.pass(),
+            }),
             _ => scan_pictures(reader, facts),
         }
         .in_field(name)?;
