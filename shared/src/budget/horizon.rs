@@ -47,11 +47,9 @@ impl Rate {
     /// Smooths the rate; to be called once a second.
     pub fn tick(&mut self) {
         let (rate, reserved) = (self.per_second.get(), self.reserved_since.get());
-        // Rounded so that a budget that is not used any more comes to rest at nothing.
-        self.per_second = NanoUsd::new((rate - rate.saturating_add(3) / 4).saturating_add(reserved / 4));
+        self.per_second = NanoUsd::new((rate - rate / 4).saturating_add(reserved / 4));
         if reserved == 0 {
-            let largest = self.largest.get();
-            self.largest = NanoUsd::new(largest - largest.saturating_add(15) / 16);
+            self.largest = NanoUsd::new(self.largest.get() - self.largest.get() / 16);
         }
         self.reserved_since = NanoUsd::ZERO;
     }
