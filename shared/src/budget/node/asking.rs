@@ -55,14 +55,6 @@ impl<H: Hold> NodeEscrow<H> {
         }
     }
 
-    /// After an answer: those who were asked for and wait on are asked for again after a while, not at once. Who has not
-    /// been asked for need not wait for that.
-    pub(super) fn pace_asks(&mut self, now_us: u64) {
-        if self.waiting.iter().all(|waiter| waiter.asked.is_some()) {
-            self.next_ask_us = self.next_ask_us.max(now_us.saturating_add(self.settings.ask_again_us));
-        }
-    }
-
     /// Admits those whose money has come, in their order. With the answer to the newest ask, which `is_verdict` says this
     /// is, denies those whom it carried and the fleet cannot afford; older news may say less than there is.
     pub(super) fn answer_waiting(

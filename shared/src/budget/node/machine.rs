@@ -157,7 +157,6 @@ impl<H: Hold> NodeEscrow<H> {
                 self.note_answer(ask, now_us);
                 let is_verdict = ask == self.last_ask && !is_learning;
                 self.answer_waiting(now_us, is_verdict, &mut steps)?;
-                self.pace_asks(now_us);
                 self.ask(now_us, &mut steps);
             }
             Update::Acknowledged { epoch, standings, pasts, is_learning: _ } => {
