@@ -12,7 +12,7 @@ use crate::upstream::body::{Pieces, Upload};
 use bytes::Bytes;
 use helix_llm::{Dialect, Family, Rewrite, rewrite};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 
 /// Makes the request of an attempt; beside it its body as one, where a signature must cover it. `None`: the parts make no
 /// URL.
@@ -59,7 +59,7 @@ pub(super) fn upstream_request(
         headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
     }
     // A provider must read the body as what it was checked as.
-    if !facts.is_form && ask.stored.is_none() {
+    if !facts.is_form && ask.stored.is_none() && !is_json(headers) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     if whole.is_some() {
@@ -72,6 +72,14 @@ pub(super) fn upstream_request(
     }
     draft.span.inject(headers);
     Some((request, whole))
+}
+
+/// Whether the one content type says JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    const JSON: &[u8] = b"application/json";
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let says_json = kinds.next().and_then(|kind| kind.as_bytes().get(..JSON.len()));
+    says_json.is_some_and(|kind| kind.eq_ignore_ascii_case(JSON)) && kinds.next().is_none()
 }
 
 fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
