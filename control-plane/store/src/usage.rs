@@ -18,7 +18,7 @@ use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
 const DEAD_LETTERS: &str = "dead_letters";
-/// Rows a statement inserts at once: 32 columns each, and SQLite takes 32,766 values.
+/// Rows a statement inserts at once: 35 columns each, and SQLite takes 32,766 values.
 const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
 const PAGE: u64 = 256;
@@ -93,6 +93,8 @@ impl Db {
         fresh.retain(|seq, _| !known.contains(seq));
         // number zero is never reached by the count, so it is always told again
         parked.retain(|seq, _| *seq > through || *seq == 0);
+        let centers = tx.cost_centers().await?;
+        fresh.values_mut().for_each(|checked| checked.cost_center = centers.of(checked.record));
         tx.insert_fresh(incarnation, &fresh).await?;
         let rejected: Vec<u64> = parked.keys().copied().collect();
         tx.park(incarnation, parked.into_values(), now).await?;

@@ -4,6 +4,7 @@
 //! keep, or whose sums could leave their range, is refused before it is written, so a batch never fails for one of its
 //! records. Texts that clients choose are cut at 255 characters, ids never.
 
+use crate::rollup_keys::RollupKey;
 use crate::schema::{KEY_CHARS, SHORT_CHARS};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{ApiKeyId, Incarnation, TeamId, UserId};
@@ -15,7 +16,7 @@ use sea_query::Expr;
 pub(crate) const RECORDS: &str = "usage_records";
 
 /// The columns of a record, in the order in which they are written and read.
-pub(crate) const COLUMNS: [&str; 32] = [
+pub(crate) const COLUMNS: [&str; 35] = [
     "incarnation",
     "seq",
     "request_id",
@@ -48,6 +49,9 @@ pub(crate) const COLUMNS: [&str; 32] = [
     "charged",
     "attempts",
     "stages",
+    "cost_center",
+    "price_version",
+    "attempt_units",
 ];
 
 /// The most units of a kind that one record may have: sums of them stay far from the end of the range.
@@ -61,6 +65,8 @@ pub(crate) type AttemptRow = (u64, String, String, u16, String, u32, i64, String
 pub(crate) type StageRow = (String, String, String, u64);
 /// Charge as kept: budget, period, 1 when a lease covers it.
 pub(crate) type ChargeRow = (String, i64, u8);
+/// What an attempt used and by which prices: the version, and its units without the zeros at the end.
+pub(crate) type UnitsRow = (String, Vec<u64>);
 
 /// A record that can be kept.
 #[derive(Debug)]
@@ -70,6 +76,8 @@ pub(crate) struct Checked<'r> {
     /// What sums are kept by.
     pub(crate) model: String,
     pub(crate) provider: String,
+    /// The cost centre of who asked, at the revision of the record; empty: none.
+    pub(crate) cost_center: String,
     /// Accounts, each once.
     pub(crate) charged: Vec<&'r AccountKey>,
 }
@@ -113,7 +121,8 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
     if !cost_fits(record.cost) || record.attempts.iter().any(|attempt| !cost_fits(attempt.cost)) {
         return Err("a cost is below zero or above a million USD".to_owned());
     }
-    if units(&record.usage).into_iter().any(|units| units > MAX_UNITS) {
+    let used = record.attempts.iter().map(|attempt| &attempt.usage).chain([&record.usage]);
+    if used.flat_map(units).any(|units| units > MAX_UNITS) {
         return Err("a number of tokens is out of range".to_owned());
     }
     let actor = &record.actor;
@@ -133,10 +142,11 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
     let mut charged: Vec<&AccountKey> = record.charged.iter().collect();
     charged.sort();
     charged.dedup();
-    Ok(Checked { record, seq, model: model_of(record), provider: provider_of(record), charged })
+    let (model, provider) = (model_of(record), provider_of(record));
+    Ok(Checked { record, seq, model, provider, cost_center: String::new(), charged })
 }
 
-fn units(usage: &TokenUsage) -> [u64; 15] {
+pub(crate) fn units(usage: &TokenUsage) -> [u64; 15] {
     [
         usage.input_tokens,
         usage.cache_read_tokens,
@@ -227,8 +237,53 @@ impl Checked<'_> {
             Expr::val(charges_json(&self.charged, is_leased)),
             Expr::val(attempts_json(&record.attempts)),
             Expr::val(stages_json(&record.stages)),
+            Expr::val((!self.cost_center.is_empty()).then_some(self.cost_center.as_str())),
+            Expr::val(price_version(record)),
+            Expr::val(attempt_units_json(record)),
         ]
     }
+
+    /// What sums of it are kept by.
+    pub(crate) fn rollup_key(&self) -> RollupKey {
+        let actor = &self.record.actor;
+        let text = |id: Option<&str>| id.unwrap_or_default().to_owned();
+        RollupKey {
+            team_id: text(actor.team_id.as_ref().map(TeamId::as_str)),
+            user_id: text(actor.user_id.as_ref().map(UserId::as_str)),
+            api_key_id: text(actor.api_key_id.as_ref().map(ApiKeyId::as_str)),
+            model: self.model.clone(),
+            provider: self.provider.clone(),
+            cost_center: self.cost_center.clone(),
+        }
+    }
+}
+
+/// The prices of the last attempt; `None` when it had none.
+fn price_version(record: &Record) -> Option<String> {
+    let version = record.attempts.last().map(|attempt| clip(&attempt.price_version));
+    version.filter(|version| !version.is_empty())
+}
+
+/// What each attempt used; `None` when the row says it already.
+fn attempt_units_json(record: &Record) -> Option<String> {
+    let is_said = match record.attempts.as_slice() {
+        [] => true,
+        [only] => only.usage == record.usage,
+        _ => false,
+    };
+    let row = |attempt: &Attempt| {
+        let mut used = units(&attempt.usage).to_vec();
+        while used.last() == Some(&0) {
+            used.pop();
+        }
+        (clip(&attempt.price_version), used)
+    };
+    (!is_said).then(|| json(&record.attempts.iter().map(row).collect::<Vec<UnitsRow>>()))
+}
+
+/// Accounts that are charged without a lease.
+pub(crate) fn unleased_json(charged: &[AccountKey]) -> String {
+    charges_json(&charged.iter().collect::<Vec<_>>(), |_| false)
 }
 
 /// Long cache writes, reasoning, audio in, audio out, searches, and what media are charged by; empty when there are none.

@@ -6,6 +6,7 @@
 
 use crate::accounts::{ACCOUNTS, Account, Lease, all_accounts, read_account};
 use crate::budgets::Budget;
+use crate::corrections::Correction;
 use crate::db::{Db, Tx};
 use crate::error::Result;
 use crate::incarnations::{INCARNATIONS, IncarnationRow};
@@ -27,6 +28,7 @@ struct Derived {
     leased: i128,
     unleased: i128,
     held: i128,
+    corrected: i128,
 }
 
 #[derive(Debug, Default)]
@@ -66,8 +68,10 @@ impl Db {
             books.walk(&mut tx, &known).await?;
         }
         books.orphans(&mut tx).await?;
+        let corrections = tx.corrections().await?;
+        books.corrections(&mut tx, &corrections).await?;
         books.compare_accounts(&mut tx).await?;
-        tx.verify_rollups(&mut books.report).await?;
+        tx.verify_rollups(&corrections, &mut books.report).await?;
         Ok(books.report)
     }
 }
@@ -217,6 +221,22 @@ impl Books {
         Ok(())
     }
 
+    /// Adds up what corrections charge; each corrects a record that is there.
+    async fn corrections(&mut self, tx: &mut Tx, corrections: &[Correction]) -> Result<()> {
+        for correction in corrections {
+            self.report.corrections += 1;
+            for account in &correction.charged {
+                let derived = self.accounts.entry(account.clone()).or_default();
+                derived.unleased += i128::from(correction.amount.get());
+                derived.corrected += i128::from(correction.amount.get());
+            }
+        }
+        for (id, request_id) in tx.corrections_of_nothing().await? {
+            self.report.problem(format!("correction {id} corrects request {request_id}, of which there is no record"));
+        }
+        Ok(())
+    }
+
     async fn compare_accounts(&mut self, tx: &mut Tx) -> Result<()> {
         let hard: BTreeSet<String> = tx
             .list::<Budget>()
@@ -282,7 +302,8 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
     if escrow > peak {
         problems.push(format!("escrow is {escrow}, the highest limit it had is {peak}"));
     }
-    if is_hard && account.limit.is_some() && settled > peak {
+    // what was spent in truth cannot be refused afterwards
+    if is_hard && account.limit.is_some() && settled - derived.corrected.max(0) > peak {
         problems.push(format!("it is hard and settled is {settled}, the highest limit it had is {peak}"));
     }
     problems
