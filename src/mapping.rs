@@ -147,6 +147,7 @@ fn team(name: &str, it: &file::Team) -> control::FileTeam {
         name: name.to_owned(),
         allow_models: it.models.allow.clone(),
         deny_models: it.models.deny.clone(),
+        cost_center: it.tags.cost_center.clone(),
     }
 }
 
@@ -157,6 +158,7 @@ fn user(it: &file::User) -> control::FileUser {
         teams: it.teams.clone(),
         roles: it.roles.iter().filter_map(|role| Role::parse(role.as_str())).collect(),
         disabled: false,
+        cost_center: it.tags.cost_center.clone(),
     }
 }
 

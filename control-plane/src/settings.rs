@@ -146,6 +146,8 @@ pub struct FileTeam {
     pub allow_models: Vec<String>,
     /// Patterns of denied models.
     pub deny_models: Vec<String>,
+    /// The cost centre that its spending is charged to.
+    pub cost_center: Option<String>,
 }
 
 /// A person.
@@ -161,6 +163,8 @@ pub struct FileUser {
     pub roles: Vec<Role>,
     /// Whether the person's keys are refused.
     pub disabled: bool,
+    /// The cost centre that the person's spending is charged to; it wins over the team's.
+    pub cost_center: Option<String>,
 }
 
 /// A key whose secret comes from outside of the file.

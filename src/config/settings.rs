@@ -260,6 +260,14 @@ settings! {
         models: ModelAccess,
         /// How fast its members may go.
         limits: RateLimits,
+        /// What its spending is told apart by in bills.
+        tags: Tags,
+    }
+
+    /// What spending is told apart by in bills.
+    pub(crate) struct Tags {
+        /// The cost centre that is charged; a user's own wins over the team's.
+        cost_center: Option<String> => checks::cost_center,
     }
 
     /// Which models may be used; the most specific pattern decides.
@@ -290,6 +298,8 @@ settings! {
         teams: Vec<String> => checks::uses_teams,
         /// The roles of the user.
         roles: Vec<Role> = "member",
+        /// What the user's spending is told apart by in bills.
+        tags: Tags,
     }
 
     /// An API key for automation and tests.

@@ -14,6 +14,7 @@ use helix_shared::provider::ProviderKind;
 use helix_shared::rbac::Role;
 use helix_shared::snapshot::resource::{ApiKey, Backend, Budget, Model, ModelBackend, Price, RoleGrant, Team, User};
 use helix_shared::snapshot::{Resource, ResourceKey};
+use helix_store::Subject;
 use std::collections::BTreeMap;
 
 /// Longest id that the database keeps.
@@ -32,6 +33,8 @@ pub(super) struct KeyFace {
 pub(super) struct Desired {
     pub(super) resources: BTreeMap<ResourceKey, Resource>,
     pub(super) faces: BTreeMap<String, KeyFace>,
+    /// Cost centres of those who have one.
+    pub(super) cost_centers: BTreeMap<(Subject, String), String>,
 }
 
 /// Reads the file's objects.
@@ -54,6 +57,7 @@ pub(super) fn desired(file: &FileConfig, vault: &Vault) -> Result<Desired, AppEr
             deny_models: team.deny_models.clone(),
         };
         desired.add_unique(&team.name, Resource::Team(body))?;
+        desired.cost_center(Subject::Team, &team.name, team.cost_center.as_ref());
     }
     for user in &file.users {
         desired.user(user, file)?;
@@ -76,6 +80,12 @@ impl Desired {
                 format!("{} `{id}`", twice.kind().as_str().replace('_', " ")),
                 "the configuration file defines it twice",
             )),
+        }
+    }
+
+    fn cost_center(&mut self, subject: Subject, id: &str, name: Option<&String>) {
+        if let Some(name) = name {
+            self.cost_centers.insert((subject, id.to_owned()), name.clone());
         }
     }
 
@@ -155,6 +165,7 @@ impl Desired {
             team_ids: user.teams.clone(),
         };
         self.add_unique(&id, Resource::User(body))?;
+        self.cost_center(Subject::User, &id, user.cost_center.as_ref());
         let roles = if user.roles.is_empty() { [Role::Member].as_slice() } else { &user.roles };
         for role in roles {
             let teams: Vec<Option<&String>> = match role {

@@ -73,13 +73,19 @@ pub(crate) fn file() -> FileConfig {
             backends: vec![FileBackend { provider: "openai".to_owned(), model: None, weight: 1 }],
         }],
         prices: Vec::new(),
-        teams: vec![FileTeam { name: "blue".to_owned(), allow_models: Vec::new(), deny_models: Vec::new() }],
+        teams: vec![FileTeam {
+            name: "blue".to_owned(),
+            allow_models: Vec::new(),
+            deny_models: Vec::new(),
+            cost_center: None,
+        }],
         users: vec![FileUser {
             email: "Jane@corp.example".to_owned(),
             name: "Jane".to_owned(),
             teams: vec!["blue".to_owned()],
             roles: vec![Role::Member],
             disabled: false,
+            cost_center: None,
         }],
         keys: vec![FileKey {
             name: "ci".to_owned(),
