@@ -30,6 +30,7 @@ mod support;
 
 mod azure;
 mod bedrock;
+mod billing;
 mod budgets;
 mod capabilities;
 mod cli;

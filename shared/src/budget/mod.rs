@@ -4,6 +4,7 @@
 
 pub mod broken;
 pub mod escrow;
+pub mod forecast;
 pub mod horizon;
 pub mod limit;
 pub mod message;
