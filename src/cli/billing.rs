@@ -110,13 +110,23 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         let app = open(&loaded).await?;
         let mut out: Box<dyn Write + Send> = match &args.output {
             Some(path) => {
-                let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-                Box::new(std::io::BufWriter::new(file))
+                let (path, cannot) = (partial(path), || format!("cannot write {}", path.display()));
+                Box::new(std::io::BufWriter::new(std::fs::File::create(path).with_context(cannot)?))
             }
             None => Box::new(std::io::BufWriter::new(std::io::stdout())),
         };
         let done = billing::export(app.db(), &query, format, app.instance_id(), &mut *out).await;
         app.close().await;
+        drop(out);
+        if let Some(path) = &args.output {
+            // renamed into place: nobody bills from half a file
+            match &done {
+                Ok(_) => {
+                    std::fs::rename(partial(path), path).with_context(|| format!("cannot write {}", path.display()))?
+                }
+                Err(_) => drop(std::fs::remove_file(partial(path))),
+            }
+        }
         let done = done?;
         if !chosen.is_over {
             output::complain("note: the period is not over; another export of it may say more");
@@ -138,6 +148,13 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Where a file is written until it is whole.
+fn partial(path: &std::path::Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    path.with_file_name(name)
 }
 
 fn compare(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {

