@@ -5,9 +5,11 @@ use crate::first_request;
 use crate::support::client::Client;
 use crate::support::databases::{Database, Engine};
 use crate::support::gateway::{Gateway, KEY, command};
+use crate::support::ledger::{Ledger, sqlite_in};
 use crate::support::load::chat;
 use crate::support::storm::Rng;
 use helix_fake_provider::FakeProvider;
+use helix_shared::catalog::Catalog;
 use helix_shared::ids::{ApiKeyId, Incarnation, NodeId, TeamId, UserId};
 use helix_shared::money::NanoUsd;
 use helix_shared::record::{Actor, Attempt, Decision, Record};
@@ -366,6 +368,12 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     assert_eq!(rows, [(json!("CC-1"), Some(1)), (json!("CC-2"), Some(2))], "{report}");
     let cost = report["total"]["costNanoUsd"].as_i64().unwrap();
     assert!(cost > 0, "{report}");
+    let ledger = Ledger::read(&sqlite_in(folder.path())).await;
+    for record in &ledger.records {
+        let [attempt] = record.attempts.as_slice() else { panic!("{record:?}") };
+        assert!(attempt.usage.output_tokens > 0 && attempt.usage == record.usage, "{record:?}");
+        assert_eq!(attempt.price_version, Catalog::bundled().as_of());
+    }
 
     let booked =
         said(&["ledger", "correct", "after-1", "--by-usd", "-0.000000001", "--reason", "refund", "--by", "jane"]);

@@ -2,11 +2,12 @@
 //!
 //! Rule: a record is never edited. A correction counts when it is made, not when the request was, so a month that is over
 //! stays as it was; it is charged to the accounts that the record was charged to, and a record never costs less than
-//! nothing. What one record is corrected by is decided under the lock of its incarnation.
+//! nothing. What is taken away is not granted again by a hard budget: that is a top-up's business. What one record is
+//! corrected by is decided under the lock of its incarnation.
 
+use crate::accounts::{ACCOUNTS, is_account};
 use crate::db::{Db, Tx, retrying};
 use crate::error::Result;
-use crate::escrow_charges::Charge;
 use crate::rollup_keys::{PARTS, RollupKey};
 use crate::rollups::Added;
 use crate::row::Row;
@@ -17,7 +18,6 @@ use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
-use std::collections::BTreeMap;
 
 const CORRECTIONS: &str = "ledger_corrections";
 const OWN: [&str; 9] = ["id", "at", "incarnation", "seq", "request_id", "cost_nano", "charged", "actor", "reason"];
@@ -109,7 +109,9 @@ impl Db {
             return Ok(Corrected::Several(targets.into_iter().map(name).collect()));
         }
         let Some(target) = targets.pop() else { return Ok(Corrected::NoRecord) };
-        tx.lock_incarnation(&target.incarnation, &target.node, now).await?;
+        // locked, but not seen: a correction is no sign of life of the process
+        let seen_at = tx.incarnation(&target.incarnation).await?.map_or(now, |known| known.seen_at);
+        tx.lock_incarnation(&target.incarnation, &target.node, seen_at).await?;
         let before = i128::from(target.cost) + tx.corrected_so_far(&target).await?;
         let cost = before + i128::from(new.amount.get());
         let narrow = |amount: i128| NanoUsd::new(i64::try_from(amount).unwrap_or(i64::MAX));
@@ -134,10 +136,9 @@ impl Db {
         let mut added = Added::default();
         added.add_correction(&correction);
         tx.raise_rollups(added).await?;
-        let charge = Charge { leased: NanoUsd::ZERO, unleased: correction.amount };
-        let charges: BTreeMap<AccountKey, Charge> =
-            correction.charged.iter().map(|account| (account.clone(), charge)).collect();
-        tx.settle(&correction.incarnation, &charges).await?;
+        for account in &correction.charged {
+            tx.book(account, correction.amount).await?;
+        }
         tx.commit().await?;
         Ok(Corrected::Booked { correction, cost: narrow(cost) })
     }
@@ -179,6 +180,18 @@ impl Tx {
             Ok((cells.take()?, cells.take()?))
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Books a correction on an account. What it takes away was spent when it was granted: it shows as not spent, but no
+    /// hard budget grants it again.
+    async fn book(&mut self, account: &AccountKey, amount: NanoUsd) -> Result<()> {
+        let update = Query::update()
+            .table(ACCOUNTS)
+            .value("settled_nano", Expr::col("settled_nano").add(amount.get()))
+            .value("unleased_nano", Expr::col("unleased_nano").add(amount.get().max(0)))
+            .cond_where(is_account(account))
+            .to_owned();
+        self.execute(ACCOUNTS, &update).await.map(|_| ())
     }
 
     async fn targets(&mut self, new: &NewCorrection) -> Result<Vec<Target>> {

@@ -69,6 +69,7 @@ mod settings;
 mod setup_tokens;
 mod table;
 mod teams;
+mod trace_text;
 mod usage;
 mod usage_read;
 mod usage_row;

@@ -18,7 +18,7 @@ use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
 const DEAD_LETTERS: &str = "dead_letters";
-/// Rows a statement inserts at once: 35 columns each, and SQLite takes 32,766 values.
+/// Rows a statement inserts at once: 36 columns each, and SQLite takes 32,766 values.
 const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
 const PAGE: u64 = 256;

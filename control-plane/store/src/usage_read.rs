@@ -5,6 +5,7 @@
 use crate::error::Result;
 use crate::incarnations::INCARNATIONS;
 use crate::row::{Cells, Row};
+use crate::trace_text;
 use crate::usage_row::{AttemptRow, COLUMNS, ChargeRow, RECORDS, StageRow, UnitsRow};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
@@ -180,12 +181,15 @@ pub(crate) fn read_record(row: &Row) -> Result<Record> {
     let charged = json::<Vec<ChargeRow>>(cells)?.iter().map(account_of).collect();
     let mut attempts = parse_attempts(&cells.take::<String>()?).map_err(|error| cells.corrupt(error))?;
     let stage = |(name, verdict, reason, duration_us): StageRow| Stage { name, verdict, reason, duration_us };
-    let stages = json::<Vec<StageRow>>(cells)?.into_iter().map(stage).collect();
+    let mut stages: Vec<Stage> = json::<Vec<StageRow>>(cells)?.into_iter().map(stage).collect();
     // what reports are made of; a record does not say it
     drop(cells.take::<Option<String>>()?);
     let price_version: Option<String> = cells.take()?;
     let list: Option<String> = cells.take()?;
     let list = list.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| cells.corrupt(error))?;
+    if let Some(trace) = cells.take::<Option<String>>()? {
+        stages = trace_text::read(&trace).map_err(|error| cells.corrupt(error))?;
+    }
     give_units(&mut attempts, list, usage, price_version);
     Ok(Record {
         incarnation,

@@ -6,17 +6,18 @@
 
 use crate::rollup_keys::RollupKey;
 use crate::schema::{KEY_CHARS, SHORT_CHARS};
+use crate::trace_text;
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{ApiKeyId, Incarnation, TeamId, UserId};
 use helix_shared::money::NanoUsd;
-use helix_shared::record::{Attempt, Decision, Record, Stage};
+use helix_shared::record::{Attempt, Decision, Record};
 use helix_shared::usage::TokenUsage;
 use sea_query::Expr;
 
 pub(crate) const RECORDS: &str = "usage_records";
 
 /// The columns of a record, in the order in which they are written and read.
-pub(crate) const COLUMNS: [&str; 35] = [
+pub(crate) const COLUMNS: [&str; 36] = [
     "incarnation",
     "seq",
     "request_id",
@@ -52,6 +53,7 @@ pub(crate) const COLUMNS: [&str; 35] = [
     "cost_center",
     "price_version",
     "attempt_units",
+    "trace",
 ];
 
 /// The most units of a kind that one record may have: sums of them stay far from the end of the range.
@@ -169,11 +171,13 @@ pub(crate) fn units(usage: &TokenUsage) -> [u64; 15] {
 /// The model that sums are kept by: the one that answered; else the one asked for, when it was admitted. A name that was
 /// refused is anybody's invention and would make a sum of its own each time.
 fn model_of(record: &Record) -> String {
-    match (&record.decision, record.served_model.is_empty()) {
+    let model = match (&record.decision, record.served_model.is_empty()) {
         (_, false) => clip(&record.served_model),
         (Decision::Denied { .. }, true) => String::new(),
         (Decision::Allowed | Decision::Failed { .. }, true) => clip(&record.requested_model),
-    }
+    };
+    // MySQL does not tell a name from one with spaces after it; so nobody's sums do
+    model.trim_end_matches(' ').to_owned()
 }
 
 /// The backend that sums are kept by: the one that answered; else the last one tried.
@@ -236,10 +240,12 @@ impl Checked<'_> {
             number(record.total_us),
             Expr::val(charges_json(&self.charged, is_leased)),
             Expr::val(attempts_json(&record.attempts)),
-            Expr::val(stages_json(&record.stages)),
+            // the release before this one reads stages here; they are in `trace`
+            Expr::val("[]"),
             Expr::val((!self.cost_center.is_empty()).then_some(self.cost_center.as_str())),
             Expr::val(price_version(record)),
             Expr::val(attempt_units_json(record)),
+            Expr::val(trace_text::write(&record.stages)),
         ]
     }
 
@@ -334,11 +340,5 @@ fn attempts_json(attempts: &[Attempt]) -> String {
             )
         })
         .collect();
-    json(&rows)
-}
-
-fn stages_json(stages: &[Stage]) -> String {
-    let rows: Vec<_> =
-        stages.iter().map(|stage| (&stage.name, &stage.verdict, &stage.reason, stage.duration_us)).collect();
     json(&rows)
 }

@@ -28,7 +28,9 @@ struct Derived {
     leased: i128,
     unleased: i128,
     held: i128,
+    /// By corrections, in all and upwards.
     corrected: i128,
+    corrected_up: i128,
 }
 
 #[derive(Debug, Default)]
@@ -227,8 +229,9 @@ impl Books {
             self.report.corrections += 1;
             for account in &correction.charged {
                 let derived = self.accounts.entry(account.clone()).or_default();
-                derived.unleased += i128::from(correction.amount.get());
-                derived.corrected += i128::from(correction.amount.get());
+                let amount = i128::from(correction.amount.get());
+                derived.corrected += amount;
+                derived.corrected_up += amount.max(0);
             }
         }
         for (id, request_id) in tx.corrections_of_nothing().await? {
@@ -289,12 +292,13 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
     let [settled, unleased, escrow, peak] =
         [account.settled, account.unleased, account.escrow, account.peak_limit].map(|amount| i128::from(amount.get()));
     let mut problems = Vec::new();
-    let recorded = derived.leased + derived.unleased;
+    let recorded = derived.leased + derived.unleased + derived.corrected;
+    let unleased_recorded = derived.unleased + derived.corrected_up;
     if settled != recorded {
         problems.push(format!("settled is {settled}, the records charged to it cost {recorded}"));
     }
-    if unleased != derived.unleased {
-        problems.push(format!("spent without a lease is {unleased}, the records say {}", derived.unleased));
+    if unleased != unleased_recorded {
+        problems.push(format!("spent without a lease is {unleased}, the records say {unleased_recorded}"));
     }
     if escrow != derived.held {
         problems.push(format!("escrow is {escrow}, its leases hold {}", derived.held));
@@ -303,7 +307,7 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
         problems.push(format!("escrow is {escrow}, the highest limit it had is {peak}"));
     }
     // what was spent in truth cannot be refused afterwards
-    if is_hard && account.limit.is_some() && settled - derived.corrected.max(0) > peak {
+    if is_hard && account.limit.is_some() && settled - derived.corrected_up > peak {
         problems.push(format!("it is hard and settled is {settled}, the highest limit it had is {peak}"));
     }
     problems

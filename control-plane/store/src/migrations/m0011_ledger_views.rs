@@ -100,6 +100,7 @@ pub(super) const STEP: Migration = Migration {
         added("cost_center", Kind::MaybeKey),
         added("price_version", Kind::MaybeShort),
         added("attempt_units", Kind::MaybeText),
+        added("trace", Kind::MaybeText),
     ],
     rows: &[],
 };

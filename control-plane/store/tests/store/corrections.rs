@@ -35,6 +35,7 @@ on_every_database! {
         let mut tx = test.db.read().await.unwrap();
         let before = tx.rollups(RollupSpan::Month, NOW.month_start(), NOW.next_month_start()).await.unwrap();
         drop(tx);
+        let seen_at = test.db.read().await.unwrap().incarnation(&incarnation(1)).await.unwrap().unwrap().seen_at;
         let booked = test.db.correct(&correction("c-1", "0193-1-2", -30), LATER).await.unwrap();
         let Corrected::Booked { correction: entry, cost } = booked else { panic!("{booked:?}") };
         assert_eq!((cost, entry.seq, entry.at), (nano(70), 2, LATER));
@@ -42,6 +43,8 @@ on_every_database! {
         let mut tx = test.db.read().await.unwrap();
         assert_eq!(tx.request_by_id("0193-1-2").await.unwrap().unwrap().cost, nano(100));
         assert_eq!(tx.corrections().await.unwrap(), [entry]);
+        // no sign of life of the process that made the record
+        assert_eq!(tx.incarnation(&incarnation(1)).await.unwrap().unwrap().seen_at, seen_at);
         assert_eq!(tx.rollups(RollupSpan::Month, NOW.month_start(), NOW.next_month_start()).await.unwrap(), before);
         for span in RollupSpan::ALL {
             let sums = tx.rollups(span, NOW.next_month_start(), FOREVER).await.unwrap();
@@ -51,7 +54,8 @@ on_every_database! {
         }
         for budget in ["a", "b"] {
             let account = tx.account(&account(budget)).await.unwrap().unwrap();
-            assert_eq!((account.settled, account.unleased), (nano(470), nano(470)));
+            // shown as not spent, and not to be spent again
+            assert_eq!((account.settled, account.unleased), (nano(470), nano(500)));
         }
         drop(tx);
         clean(test).await;
@@ -112,6 +116,11 @@ on_every_database! {
         clean(test).await;
         let at = NOW.plus(Duration::from_secs(60));
         test.db.correct(&correction("c-2", "0193-1-1", -700), at).await.unwrap();
+        clean(test).await;
+        // what was taken away is not granted again
+        acquire(&test.db, 2, vec![ask("hard", 1_000, 500, 500)]).await.unwrap();
+        let account = test.db.read().await.unwrap().account(&account("hard")).await.unwrap().unwrap();
+        assert_eq!((account.escrow, account.settled), (nano(1_000), nano(790)));
         clean(test).await;
     }
 

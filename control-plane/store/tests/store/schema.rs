@@ -87,7 +87,7 @@ on_every_database! {
         for table in ["rollups_hour", "rollups_day", "rollups_month", "rollups_trend", "rollup_keys"] {
             test.raw(&format!("DELETE FROM {table}")).await;
         }
-        for column in ["cost_center", "price_version", "attempt_units"] {
+        for column in ["cost_center", "price_version", "attempt_units", "trace"] {
             test.raw(&format!("ALTER TABLE usage_records DROP COLUMN {column}")).await;
         }
         test.raw("DELETE FROM schema_history WHERE step = 11").await;

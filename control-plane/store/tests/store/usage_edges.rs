@@ -82,6 +82,25 @@ on_every_database! {
         assert_eq!(sums.iter().map(|sum| sum.key.model.as_str()).collect::<Vec<_>>(), [""]);
     }
 
+    async fn a_name_with_spaces_after_it_is_one_sum_with_the_name(test: &TestDb) {
+        let mut batch = Vec::new();
+        for (seq, model) in (1..).zip(["gpt-5", "gpt-5 ", "gpt-5   ", " gpt-5"]) {
+            let mut one = record(1, seq, 1, &[]);
+            one.requested_model = model.to_owned();
+            one.served_model = model.to_owned();
+            batch.push(one);
+        }
+        test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
+        let mut tx = test.db.read().await.unwrap();
+        let sums = tx.rollups(RollupSpan::Month, UnixMicros::new(0), UnixMicros::new(i64::MAX)).await.unwrap();
+        let found: Vec<_> = sums.iter().map(|sum| (sum.key.model.as_str(), sum.totals.requests)).collect();
+        assert_eq!(found, [(" gpt-5", 1), ("gpt-5", 3)]);
+        // the record says what was asked for, to the last space
+        assert_eq!(tx.request_by_id(&batch[2].request_id).await.unwrap().as_ref(), Some(&batch[2]));
+        drop(tx);
+        assert_eq!(test.db.verify_ledger().await.unwrap().problems, Vec::<String>::new());
+    }
+
     async fn a_name_in_another_case_is_another_sum(test: &TestDb) {
         let mut batch = Vec::new();
         for (seq, model) in (1..).zip(["GPT-5", "gpt-5", "Gpt-5"]) {
