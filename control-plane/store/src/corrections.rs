@@ -188,7 +188,7 @@ impl Tx {
         let update = Query::update()
             .table(ACCOUNTS)
             .value("settled_nano", Expr::col("settled_nano").add(amount.get()))
-            .value("unleased_nano", Expr::col("unleased_nano").add(amount.get().max(0)))
+            .value("unleased_nano", Expr::col("unleased_nano").add(std::cmp::max(amount, NanoUsd::ZERO).get()))
             .cond_where(is_account(account))
             .to_owned();
         self.execute(ACCOUNTS, &update).await.map(|_| ())
