@@ -1,7 +1,7 @@
 //! `billing`: export writes a period for other programs, reconcile compares a provider's report with the ledger.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use super::period::PeriodArgs;
 use super::report::{GroupArgs, columns};
 use crate::output;
@@ -105,7 +105,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         ExportFormat::Jsonl => Format::Jsonl,
         ExportFormat::Focus => Format::Focus,
     };
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let mut out: Box<dyn Write + Send> = match &args.output {
@@ -176,7 +176,7 @@ fn compare(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
         pages.push(read().with_context(|| format!("cannot read {}", path.display()))?);
     }
     let report = reconcile::read(kind, &pages)?;
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let place = args.project.as_deref();

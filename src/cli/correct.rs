@@ -3,7 +3,7 @@
 //! Rule: the record stays; who and why are kept with the entry.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use crate::output;
 use clap::Args;
 use helix_control_plane::{Corrected, NewCorrection};
@@ -55,7 +55,7 @@ pub(super) fn run(args: &CorrectArgs) -> anyhow::Result<ExitCode> {
         actor,
         reason: args.reason.clone(),
     };
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let outcome = app.db().correct(&new, SystemClock::new().now()).await;

@@ -1,7 +1,7 @@
 //! `ledger forecast`: when each budget will be spent, and how sure that is.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use super::report::columns;
 use crate::output;
 use helix_control_plane::app::forecast::Foretold;
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let budgets = app.forecast_budgets().await;

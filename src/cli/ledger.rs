@@ -1,7 +1,7 @@
 //! `ledger`: verify proves that every record, rollup, correction and budget balance agree, to the nano-dollar; the rest has
 //! files of its own.
 
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use super::{Common, correct, forecast, report, suspense};
 use crate::output::{self, count};
 use clap::Subcommand;
@@ -39,7 +39,7 @@ pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(common: &Common) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let report = app.db().verify_ledger().await?;

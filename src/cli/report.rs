@@ -1,7 +1,7 @@
 //! `ledger report`: what requests came to in a period, by any of team, user, key, model, provider and cost centre.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use super::period::PeriodArgs;
 use crate::output;
 use clap::{Args, ValueEnum};
@@ -84,7 +84,7 @@ impl GroupArgs {
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let chosen = args.period.chosen()?;
     let query = args.group.query(chosen.from, chosen.until, &[]);
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     block_on(async {
         let app = open(&loaded).await?;
         if args.format == Some(Shape::Csv) {
