@@ -15,6 +15,8 @@ mod chat;
 mod dialect;
 mod error_body;
 mod estimate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod json;
 mod model_list;
 mod multipart;
