@@ -128,14 +128,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     (0x2000..0x4000).contains(&first) && !is_special
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, compatible, translated (NAT64).
+/// The IPv4 address that an IPv6 one stands for: mapped, compatible, translated (NAT64 by its well-known prefix; a local one,
+/// 64:ff9b:1::/48, may hold it anywhere, and is not public).
 fn instead(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let joined = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match segments {
         [0, 0, 0, 0, 0, 0xffff | 0, high, low] if high != 0 || low > 1 => Some(joined(high, low)),
         [0, 0, 0, 0, 0xffff, 0, high, low] | [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => Some(joined(high, low)),
-        [0x0064, 0xff9b, 1, .., high, low] => Some(joined(high, low)),
         _ => None,
     }
 }
@@ -196,6 +196,7 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
             "64:ff9b:1::7f00:1",
             "64:ff9b:1:2:3:4:192.168.1.1",
+            "64:ff9b:1::8.8.8.8",
             "100::1",
             "2001::1",
             "2001:0:4136:e378::1",

@@ -34,15 +34,19 @@ pub(super) enum Answer {
 ///
 /// # Errors
 /// [`Denied`].
-pub(super) async fn get(destination: &Destination, tls: &Arc<rustls::ClientConfig>) -> Result<Answer, Denied> {
+pub(super) async fn get(
+    destination: &Destination,
+    tls: &Arc<rustls::ClientConfig>,
+    has_room: &mut (dyn FnMut(usize) -> bool + Send),
+) -> Result<Answer, Denied> {
     let stream = tokio::time::timeout(CONNECT, connect(destination)).await.map_err(|_| Denied::Unreachable)??;
     if !destination.is_tls {
-        return speak(TokioIo::new(stream), destination).await;
+        return speak(TokioIo::new(stream), destination, has_room).await;
     }
     let name = ServerName::try_from(destination.host.clone()).map_err(|_| Denied::NoUrl)?;
     let handshake = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
     let stream = tokio::time::timeout(CONNECT, handshake).await.map_err(|_| Denied::Unreachable)?;
-    speak(TokioIo::new(stream.map_err(|_| Denied::Unreachable)?), destination).await
+    speak(TokioIo::new(stream.map_err(|_| Denied::Unreachable)?), destination, has_room).await
 }
 
 async fn connect(destination: &Destination) -> Result<TcpStream, Denied> {
@@ -54,7 +58,11 @@ async fn connect(destination: &Destination) -> Result<TcpStream, Denied> {
     Err(Denied::Unreachable)
 }
 
-async fn speak(stream: impl Read + Write + Unpin + Send + 'static, to: &Destination) -> Result<Answer, Denied> {
+async fn speak(
+    stream: impl Read + Write + Unpin + Send + 'static,
+    to: &Destination,
+    has_room: &mut (dyn FnMut(usize) -> bool + Send),
+) -> Result<Answer, Denied> {
     let request = Request::get(&to.path)
         .header(HOST, &to.authority)
         .header(USER_AGENT, "helixgateway")
@@ -67,7 +75,7 @@ async fn speak(stream: impl Read + Write + Unpin + Send + 'static, to: &Destinat
     let (mut sender, connection) = builder.handshake(stream).await.map_err(|_| Denied::Unreachable)?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|_| Denied::Unreachable)?;
-        read(response).await
+        read(response, has_room).await
     };
     // The connection is driven here and ends with its answer.
     let mut connection = std::pin::pin!(connection);
@@ -78,7 +86,10 @@ async fn speak(stream: impl Read + Write + Unpin + Send + 'static, to: &Destinat
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, Denied> {
+async fn read(
+    response: Response<Incoming>,
+    has_room: &mut (dyn FnMut(usize) -> bool + Send),
+) -> Result<Answer, Denied> {
     let status = response.status();
     if status.is_redirection() {
         let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok());
@@ -102,6 +113,9 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Denied> {
         let Ok(data) = frame.map_err(|_| Denied::Unreachable)?.into_data() else { continue };
         if bytes.len() + data.len() > MOST_FILE_BYTES {
             return Err(Denied::TooLarge);
+        }
+        if !has_room(bytes.len() + data.len()) {
+            return Err(Denied::NoRoom);
         }
         bytes.extend_from_slice(&data);
     }

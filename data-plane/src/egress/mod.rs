@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use url::Url;
 
 /// The largest file that is fetched.
@@ -27,6 +28,8 @@ pub const MOST_FILE_BYTES: usize = 20 << 20;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often a server may send us on.
 const MOST_REDIRECTS: u32 = 3;
+/// How many files are fetched at once, in all.
+const AT_ONCE: usize = 64;
 const MOST_URL_BYTES: usize = 8 << 10;
 
 /// A file as it was fetched.
@@ -72,6 +75,9 @@ pub enum Denied {
     /// There is too much of it.
     #[error("is larger than {} MiB", MOST_FILE_BYTES >> 20)]
     TooLarge,
+    /// There is no room for it now.
+    #[error("finds no room in the gateway now")]
+    NoRoom,
     /// It takes too long.
     #[error("does not arrive in time")]
     TooSlow,
@@ -101,31 +107,42 @@ pub struct Guard {
     allowed: Arc<[Network]>,
     names: Arc<dyn Names>,
     patience: Duration,
+    places: Arc<Semaphore>,
 }
 
 impl Guard {
     /// One that also reaches these networks, which need not be public.
     pub fn new(tls: rustls::ClientConfig, allowed: &[Network]) -> Self {
-        Self { tls: Arc::new(tls), allowed: allowed.into(), names: Arc::new(System), patience: PATIENCE }
+        Self {
+            tls: Arc::new(tls),
+            allowed: allowed.into(),
+            names: Arc::new(System),
+            patience: PATIENCE,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
-    /// Fetches the file behind a URL.
+    /// Fetches the file behind a URL. `has_room` is asked before more is kept, with the bytes of all that would be.
     ///
     /// # Errors
     /// [`Denied`].
-    pub async fn fetch(&self, url: &str) -> Result<File, Denied> {
+    pub async fn fetch(&self, url: &str, has_room: &mut (dyn FnMut(usize) -> bool + Send)) -> Result<File, Denied> {
         if url.len() > MOST_URL_BYTES {
             return Err(Denied::NoUrl);
         }
         let url = Url::parse(url).map_err(|_| Denied::NoUrl)?;
-        let fetching = tokio::time::timeout(self.patience, self.follow(url));
-        fetching.await.map_err(|_| Denied::TooSlow)?
+        let fetching = async {
+            // Names are resolved on threads that others need, too.
+            let _place = self.places.acquire().await.map_err(|_| Denied::NoRoom)?;
+            self.follow(url, has_room).await
+        };
+        tokio::time::timeout(self.patience, fetching).await.map_err(|_| Denied::TooSlow)?
     }
 
-    async fn follow(&self, mut url: Url) -> Result<File, Denied> {
+    async fn follow(&self, mut url: Url, has_room: &mut (dyn FnMut(usize) -> bool + Send)) -> Result<File, Denied> {
         for _ in 0..=MOST_REDIRECTS {
             let destination = Destination::of(&url, &*self.names, &self.allowed).await?;
-            match exchange::get(&destination, &self.tls).await? {
+            match exchange::get(&destination, &self.tls, has_room).await? {
                 exchange::Answer::File(file) => return Ok(file),
                 exchange::Answer::Elsewhere(place) => url = url.join(&place).map_err(|_| Denied::NoUrl)?,
             }

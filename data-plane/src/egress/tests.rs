@@ -37,6 +37,10 @@ fn guard(allowed: &[&str], answers: &[&[&'static str]]) -> (Guard, Arc<Scripted>
     (guard, names)
 }
 
+async fn get(guard: &Guard, url: &str) -> Result<File, Denied> {
+    guard.fetch(url, &mut |_| true).await
+}
+
 /// A server that answers each connection with the next of these, and keeps what it was asked.
 async fn server(answers: Vec<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -215,7 +219,7 @@ async fn no_spelling_of_an_address_that_is_not_public_is_connected_to_cve_2026_3
     for spelling in SPELLINGS {
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{spelling}:{}/latest/meta-data/", address.port());
-            let fetched = guard.fetch(&url).await;
+            let fetched = get(&guard, &url).await;
             let is_refused = matches!(fetched, Err(Denied::NotPublic | Denied::NoUrl));
             assert!(is_refused, "{url}: {fetched:?}");
         }
@@ -242,9 +246,9 @@ async fn other_schemes_and_credentials_are_refused() {
         ("http://1.1.1.1@127.0.0.1/", Denied::Credentials),
         ("http://127.0.0.1\\@1.1.1.1/", Denied::Unreachable),
     ] {
-        assert_eq!(guard.fetch(url).await, Err(expected), "{url}");
+        assert_eq!(get(&guard, url).await, Err(expected), "{url}");
     }
-    assert_eq!(guard.fetch(&format!("http://127.0.0.1/{}", "a".repeat(9_000))).await, Err(Denied::NoUrl));
+    assert_eq!(get(&guard, &format!("http://127.0.0.1/{}", "a".repeat(9_000))).await, Err(Denied::NoUrl));
 }
 
 #[tokio::test]
@@ -252,7 +256,7 @@ async fn a_name_is_resolved_once_and_that_address_is_connected_to() {
     let (address, asked) = server(vec![answer("200 OK", PNG)]).await;
     // The second answer would lead elsewhere.
     let (guard, names) = guard(&["127.0.0.1"], &[&["127.0.0.1"], &["10.0.0.1"]]);
-    let file = guard.fetch(&format!("http://rebinding.example:{}/a?b=c", address.port())).await.unwrap();
+    let file = get(&guard, &format!("http://rebinding.example:{}/a?b=c", address.port())).await.unwrap();
     assert_eq!((file.media_type, &file.bytes[..]), ("image/png", PNG));
     assert_eq!(names.asked.load(Ordering::SeqCst), 1);
     let asked = asked.lock().unwrap()[0].clone();
@@ -267,10 +271,10 @@ async fn a_name_is_resolved_once_and_that_address_is_connected_to() {
 async fn one_address_that_is_not_public_denies_a_name_with_all_its_addresses() {
     for addresses in [&["127.0.0.1"][..], &["8.8.8.8", "127.0.0.1"], &["127.0.0.1", "8.8.8.8"], &["::ffff:a9fe:a9fe"]] {
         let (guard, _) = guard(&["10.0.0.0/8"], &[addresses]);
-        assert_eq!(guard.fetch("http://mixed.example/").await, Err(Denied::NotPublic), "{addresses:?}");
+        assert_eq!(get(&guard, "http://mixed.example/").await, Err(Denied::NotPublic), "{addresses:?}");
     }
     let (guard, _) = guard(&[], &[&[]]);
-    assert_eq!(guard.fetch("http://nothing.example/").await, Err(Denied::Unreachable));
+    assert_eq!(get(&guard, "http://nothing.example/").await, Err(Denied::Unreachable));
 }
 
 #[tokio::test]
@@ -286,23 +290,23 @@ async fn every_hop_of_a_redirect_is_judged_cve_2026_45401() {
     ] {
         let (address, asked) = server(vec![to(place)]).await;
         let (guard, _) = guard(&["127.0.0.1"], &[&["127.0.0.1"], &["127.0.0.2"]]);
-        let fetched = guard.fetch(&format!("http://first.example:{}/", address.port())).await;
+        let fetched = get(&guard, &format!("http://first.example:{}/", address.port())).await;
         assert_eq!(fetched, Err(Denied::NotPublic), "{place}");
         assert_eq!(asked.lock().unwrap().len(), 1);
     }
     for (place, expected) in [("file:///etc/passwd", Denied::NoUrl), ("http://a:b@127.0.0.1/", Denied::Credentials)] {
         let (address, _) = server(vec![to(place)]).await;
         let (guard, _) = guard(&["127.0.0.1"], &[]);
-        assert_eq!(guard.fetch(&format!("http://{address}/")).await, Err(expected), "{place}");
+        assert_eq!(get(&guard, &format!("http://{address}/")).await, Err(expected), "{place}");
     }
     // One that leads on properly is followed, three times.
     let hops = vec![to("/b"), to("c"), to("/d"), answer("200 OK", PNG)];
     let (address, asked) = server(hops).await;
     let (guard, _) = guard(&["127.0.0.1"], &[]);
-    assert!(guard.fetch(&format!("http://{address}/a")).await.is_ok());
+    assert!(get(&guard, &format!("http://{address}/a")).await.is_ok());
     assert!(asked.lock().unwrap()[3].starts_with("GET /d "));
     let (address, asked) = server(vec![to("/"); 6]).await;
-    assert_eq!(guard.fetch(&format!("http://{address}/a")).await, Err(Denied::Redirects));
+    assert_eq!(get(&guard, &format!("http://{address}/a")).await, Err(Denied::Redirects));
     assert_eq!(asked.lock().unwrap().len(), 4);
 }
 
@@ -324,7 +328,7 @@ async fn what_is_too_large_encoded_or_no_file_is_not_kept() {
     ] {
         let (address, _) = server(vec![said]).await;
         let (guard, _) = guard(&["127.0.0.1"], &[]);
-        assert_eq!(guard.fetch(&format!("http://{address}/")).await, Err(expected));
+        assert_eq!(get(&guard, &format!("http://{address}/")).await, Err(expected));
     }
 }
 
@@ -335,7 +339,7 @@ async fn a_server_that_does_not_answer_is_left() {
     let (guard, _) = guard(&["127.0.0.1"], &[]);
     let guard = Guard { patience: Duration::from_millis(300), ..guard };
     let url = format!("http://{address}/");
-    let fetching = guard.fetch(&url);
+    let fetching = get(&guard, &url);
     let waiting = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut text = [0; 16];
@@ -362,7 +366,21 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
         let (stream, _) = listener.accept().await.unwrap();
         tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.map(drop)
     };
-    let (served, fetched) = tokio::join!(serving, guard.fetch(&url));
+    let (served, fetched) = tokio::join!(serving, get(&guard, &url));
     assert!(served.is_err());
     assert_eq!(fetched, Err(Denied::Unreachable));
+}
+
+#[tokio::test]
+async fn a_file_for_which_there_is_no_room_is_not_read_to_its_end() {
+    let (address, _) = server(vec![answer("200 OK", &[PNG, &[0; 100_000]].concat())]).await;
+    let (guard, _) = guard(&["127.0.0.1"], &[]);
+    let mut most = 0;
+    let url = format!("http://{address}/");
+    let mut has_room = |bytes| {
+        most = bytes;
+        bytes < 1_000
+    };
+    assert_eq!(guard.fetch(&url, &mut has_room).await, Err(Denied::NoRoom));
+    assert!(most < 100_000, "{most}");
 }

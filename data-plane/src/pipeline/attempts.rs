@@ -108,7 +108,7 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
         return super::refuse(draft, family, &no_place(&ask, family));
     }
     let mut failure = None;
-    let mut files = Files::new(draft.gateway());
+    let mut files = Files::new();
     for (tried, place) in speakers.iter().enumerate() {
         let is_last = tried + 1 == speakers.len();
         let fetched = if place.fetches_urls { files.fetch(&mut draft, &ask, place).await } else { Ok(()) };

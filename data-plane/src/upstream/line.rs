@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Most requests at once on one connection, whatever its peer allows: a lost packet holds all of them up.
 const MOST_PLACES: usize = 100;
@@ -38,8 +39,10 @@ pub(super) const PULSE: Pulse = Pulse { after: Duration::from_secs(20), within: 
 /// Places on a connection whose peer has not said yet how many it allows. One that waits in the connection for another's
 /// end would wait as long as the longest answer takes.
 const PLACES_UNHEARD: usize = 1;
-/// How long the second request waits for that word.
+/// How long that word is waited for.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is looked for.
+const HEAR_EVERY: Duration = Duration::from_millis(5);
 
 /// A connection.
 #[derive(Debug, Clone)]
@@ -98,9 +101,17 @@ impl Line {
             idle_looks: AtomicU32::new(0),
         });
         let heard = Arc::clone(&load);
+        // Frames are read by a task of hyper's own, which tells nobody of settings: they are looked for until they are there.
+        let (mut look, begun) = (tokio::time::interval(HEAR_EVERY), Instant::now());
         let driven = std::future::poll_fn(move |context| {
             let polled = Pin::new(&mut connection).poll(context);
             heard.hear(connection.current_max_send_streams());
+            while polled.is_pending() && !heard.is_heard.load(Ordering::Acquire) && look.poll_tick(context).is_ready() {
+                heard.hear(connection.current_max_send_streams());
+                if begun.elapsed() > HEARD_WITHIN {
+                    heard.settle();
+                }
+            }
             polled
         });
         TokioExecutor::new().execute(async move {
@@ -130,9 +141,9 @@ impl Line {
     pub(super) async fn hear(&self) {
         let news = self.load.news.notified();
         if !self.is_heard() {
-            // One that says nothing is taken at its first word.
-            drop(tokio::time::timeout(HEARD_WITHIN, news).await);
-            self.load.is_heard.store(true, Ordering::Release);
+            // Whoever drives the connection gives up sooner, unless it is over.
+            drop(tokio::time::timeout(2 * HEARD_WITHIN, news).await);
+            self.load.settle();
         }
     }
 
@@ -159,7 +170,14 @@ impl Line {
 impl Load {
     fn hear(&self, most: usize) {
         self.most.store(most.min(MOST_PLACES), Ordering::Relaxed);
-        if most != PLACES_UNHEARD && !self.is_heard.swap(true, Ordering::AcqRel) {
+        if most != PLACES_UNHEARD {
+            self.settle();
+        }
+    }
+
+    /// Takes what was heard so far for what the peer has to say.
+    fn settle(&self) {
+        if !self.is_heard.swap(true, Ordering::AcqRel) {
             self.news.notify_waiters();
         }
     }

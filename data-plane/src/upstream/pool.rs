@@ -237,7 +237,11 @@ impl Pool {
             Ok(connected) => connected.map_err(SendError::Unreachable)?,
             Err(_) => return Err(unreachable("the connection was not made in time")),
         };
-        let is_shared = self.version == HttpVersion::Two || stream.connected().is_negotiated_h2();
+        let is_agreed = stream.connected().is_negotiated_h2();
+        if self.version == HttpVersion::Two && origin.scheme == Scheme::HTTPS && !is_agreed {
+            return Err(unreachable("the server does not offer HTTP/2"));
+        }
+        let is_shared = self.version == HttpVersion::Two || is_agreed;
         origin.is_shared.store(is_shared, Ordering::Relaxed);
         if is_shared {
             return Box::pin(origin.begin(stream, self.connect_timeout, self.pulse)).await.map(Connected::Shared);

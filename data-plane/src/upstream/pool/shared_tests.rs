@@ -308,6 +308,8 @@ async fn the_version_is_the_one_that_the_server_offers_and_the_setting_allows() 
         (&[], HttpVersion::Auto, "HTTP/1.1"),
         (both, HttpVersion::One, "HTTP/1.1"),
         (both, HttpVersion::Two, "HTTP/2.0"),
+        (&[b"h2"], HttpVersion::Auto, "HTTP/2.0"),
+        (&[], HttpVersion::Two, "the server does not offer HTTP/2"),
     ] {
         let (listener, address) = listen().await;
         let backend = super::super::client::connector(tls.clone(), version, Duration::from_secs(30));
@@ -317,7 +319,11 @@ async fn the_version_is_the_one_that_the_server_offers_and_the_setting_allows() 
         let asking = async {
             let mut request = request(address, "/");
             *request.uri_mut() = format!("https://{address}/").parse().unwrap();
-            text(pool.send(request).await.unwrap()).await
+            match pool.send(request).await {
+                Ok(answer) => text(answer).await,
+                Err(SendError::Unreachable(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            }
         };
         tokio::select! {
             () = serve_tls(&listener, &key, offers) => panic!("the connection ended"),
