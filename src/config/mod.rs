@@ -18,7 +18,7 @@ mod mask;
 pub(crate) mod network;
 mod node;
 mod overlay;
-mod review;
+pub(crate) mod review;
 pub(crate) mod scalars;
 mod setting;
 pub(crate) mod settings;
