@@ -67,6 +67,7 @@ fn provider(name: &str, it: &file::Provider, limits: &file::ServerLimits) -> con
         base_url: Some(it.base_url.as_str().trim_end_matches('/').to_owned()),
         api_version: it.api_version.clone(),
         api_key: identity(it).or_else(|| it.api_key.clone()),
+        http_version: it.http_version.as_str().to_owned(),
         connect_timeout_ms: milliseconds(it.timeout.connect),
         first_byte_timeout_ms: milliseconds(it.timeout.first_byte),
         idle_timeout_ms: milliseconds(it.timeout.between_chunks.min(limits.stream_idle_timeout)),
@@ -125,6 +126,7 @@ fn model(it: &file::ModelRoute) -> control::FileModel {
         pattern: it.pattern.clone(),
         strategy: it.strategy.as_str().to_owned(),
         params: it.params.as_str().to_owned(),
+        fetches_urls: it.fetch_urls,
         backends: it.backends.iter().map(backend).collect(),
     }
 }
@@ -210,6 +212,7 @@ pub(crate) fn data(loaded: &Loaded, node_id: NodeId, join_token: Option<Secret>,
         body_timeout: BODY_TIMEOUT.min(settings.server.limits.request_timeout),
         version: VERSION,
         drain: settings.server.limits.drain,
+        fetch_networks: settings.egress.allow_networks.iter().map(|network| network.0).collect(),
     }
 }
 

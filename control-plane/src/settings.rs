@@ -80,6 +80,8 @@ pub struct FileProvider {
     pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
+    /// The version of HTTP that it is spoken to: stable name.
+    pub http_version: String,
     /// Limit of connecting, in ms; 0: the default.
     pub connect_timeout_ms: u32,
     /// Limit until the response head, in ms; 0: the default.
@@ -101,6 +103,8 @@ pub struct FileModel {
     pub strategy: String,
     /// What happens to what a translation cannot say: stable name.
     pub params: String,
+    /// Whether what URLs in requests point at is fetched, where a backend does not.
+    pub fetches_urls: bool,
     /// Places, in order.
     pub backends: Vec<FileBackend>,
 }

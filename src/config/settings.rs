@@ -5,10 +5,13 @@
 
 use super::checks;
 use super::kinds::ProviderKind;
+use super::network::Network;
 use super::scalars::{BasisPoints, Email, PricePerMillion};
 use super::setting::settings;
 use super::special::{DatabaseUrl, Scope, Unserved};
-use super::words::{BodyMode, BudgetMode, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy};
+use super::words::{
+    BodyMode, BudgetMode, HttpVersion, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy,
+};
 use helix_shared::money::NanoUsd;
 use helix_shared::secret::Secret;
 use helix_shared::time::UnixMicros;
@@ -59,6 +62,8 @@ settings! {
         auth: Auth,
         /// Where facts about models and prices come from.
         discovery: Discovery,
+        /// Where the gateway may fetch from when a request names a URL.
+        egress: Egress,
         /// What is logged.
         logging: Logging,
         /// Where traces go.
@@ -181,6 +186,9 @@ settings! {
         api_version: Option<String>,
         /// Further headers for every request to it; never shown.
         headers: BTreeMap<String, Secret> => checks::header_names,
+        /// The version of HTTP: `auto` is HTTP/2 where the server offers it in its TLS handshake, `http1`, or `http2`, also
+        /// without TLS.
+        http_version: HttpVersion = "auto",
         /// How long each step may take.
         timeout: ProviderTimeout,
         /// How many requests it may be given at once; without it, as many as come.
@@ -223,6 +231,9 @@ settings! {
         /// What happens to parameters that a backend of another dialect has no word for: `drop` leaves them out and names
         /// them in the answer's headers, `strict` refuses the request.
         params: Params = "drop",
+        /// Whether the gateway fetches images and documents that a request names by URL, where a backend needs them and
+        /// fetches nothing itself. Only from public addresses, and from `egress.allow_networks`.
+        fetch_urls: bool = "false",
         /// The backends, first choice first.
         backends: Vec<Backend>,
     }
@@ -366,6 +377,12 @@ settings! {
     pub(crate) struct PriceSources {
         /// `bundled` is the built-in catalogue.
         sources: Vec<String> = "bundled",
+    }
+
+    /// Where the gateway may fetch from when a request names a URL; matters to routes with `fetch_urls` alone.
+    pub(crate) struct Egress {
+        /// Networks that may be fetched from though they are not public, such as `10.20.0.0/16`.
+        allow_networks: Vec<Network>,
     }
 
     /// What is logged.

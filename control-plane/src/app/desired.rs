@@ -112,6 +112,7 @@ impl Desired {
             base_url,
             api_version: provider.api_version.clone(),
             api_key: provider.api_key.clone().filter(|key| !key.is_empty()),
+            http_version: provider.http_version.clone(),
             connect_timeout_ms: provider.connect_timeout_ms,
             first_byte_timeout_ms: provider.first_byte_timeout_ms,
             idle_timeout_ms: provider.idle_timeout_ms,
@@ -127,6 +128,7 @@ impl Desired {
             backend_id: place.provider.clone(),
             upstream_model: place.model.clone(),
             weight: place.weight,
+            fetches_urls: model.fetches_urls,
         };
         let body = Model {
             pattern: model.pattern.clone(),

@@ -221,6 +221,7 @@ fn model_row(id: String, it: helix_shared::snapshot::resource::Model, now: UnixM
         backend_id: place.backend_id,
         upstream_model: place.upstream_model,
         weight: place.weight,
+        fetches_urls: place.fetches_urls,
     };
     store::Model {
         id,
@@ -247,6 +248,7 @@ fn provider_row(
         api_version: it.api_version,
         sealed_credential,
         spec: store::ProviderSpec {
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,

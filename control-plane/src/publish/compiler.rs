@@ -174,6 +174,7 @@ pub(crate) fn model(row: helix_store::Model) -> Resource {
         backend_id: place.backend_id,
         upstream_model: place.upstream_model,
         weight: place.weight,
+        fetches_urls: place.fetches_urls,
     };
     Resource::Model(Model {
         pattern: row.pattern,
@@ -201,6 +202,7 @@ pub(crate) fn backend(row: helix_store::Provider, vault: &Vault) -> Resource {
         base_url: row.base_url,
         api_version: row.api_version,
         api_key,
+        http_version: row.spec.http_version,
         connect_timeout_ms: row.spec.connect_timeout_ms,
         first_byte_timeout_ms: row.spec.first_byte_timeout_ms,
         idle_timeout_ms: row.spec.idle_timeout_ms,

@@ -15,6 +15,8 @@ mod chat;
 mod dialect;
 mod error_body;
 mod estimate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod json;
 mod model_list;
 mod multipart;
@@ -42,7 +44,8 @@ pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
 pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
-    AnswerContext, AnswerPlan, ChatDialect, RequestContext, StatedError, StreamTranslator, TranslateError, Translated,
-    TranslatedError, error_family, stated_error, translate_answer, translate_error, translate_request,
+    AnswerContext, AnswerPlan, ChatDialect, Fetched, RequestContext, StatedError, StreamTranslator, TranslateError,
+    Translated, TranslatedError, Wanted, error_family, stated_error, translate_answer, translate_error,
+    translate_fetched, translate_request, wanted_files,
 };
 pub use usage::{Quirks, TextSize};

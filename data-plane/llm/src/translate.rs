@@ -7,6 +7,7 @@
 mod answer;
 mod error;
 mod failure;
+mod fetched;
 mod request;
 mod stream;
 
@@ -14,7 +15,8 @@ pub use answer::{AnswerContext, translate_answer};
 pub use error::TranslateError;
 pub(crate) use failure::Failure;
 pub use failure::{StatedError, TranslatedError, error_family, stated_error, translate_error};
-pub use request::{AnswerPlan, RequestContext, Translated, translate_request};
+pub use fetched::{Fetched, Wanted, wanted_files};
+pub use request::{AnswerPlan, RequestContext, Translated, translate_fetched, translate_request};
 pub use stream::StreamTranslator;
 
 use crate::dialect::{Dialect, Family};

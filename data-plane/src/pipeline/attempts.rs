@@ -10,6 +10,7 @@ use super::exchange::{Exchange, Limits, is_event_stream};
 use super::failure::{
     Failure, audit_unavailable, broke, fail, is_key_over, lost, may_fail_over, no_place, provider_refusal,
 };
+use super::files::Files;
 use super::first_frame::{first_error, refused_in_stream};
 use super::kept::KeptResponse;
 use super::media;
@@ -107,25 +108,26 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
         return super::refuse(draft, family, &no_place(&ask, family));
     }
     let mut failure = None;
+    let mut files = Files::new();
     for (tried, place) in speakers.iter().enumerate() {
         let is_last = tried + 1 == speakers.len();
-        let wire = match wire::for_place(&ask, place) {
+        let fetched = if place.fetches_urls { files.fetch(&mut draft, &ask, place).await } else { Ok(()) };
+        let wire = match fetched.and_then(|()| wire::for_place(&ask, place, files.fetched())) {
             Ok(wire) => wire,
             // Another backend may have a word for it.
             Err(refusal) => {
-                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
+                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, key_over_us: None }));
                 continue;
             }
         };
         if let Err(refusal) = capability::check(&wire.facts, place) {
-            failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
+            failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, key_over_us: None }));
             continue;
         }
-        let began_us = draft.gateway().clock.monotonic_us();
         let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
         if let Tried::Failed(mut back, failed) = tried {
             // What is over is forgotten in any case; what the client still sends is there once.
-            let may_retry = failed.is_key_over && place.upstream.renew_key(began_us);
+            let may_retry = failed.key_over_us.is_some_and(|used_us| place.upstream.renew_key(used_us));
             tried = if may_retry && !ask.upload.as_ref().is_some_and(Upload::is_begun) {
                 back.end_attempt();
                 attempt(back, &ask, &wire, place, is_last).await
@@ -166,7 +168,7 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
 
 async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Place, is_last: bool) -> Tried {
     let failed = |draft, refusal, is_final| {
-        Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final, is_key_over: false }))
+        Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final, key_over_us: None }))
     };
     let gateway = Arc::clone(draft.gateway());
     let backend = &place.upstream.backend;
@@ -291,7 +293,8 @@ async fn answer(
     };
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
-        let is_over = is_key_over(&parts);
+        // It was taken before, or fetched for this request: either way it is what was refused.
+        let key_over_us = is_key_over(&parts).then_some(open.started_monotonic_us);
         let body = match &wire.translation {
             Some(translation) => translation.explain(&mut parts, body),
             None => wire::hosts_error(facts.dialect, &mut parts, body, draft.request_id()),
@@ -308,7 +311,7 @@ async fn answer(
         };
         let (refusal, verbatim) = provider_refusal(status, parts, body);
         let is_final = is_last || !may_fail_over;
-        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, is_key_over: is_over }));
+        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us }));
     }
     let mut answer_facts = scan_response(facts.dialect, &body, open.quirks);
     draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
@@ -337,7 +340,7 @@ async fn answer(
                 let refusal = Refusal::new("model", ErrorCode::UpstreamError, error.to_string());
                 return Tried::Failed(
                     draft,
-                    Box::new(Failure { refusal, verbatim: None, is_final: true, is_key_over: false }),
+                    Box::new(Failure { refusal, verbatim: None, is_final: true, key_over_us: None }),
                 );
             }
         },

@@ -51,5 +51,5 @@ pub(super) fn refused_in_stream(
     let body = translation.error(&mut parts, said.to_string().as_bytes(), draft.request_id());
     let (refusal, verbatim) = provider_refusal(status, parts, body);
     let is_final = is_last || !may_fail_over(status);
-    Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, is_key_over: false }))
+    Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us: None }))
 }

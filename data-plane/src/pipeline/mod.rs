@@ -11,6 +11,7 @@ pub mod body_room;
 mod capability;
 pub mod exchange;
 mod failure;
+mod files;
 mod first_frame;
 pub mod headers;
 pub mod inspect;

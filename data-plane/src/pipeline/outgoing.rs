@@ -11,7 +11,7 @@ use crate::records::draft::Draft;
 use crate::upstream::body::{Pieces, Upload};
 use bytes::Bytes;
 use helix_llm::{Dialect, Family, Rewrite, rewrite};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
 
 /// Makes the request of an attempt; beside it its body as one, where a signature must cover it. `None`: the parts make no
@@ -49,8 +49,10 @@ pub(super) fn upstream_request(
     *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
     // The gateway adds a few of its own; a map that grows is built anew.
-    headers.reserve(ask.headers.len() + 6);
+    headers.reserve(ask.headers.len() + 7);
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
+    // Without a word any encoding would do, and none is decoded here.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let rest = ask.upload.as_ref().map_or(Some(0), Upload::declared_bytes);
     if let Some(rest) = rest.filter(|_| ask.stored.is_none()) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length.saturating_add(rest)));

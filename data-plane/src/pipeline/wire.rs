@@ -9,9 +9,10 @@ use super::refusal::Refusal;
 use crate::config::current::{Place, Resolved};
 use bytes::Bytes;
 use helix_llm::{
-    AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, IdRenamer, ModelTraits, Quirks, RenameId,
-    RequestContext, RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError,
-    bedrock_error, error_family, scan_request, stated_error, translate_answer, translate_error, translate_request,
+    AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, Fetched, IdRenamer, ModelTraits, Quirks,
+    RenameId, RequestContext, RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError,
+    Wanted, bedrock_error, error_family, scan_request, stated_error, translate_answer, translate_error,
+    translate_fetched, wanted_files,
 };
 use helix_shared::error_code::ErrorCode;
 use helix_shared::provider::{Api, ModelMaker, ModelNames, ProviderKind, WireFamily};
@@ -135,11 +136,27 @@ fn backend_dialect(place: &Place) -> Dialect {
     }
 }
 
+/// Names the files of a request that a place must be given because it fetches nothing itself.
+///
+/// # Errors
+/// As the translation.
+pub(super) fn wanted(ask: &Ask, place: &Place) -> Result<Vec<Wanted>, Refusal> {
+    let dialect = ask.facts.dialect;
+    let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(backend_dialect(place))) else {
+        return Ok(Vec::new());
+    };
+    if is_native(place, dialect) {
+        return Ok(Vec::new());
+    }
+    let traits = traits(place, &ask.facts.model);
+    wanted_files(client, provider, &ask.body, &traits).map_err(|error| refuse(&error))
+}
+
 /// Puts a request into the words of a place.
 ///
 /// # Errors
 /// `unsupported_backend`, `invalid_request`: what the backend has no word for.
-pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
+pub fn for_place<'a>(ask: &'a Ask, place: &Place, fetched: &Fetched) -> Result<Wire<'a>, Refusal> {
     let dialect = ask.facts.dialect;
     if is_native(place, dialect) {
         if dialect == Dialect::OpenAiResponses {
@@ -158,7 +175,8 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         max_output_tokens: place.max_output_tokens,
         traits: traits(place, &ask.facts.model),
     };
-    let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
+    let translated = translate_fetched(client, provider, &ask.body, &context, fetched);
+    let translated = translated.map_err(|error| refuse(&error))?;
     if ask.resolved.params == Params::Strict
         && let Some(first) = translated.dropped.first()
     {
@@ -200,7 +218,8 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
     let of_model = match (facts.maker, facts.names) {
         (ModelMaker::Anthropic, _) => ModelTraits::claude(model),
         (ModelMaker::Google, _) if facts.family != place.upstream.backend.kind.family_of(model) => {
-            ModelTraits::claude(model)
+            // Vertex AI fetches nothing for it.
+            ModelTraits { takes_urls: false, ..ModelTraits::claude(model) }
         }
         // A deployment has a name of its own; the model that the client knows it by says more.
         (ModelMaker::OpenAi, ModelNames::Hosted(prefixes)) if !prefixes.iter().any(|it| model.starts_with(it)) => {

@@ -204,7 +204,7 @@ pub(super) fn push_segment(to: &mut String, text: &str) -> Option<()> {
 mod tests {
     use super::*;
     use helix_shared::ids::BackendId;
-    use helix_shared::provider::ProviderKind;
+    use helix_shared::provider::{HttpVersion, ProviderKind};
     use std::time::Duration;
 
     fn address(kind: &str, base_url: &str, api_version: Option<&str>) -> Address {
@@ -219,6 +219,7 @@ mod tests {
             base_url: base_url.to_owned(),
             api_version: api_version.map(str::to_owned),
             api_key: None,
+            http_version: HttpVersion::Auto,
             connect_timeout: limit,
             first_byte_timeout: limit,
             idle_timeout: limit,

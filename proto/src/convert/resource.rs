@@ -134,6 +134,7 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
             base_url: it.base_url,
             api_version: it.api_version,
             api_key: it.api_key.map(|key| key.expose().to_vec()),
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -145,7 +146,12 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
 }
 
 fn place_to_wire(place: shared::ModelBackend) -> v1::ModelBackend {
-    v1::ModelBackend { backend_id: place.backend_id, upstream_model: place.upstream_model, weight: place.weight }
+    v1::ModelBackend {
+        backend_id: place.backend_id,
+        upstream_model: place.upstream_model,
+        weight: place.weight,
+        fetches_urls: place.fetches_urls,
+    }
 }
 
 fn body_from_wire(body: v1::resource::Body) -> Resource {
@@ -209,6 +215,7 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
             base_url: it.base_url,
             api_version: it.api_version,
             api_key: it.api_key.map(Secret::new),
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -220,7 +227,12 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
 }
 
 fn place_from_wire(place: v1::ModelBackend) -> shared::ModelBackend {
-    shared::ModelBackend { backend_id: place.backend_id, upstream_model: place.upstream_model, weight: place.weight }
+    shared::ModelBackend {
+        backend_id: place.backend_id,
+        upstream_model: place.upstream_model,
+        weight: place.weight,
+        fetches_urls: place.fetches_urls,
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! row; nobody else matches on kinds. What a single model can do is not here but in the catalogue and in `helix-llm`.
 
 pub mod azure;
+mod http_version;
 mod table;
 pub mod vertex;
 
@@ -12,6 +13,7 @@ mod document;
 #[cfg(test)]
 mod tests;
 
+pub use http_version::HttpVersion;
 pub use table::ProviderKind;
 
 use vertex::Publisher;

@@ -241,6 +241,8 @@ pub struct ModelBackend {
     pub upstream_model: Option<String>,
     /// Share under the weighted strategy.
     pub weight: u32,
+    /// Whether the gateway fetches what URLs in requests point at, where the backend does not.
+    pub fetches_urls: bool,
 }
 
 /// A provider account.
@@ -254,6 +256,8 @@ pub struct Backend {
     pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
+    /// The version of HTTP that it is spoken to: stable name; empty: as agreed with it.
+    pub http_version: String,
     /// Limit of connecting, TLS included, in ms.
     pub connect_timeout_ms: u32,
     /// Limit until the response head, in ms.

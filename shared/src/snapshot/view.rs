@@ -10,7 +10,7 @@ use crate::budget::Limit;
 use crate::catalog::PriceOverride;
 use crate::ids::{ApiKeyId, BackendId, TeamId, UserId};
 use crate::provider::azure::Generation;
-use crate::provider::{Api, CapField, PathForm, ProviderKind};
+use crate::provider::{Api, CapField, HttpVersion, PathForm, ProviderKind};
 use crate::rbac::Grant;
 use crate::routing::RouteTable;
 use crate::secret::Secret;
@@ -94,6 +94,8 @@ pub struct Backend {
     pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
+    /// The version of HTTP that it is spoken to.
+    pub http_version: HttpVersion,
     /// Limit of connecting, TLS included.
     pub connect_timeout: Duration,
     /// Limit until the response head.

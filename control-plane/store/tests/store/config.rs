@@ -102,6 +102,7 @@ on_every_database! {
         let key = api_key("k", &"ab".repeat(32));
         round_trip(&mut tx, "k", key.clone(), ApiKey { revoked_at: Some(NOW), ..key }).await;
         let spec = ProviderSpec {
+            http_version: String::new(),
             connect_timeout_ms: 5_000,
             first_byte_timeout_ms: u32::MAX,
             idle_timeout_ms: 0,
@@ -122,7 +123,7 @@ on_every_database! {
         let version = Some("2025-04-01-preview".to_owned());
         let without = Provider { sealed_credential: None, api_version: version, ..provider.clone() };
         round_trip(&mut tx, "openai", provider, without).await;
-        let backends = vec![ModelBackend { backend_id: "openai".to_owned(), upstream_model: None, weight: 9 }];
+        let backends = vec![ModelBackend { backend_id: "openai".to_owned(), upstream_model: None, weight: 9, fetches_urls: false }];
         let model = Model {
             id: "m".to_owned(),
             pattern: "gpt-5*".to_owned(),

@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 
+use super::fetched::Fetched;
 use super::{ChatDialect, TranslateError};
 use crate::chat::names::ToolNames;
 use crate::chat::pairing;
-use crate::chat::request::Role;
+use crate::chat::request::{Conversation, Role};
 use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
 use crate::dialect::{anthropic, bedrock, gemini, openai_chat, openai_responses};
@@ -68,8 +69,13 @@ pub fn translate_request(
     body: &[u8],
     context: &RequestContext<'_>,
 ) -> Result<Translated, TranslateError> {
+    translate_fetched(from, to, body, context, &Fetched::default())
+}
+
+/// Reads a request of a client's dialect.
+pub(super) fn parse(from: ChatDialect, body: &[u8]) -> Result<(Conversation, AnswerPlan), TranslateError> {
     let mut plan = AnswerPlan::default();
-    let mut conversation = match from {
+    let conversation = match from {
         ChatDialect::OpenAiChat => openai_chat::parse(body)?,
         ChatDialect::AnthropicMessages => anthropic::parse(body)?,
         ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
@@ -77,13 +83,30 @@ pub fn translate_request(
             return Err(TranslateError::UnsupportedSource { dialect: from.as_str() });
         }
     };
+    Ok((conversation, plan))
+}
+
+/// Translates a request whose files were fetched, as far as its backend needs them.
+///
+/// # Errors
+/// As [`translate_request`]; also for a file that was not fetched.
+pub fn translate_fetched(
+    from: ChatDialect,
+    to: ChatDialect,
+    body: &[u8],
+    context: &RequestContext<'_>,
+    fetched: &Fetched,
+) -> Result<Translated, TranslateError> {
+    let (mut conversation, mut plan) = parse(from, body)?;
     if to != ChatDialect::Gemini {
         signed_id::strip(&mut conversation);
     }
     pairing::pair(&mut conversation);
     conversation.drop_media_of(Role::System);
+    fetched.put_into(&mut conversation, to, &context.traits);
     if let Some(place) = conversation.first_url().filter(|_| !context.traits.takes_urls) {
-        let reason = "it fetches nothing; send images and documents in base64";
+        let reason =
+            "it fetches nothing; send images and documents in base64, or let the route fetch them (`fetch_urls`)";
         return Err(TranslateError::unsupported(place.path(conversation.words.messages), reason));
     }
     plan.asks_usage = conversation.asks_usage;

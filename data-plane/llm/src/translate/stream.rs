@@ -127,6 +127,14 @@ impl StreamTranslator {
         }
         while let Some(end) = self.ends.next(chunk, at) {
             let last = chunk.slice(start..end);
+            start = end;
+            at = end;
+            if self.partial.is_empty() && last.len() <= MAX_EVENT_BYTES {
+                // It lies whole in this chunk: nothing is copied.
+                self.meter.push(last.clone(), &mut drop);
+                self.translate(&last, &mut bytes);
+                continue;
+            }
             self.hold(&last, &mut bytes);
             self.meter.push(last, &mut drop);
             let event = std::mem::take(&mut self.partial);
@@ -135,7 +143,6 @@ impl StreamTranslator {
                 self.partial = event;
                 self.partial.clear();
             }
-            (start, at) = (end, end);
         }
         if start < chunk.len() {
             let tail = chunk.slice(start..);

@@ -211,7 +211,10 @@ fn render_url(url: &str, path: impl Fn() -> String) -> Result<Node> {
     if url.starts_with("https://") {
         return Ok(object! { "type": "url", "url": url });
     }
-    Err(TranslateError::unsupported(path(), "a URL must be https, or a data URL in base64"))
+    Err(TranslateError::unsupported(
+        path(),
+        "a URL must be https, or a data URL in base64, or its route must fetch it (`fetch_urls`)",
+    ))
 }
 
 fn render_document(source: &Source, path: impl Fn() -> String) -> Result<Node> {
