@@ -7,6 +7,7 @@ use crate::support::databases::{Database, Engine};
 use crate::support::gateway::{Gateway, KEY, command};
 use crate::support::ledger::{Ledger, sqlite_in};
 use crate::support::load::chat;
+use crate::support::patience::until;
 use crate::support::storm::Rng;
 use helix_fake_provider::FakeProvider;
 use helix_shared::catalog::Catalog;
@@ -394,4 +395,18 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
         forecasts.iter().all(|one| one["exhaustedAt"].is_null() && one["spentNanoUsd"] == cost - 1),
         "{forecasts:?}"
     );
+
+    // a running gateway takes a new cost centre up, though nothing else changed
+    gateway.run();
+    gateway.write(&tagged("CC-3"));
+    gateway.reload();
+    until("a request belongs to the new cost centre", async || {
+        ask(&gateway, "reloaded").await;
+        let output = gateway.command(&["ledger", "report", "--filter", "cost_center=CC-3"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (report["total"]["requests"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
+    assert!(gateway.stop());
+    assert_eq!(gateway.verify()["ok"], true);
 }

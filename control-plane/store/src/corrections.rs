@@ -70,7 +70,7 @@ pub enum Corrected {
     /// It is booked; the record costs this much now.
     Booked {
         /// The entry.
-        correction: Correction,
+        correction: Box<Correction>,
         /// What the record costs with every correction.
         cost: NanoUsd,
     },
@@ -140,7 +140,7 @@ impl Db {
             tx.book(account, correction.amount).await?;
         }
         tx.commit().await?;
-        Ok(Corrected::Booked { correction, cost: narrow(cost) })
+        Ok(Corrected::Booked { correction: Box::new(correction), cost: narrow(cost) })
     }
 }
 

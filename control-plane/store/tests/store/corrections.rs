@@ -42,7 +42,7 @@ on_every_database! {
         assert_eq!(entry.charged, [account("a"), account("b")]);
         let mut tx = test.db.read().await.unwrap();
         assert_eq!(tx.request_by_id("0193-1-2").await.unwrap().unwrap().cost, nano(100));
-        assert_eq!(tx.corrections().await.unwrap(), [entry]);
+        assert_eq!(tx.corrections().await.unwrap(), [*entry]);
         // no sign of life of the process that made the record
         assert_eq!(tx.incarnation(&incarnation(1)).await.unwrap().unwrap().seen_at, seen_at);
         assert_eq!(tx.rollups(RollupSpan::Month, NOW.month_start(), NOW.next_month_start()).await.unwrap(), before);
