@@ -142,7 +142,7 @@ impl Line {
         let news = self.load.news.notified();
         if !self.is_heard() {
             // Whoever drives the connection gives up sooner, unless it is over.
-            drop(tokio::time::timeout(2 * HEARD_WITHIN, news).await);
+            let _is_told = tokio::time::timeout(2 * HEARD_WITHIN, news).await.is_ok();
             self.load.settle();
         }
     }
