@@ -30,7 +30,7 @@ pub struct Account {
     pub peak_limit: NanoUsd,
     /// Held by all incarnations: granted and not returned.
     pub escrow: NanoUsd,
-    /// Cost of the records that were charged by an incarnation without a lease (a soft budget).
+    /// Cost of the records that were charged without being reserved under a lease (a soft budget).
     pub unleased: NanoUsd,
     /// Cost of all records charged to it.
     pub settled: NanoUsd,

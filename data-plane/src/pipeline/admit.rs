@@ -94,6 +94,11 @@ impl Path {
         hard.into_iter().chain(self.soft.iter().map(|(slot, _)| of_slot(slot))).collect()
     }
 
+    /// The budgets of a request that nothing is reserved of.
+    pub fn unreserved(&self) -> Vec<String> {
+        self.soft.iter().map(|(slot, _)| slot.budget_id.as_str().to_owned()).collect()
+    }
+
     /// The least money left in a hard budget.
     pub fn remaining(&self, monotonic_us: u64) -> Option<NanoUsd> {
         self.hard

@@ -215,8 +215,10 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     open.upload.clone_from(&ask.upload);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
+    let mut unreserved = ask.path.unreserved();
     if facts.dialect.is_free() {
         accounts.clear();
+        unreserved.clear();
     }
     let mut intent = v1::Intent {
         request_id: draft.request_id().to_owned(),
@@ -229,6 +231,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         streaming: facts.is_stream,
         reserved_nano_usd: open.uncertain_cost().get(),
         charged: accounts.iter().map(account_to_wire).collect(),
+        unreserved,
         started_at_us: draft.started_at_us(),
         intent: 0,
     };
@@ -237,6 +240,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         Err(error) => return failed(draft, audit_unavailable(&error), true),
     };
     draft.record.charged = intent.charged;
+    draft.record.unreserved = intent.unreserved;
     open.intent = token.intent;
     // The record closes the intent from here on, also when the client leaves while the disk is awaited.
     let token = draft.add_intent(token);

@@ -6,7 +6,7 @@ use crate::support::{
 };
 use helix_shared::budget::message::{Past, Standing};
 use helix_shared::budget::plane::{Acquiring, Hearing, Outcome, Seal, Vanished};
-use helix_shared::ids::NodeId;
+use helix_shared::ids::{BudgetId, NodeId};
 use helix_shared::time::UnixMicros;
 use helix_store::{Malformed, Node};
 
@@ -223,6 +223,27 @@ on_every_database! {
         test.db.ingest(&incarnation(1), &node(), &[record(1, 1, 80, &["b"])], &[], NOW).await.unwrap();
         let hard = one(test, 1, "b", 100, 50, 50).await;
         assert_eq!((hard.granted, hard.available, hard.fleet_spent), (nano(20), nano(0), nano(80)));
+    }
+
+    async fn what_was_spent_while_a_budget_was_soft_counts_beside_the_lease_from_before(test: &TestDb) {
+        one(test, 1, "b", 1_000, 100, 100).await;
+        // soft for a while: 700 are spent that nobody reserved; 60 were reserved while it was hard
+        let mut soft = record(1, 1, 700, &["b"]);
+        soft.unreserved = vec![BudgetId::from("b")];
+        let records = [soft, record(1, 2, 60, &["b"])];
+        test.db.ingest(&incarnation(1), &node(), &records, &[], NOW).await.unwrap();
+        hear(&test.db, 1, 0, vec![balance("b", 100, 60, 0)], vec![], NOW).await.unwrap();
+        let hard = one(test, 1, "b", 1_000, 1_000, 1_000).await;
+        assert_eq!((hard.granted, hard.available, hard.fleet_spent), (nano(300), nano(0), nano(760)));
+        assert_eq!(escrow_of(test, "b").await, 300);
+        let mut tx = test.db.read().await.unwrap();
+        let read = tx.request_by_id("0193-1-1").await.unwrap().unwrap();
+        assert_eq!(read.unreserved, [BudgetId::from("b")]);
+        drop(tx);
+        close(&test.db, 1, &[]).await.unwrap();
+        assert_eq!(escrow_of(test, "b").await, 60, "the lease spent what was reserved under it");
+        let report = test.db.verify_ledger().await.unwrap();
+        assert!(report.is_clean(), "{:?}", report.problems);
     }
 
     async fn a_limit_at_the_end_of_the_range_is_a_limit(test: &TestDb) {
