@@ -214,6 +214,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     open.upload.clone_from(&ask.upload);
+    open.begun_bytes = u64::try_from(ask.body.len()).unwrap_or(u64::MAX);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
     let mut unreserved = ask.path.unreserved();
     if facts.dialect.is_free() {
@@ -410,6 +411,7 @@ fn open_attempt(
         has_residency: has_residency(facts),
         unreported: media::unreported(facts, place.price.as_deref()),
         upload: None,
+        begun_bytes: 0,
         is_regional: place.upstream.is_regional(),
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
