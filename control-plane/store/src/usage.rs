@@ -17,7 +17,7 @@ use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
-const DEAD_LETTERS: &str = "dead_letters";
+pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 /// Rows a statement inserts at once: 32 columns each, and SQLite takes 32,766 values.
 const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
