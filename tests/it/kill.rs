@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// So many requests a person's budget affords.
-const AFFORDED: i64 = 60;
+const AFFORDED: i64 = 12;
 /// After so long the next person asks: every budget runs out while somebody dies.
 const TURN: Duration = Duration::from_secs(2);
 const CLIENTS: usize = 16;

@@ -279,8 +279,7 @@ impl Exchange<'_> {
         }
         let (node, incarnation) = (self.node.node_id.clone(), self.node.incarnation.clone());
         let speaker = self.speaker(now, said.balances.iter().map(|balance| &balance.account));
-        let said_in = plausible(said.epoch, now);
-        let hearing = Hearing::new(node, incarnation, said_in, said.balances, pasts, now, OFFLINE_HORIZON_S);
+        let hearing = Hearing::new(node, incarnation, said.epoch, said.balances, pasts, now, OFFLINE_HORIZON_S);
         let mut told = self.service.db.peek_escrow(hearing.clone(), &speaker).await?;
         if told.is_none() {
             let turn = self.service.turns.acquire().await;
@@ -379,21 +378,6 @@ impl Exchange<'_> {
 fn resolve<'p>(published: &'p Published, budget: &BudgetId, now: UnixMicros) -> Option<(&'p Limit, Window)> {
     let limit = published.limit(budget)?;
     Some((limit, limit.period.window(now, &limit.timezone).ok()?))
-}
-
-/// The epoch that a node says it has heard of, if it can be one: a count of a server's histories and a moment in milliseconds
-/// that is not much later than now. What cannot be one would lead every node astray, and counts as none.
-fn plausible(epoch: Epoch, now: UnixMicros) -> Epoch {
-    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
-    let latest = u64::try_from(now.get() / 1_000 + DAY_MS).unwrap_or_default();
-    if epoch > latest {
-        tracing::warn!(
-            epoch,
-            "a data plane says it has heard of a history that cannot be; is this machine's clock right?"
-        );
-        return 0;
-    }
-    epoch
 }
 
 /// The node keeps what it holds and asks again.

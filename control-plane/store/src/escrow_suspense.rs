@@ -108,19 +108,8 @@ impl Db {
             if !is_over {
                 continue;
             }
-            let none = NanoUsd::ZERO;
-            let said = leases
-                .iter()
-                .map(|lease| Balance {
-                    account: lease.account.clone(),
-                    granted: none,
-                    spent: lease.totals().held(),
-                    returned: none,
-                    rate: none,
-                })
-                .collect();
             let speaker = EscrowSpeaker { node: known.node_id, now, fleet_rates: BTreeMap::new(), counts_histories };
-            self.run_escrow(Settling::new(What::Release, known.id, said, now, 0), &speaker).await?;
+            self.run_escrow(Settling::new(What::Retire, known.id, Vec::new(), now, 0), &speaker).await?;
             retired += 1;
         }
         Ok(retired)

@@ -79,6 +79,13 @@ impl Db {
         let mut forgotten = 0;
         for row in tx.fetch_all(INCARNATIONS, &query).await? {
             let id: String = row.cells(INCARNATIONS).take()?;
+            // a record may come at this very moment: who takes it in has locked the row
+            let locked = select().and_where(Expr::col("id").eq(id.as_str())).lock_exclusive().to_owned();
+            tx.fetch_optional(INCARNATIONS, &locked).await?;
+            let again = query.clone().and_where(Expr::col("id").eq(id.as_str())).to_owned();
+            if tx.fetch_optional(INCARNATIONS, &again).await?.is_none() {
+                continue;
+            }
             let leases =
                 Query::delete().from_table(LEASES).and_where(Expr::col("incarnation").eq(id.as_str())).to_owned();
             tx.execute(LEASES, &leases).await?;

@@ -288,6 +288,9 @@ impl World {
         let incarnation = dead[self.rng.index(dead.len())].clone();
         let evidence = self.oracle.charged_to(&incarnation);
         self.oracle.is_exact = false;
+        if self.rng.chance(1, 4) {
+            return self.settle(plane, What::Retire, incarnation, Vec::new());
+        }
         self.settle(plane, What::Release, incarnation, evidence)
     }
 

@@ -319,6 +319,7 @@ on_every_database! {
             let [Outcome::Acknowledged { epoch, is_learning, .. }] = told.as_slice() else { panic!("{told:?}") };
             (*epoch, *is_learning)
         };
+        assert_eq!(hear_of(1, 400, u64::MAX, 0).await, (1, false), "nobody can have heard of that");
         let (epoch, is_learning) = hear_of(1, 400, heard_of, 1).await;
         assert!(epoch > heard_of && is_learning, "{epoch}: the node believes nothing older than what it has heard of");
         assert_eq!(hear_of(1, 400, epoch, 5).await, (epoch, true));
@@ -371,6 +372,11 @@ on_every_database! {
         assert_eq!(test.db.suspense(after(31 * day)).await.unwrap(), vec![]);
         assert_eq!(escrow_of(test, "b").await, 500, "nothing comes free: it counts as spent");
         assert_eq!(acquire(&test.db, 1, vec![ask("b", 1_000, 600, 600)]).await, None);
+        // one that comes back in that very moment keeps what it was granted, and nobody else gets it
+        one(test, 4, "c", 1_000, 300, 300).await;
+        let retiring = Settling::new(What::Retire, incarnation(4), vec![], after(31 * day), 0);
+        test.db.run_escrow(retiring, &speaker(4, after(31 * day))).await.unwrap();
+        assert_eq!((escrow_of(test, "c").await, lease_of(test, 4, "c").await.totals().hold()), (300, nano(0)));
         // it was sealed on the 31st day: from then on it counts as seen
         assert_eq!(test.db.forget_incarnations(after(31 * day)).await.unwrap(), 0);
         assert_eq!(test.db.forget_incarnations(after(31 * day + 1)).await.unwrap(), 1);

@@ -10,6 +10,7 @@
 
 use crate::budget::message::Epoch;
 use crate::budget::planted::{Bug, has};
+use crate::time::UnixMicros;
 use std::cmp::Ordering;
 
 /// Learning lasts at least three heartbeats, in microseconds: time for nodes that nobody remembers to speak up.
@@ -63,6 +64,14 @@ pub fn gate(fleet: &Fleet, history: Epoch) -> Gate {
         (Ordering::Equal, true) => Gate::Learning,
         (Ordering::Equal, false) => Gate::Open,
     }
+}
+
+/// Whether a node can have heard of an epoch: the count of a server's histories, or with it a moment in milliseconds that is
+/// not a day later than now. A database that followed another claim would lead every node astray.
+pub(super) fn is_plausible(epoch: Epoch, now: UnixMicros) -> bool {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    let latest = (now.get() / 1_000).saturating_add(DAY_MS);
+    i64::try_from(epoch).is_ok_and(|epoch| epoch <= latest)
 }
 
 impl Fleet {

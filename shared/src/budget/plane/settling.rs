@@ -4,7 +4,7 @@
 //! incarnation changes no more, but that a journal corrects what an operator said.
 
 use super::command::{Answer, Command, Next, Outcome, Seen};
-use super::learning::{Forgetting, Gate, gate};
+use super::learning::{Forgetting, Gate, gate, is_plausible};
 use super::lease::{Lease, Seal};
 use crate::budget::AccountKey;
 use crate::budget::broken::{Broken, sub};
@@ -29,6 +29,9 @@ pub enum What {
     Release,
     /// The period of these accounts is over and the incarnation vanished.
     Expire,
+    /// The incarnation was not heard for so long that it is gone: whatever it holds counts as spent, and nothing comes free,
+    /// also not of what it was granted in the last moment.
+    Retire,
 }
 
 /// What follows when a new history has begun.
@@ -136,7 +139,7 @@ impl Settling {
                 let gate = gate(&fleet, history);
                 self.is_learning = gate != Gate::Open;
                 // of what is over nothing is believed but that it is over
-                let is_ahead = history < self.said_in && !self.is_known_sealed;
+                let is_ahead = history < self.said_in && is_plausible(self.said_in, self.now) && !self.is_known_sealed;
                 if gate == Gate::Behind || is_ahead {
                     return Ok(self.raise(fleet.epoch.max(self.said_in), Forgetting::Older, Then::Read));
                 }
@@ -178,7 +181,7 @@ impl Settling {
     fn is_over(&self, seal: Seal) -> bool {
         match self.what {
             What::Close => seal == Seal::Closed && !has(Bug::CloseTwice),
-            What::Report | What::Torn | What::Release => seal != Seal::Open,
+            What::Report | What::Torn | What::Release | What::Retire => seal != Seal::Open,
             What::Expire => seal == Seal::Closed,
         }
     }
@@ -239,7 +242,7 @@ impl Settling {
             (What::Report | What::Torn | What::Expire, None) => Ok(lease),
             (What::Close, _) => lease.closed(spent),
             (What::Release, _) => lease.released(spent),
-            (What::Expire, Some(_)) => Ok(lease.expired()),
+            (What::Expire, Some(_)) | (What::Retire, _) => Ok(lease.expired()),
         }
     }
 
@@ -280,7 +283,7 @@ impl Settling {
     fn finish(&mut self) -> Next {
         let seal = match self.what {
             What::Close => Seal::Closed,
-            What::Release => Seal::Released,
+            What::Release | What::Retire => Seal::Released,
             What::Report | What::Torn | What::Expire => return self.read_accounts(),
         };
         self.stage = Stage::Sealed;
