@@ -16,7 +16,7 @@ pub use db::{Db, Tx};
 pub use dialect::Dialect;
 pub use error::{Result, StoreError};
 pub use escrow::EscrowSpeaker;
-pub use escrow_fleet::Recalled;
+pub use escrow_fleet::{Awaited, Recalled};
 pub use incarnations::IncarnationRow;
 pub use migrate::SchemaStep;
 pub use models::{Model, ModelBackend};

@@ -9,7 +9,7 @@ use crate::error::{Result, StoreError};
 use crate::escrow_charges::Charge;
 use crate::rollups::Added;
 use crate::usage_read::{read_record, select_records};
-use crate::usage_row::{COLUMNS, Checked, RECORDS, check, clip};
+use crate::usage_row::{COLUMNS, Checked, Cover, RECORDS, check, clip};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::record::Record;
@@ -17,7 +17,7 @@ use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
-const DEAD_LETTERS: &str = "dead_letters";
+pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 /// Rows a statement inserts at once: 36 columns each, and SQLite takes 32,766 values.
 const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
@@ -191,7 +191,7 @@ impl Tx {
             let mut insert = Query::insert();
             insert.into_table(RECORDS).columns(COLUMNS);
             for checked in chunk {
-                insert.values_panic(checked.values(|account| leased.contains(account)));
+                insert.values_panic(checked.values(&leased));
             }
             self.execute(RECORDS, &insert).await?;
         }
@@ -201,7 +201,10 @@ impl Tx {
             added.add(checked);
             for account in &checked.charged {
                 let charge = charges.entry((*account).clone()).or_default();
-                let side = if leased.contains(account) { &mut charge.leased } else { &mut charge.unleased };
+                let side = match checked.cover(account, &leased) {
+                    Cover::Lease => &mut charge.leased,
+                    Cover::None | Cover::Unreserved => &mut charge.unleased,
+                };
                 *side = side.saturating_add(checked.record.cost);
             }
         }

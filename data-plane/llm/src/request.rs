@@ -110,6 +110,8 @@ pub struct PreviousResponse {
 pub struct MediaWish {
     /// Characters to be spoken.
     pub characters: u64,
+    /// How fast they are spoken, in thousandths of the usual speed; `None`: at the usual speed.
+    pub speed_permille: Option<u64>,
     /// The format of the answer (`wav`, `srt`), where it was named.
     pub format: Option<String>,
     /// Most tokens of one picture.

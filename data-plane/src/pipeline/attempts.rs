@@ -216,9 +216,12 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
     open.upload.clone_from(&ask.upload);
+    open.begun_bytes = u64::try_from(ask.body.len()).unwrap_or(u64::MAX);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
+    let mut unreserved = ask.path.unreserved();
     if facts.dialect.is_free() {
         accounts.clear();
+        unreserved.clear();
     }
     let mut intent = v1::Intent {
         request_id: draft.request_id().to_owned(),
@@ -231,6 +234,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         streaming: facts.is_stream,
         reserved_nano_usd: open.uncertain_cost().get(),
         charged: accounts.iter().map(account_to_wire).collect(),
+        unreserved,
         started_at_us: draft.started_at_us(),
         intent: 0,
     };
@@ -239,6 +243,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         Err(error) => return failed(draft, audit_unavailable(&error), true),
     };
     draft.record.charged = intent.charged;
+    draft.record.unreserved = intent.unreserved;
     open.intent = token.intent;
     // The record closes the intent from here on, also when the client leaves while the disk is awaited.
     let token = draft.add_intent(token);
@@ -409,6 +414,7 @@ fn open_attempt(
         has_residency: has_residency(facts),
         unreported: media::unreported(facts, place.price.as_deref()),
         upload: None,
+        begun_bytes: 0,
         is_regional: place.upstream.is_regional(),
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),

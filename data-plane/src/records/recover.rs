@@ -353,6 +353,7 @@ fn worst_case_record(
         cost_nano_usd,
         basis,
         charged: intent.charged,
+        unreserved: intent.unreserved,
         timing: Some(v1::Timing {
             started_at_us: intent.started_at_us,
             first_byte_us: 0,

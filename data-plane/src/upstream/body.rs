@@ -95,6 +95,11 @@ impl Upload {
         self.0.is_whole.load(Ordering::Acquire)
     }
 
+    /// How many bytes of it were passed on.
+    pub fn passed_bytes(&self) -> u64 {
+        self.0.walk.lock().unwrap_or_else(PoisonError::into_inner).passed_bytes
+    }
+
     /// Whether it was cut because it is larger than it may be.
     pub fn is_too_large(&self) -> bool {
         self.0.is_too_large.load(Ordering::Acquire)
