@@ -19,8 +19,8 @@ mod web;
 
 pub use app::{Actor, App, AppError};
 pub use helix_store::{
-    ApiKey as KeyRow, Db, Dialect, LedgerReport, Node as NodeRow, QuarantinedRow, SchemaStep, StoreError,
-    Team as TeamRow, User as UserRow,
+    ApiKey as KeyRow, BudgetAdjustment, BudgetEvent, Db, Dialect, LedgerReport, Node as NodeRow, QuarantinedRow,
+    SchemaStep, StoreError, Team as TeamRow, User as UserRow,
 };
 pub use plane::{ConnectedNode, PlaneServer, ServeError};
 pub use settings::Settings;

@@ -1,7 +1,7 @@
 //! `ledger`: verify proves that every record, rollup and budget balance agree, to the nano-dollar; the rest is `suspense`'s.
 
 use super::context::{block_on, load, open};
-use super::{Common, suspense};
+use super::{Common, alerts, suspense};
 use crate::output::{self, count};
 use clap::Subcommand;
 use serde_json::json;
@@ -11,6 +11,8 @@ use std::process::ExitCode;
 pub(super) enum LedgerCommand {
     /// Prove that records, rollups and budgets agree; names the first bad record.
     Verify(Common),
+    /// List what people were told of budgets: shares of a limit that were reached.
+    Alerts(alerts::AlertsArgs),
     /// List what vanished data planes hold of budgets: it counts as spent.
     Suspense(Common),
     /// Say that a vanished process is dead and spent at most this much: what it held beyond comes free.
@@ -22,6 +24,7 @@ pub(super) enum LedgerCommand {
 pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
     match command {
         LedgerCommand::Verify(common) => verify(common),
+        LedgerCommand::Alerts(args) => alerts::list(args),
         LedgerCommand::Suspense(common) => suspense::list(common),
         LedgerCommand::Release(args) => suspense::release(args),
         LedgerCommand::Restored(args) => suspense::restored(args),
@@ -40,6 +43,7 @@ fn verify(common: &Common) -> anyhow::Result<ExitCode> {
             count(report.accounts, "budget account"),
             count(report.leases, "lease"),
             count(report.rollups, "rollup"),
+            count(report.adjustments, "budget adjustment"),
         ]
         .join(", ");
         let mut text = if report.is_clean() {
@@ -62,6 +66,7 @@ fn verify(common: &Common) -> anyhow::Result<ExitCode> {
         let value = json!({
             "ok": report.is_clean(), "records": report.records, "incarnations": report.incarnations,
             "accounts": report.accounts, "leases": report.leases, "rollups": report.rollups,
+            "adjustments": report.adjustments,
             "openIntents": report.open_intents, "problemCount": report.problem_count, "problems": report.problems,
             "firstBad": report.first_bad.as_ref().map(|bad| json!({
                 "incarnation": bad.incarnation.as_str(), "seq": bad.seq, "requestId": bad.request_id, "problem": bad.problem,

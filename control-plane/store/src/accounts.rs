@@ -168,7 +168,7 @@ pub(crate) fn is_account(key: &AccountKey) -> Expr {
     Expr::col("budget_id").eq(key.budget_id.as_str()).and(Expr::col("period_start").eq(key.period_start.get()))
 }
 
-fn select_accounts() -> SelectStatement {
+pub(crate) fn select_accounts() -> SelectStatement {
     Query::select()
         .columns([
             "budget_id",

@@ -68,6 +68,7 @@ impl Db {
         books.orphans(&mut tx).await?;
         books.compare_accounts(&mut tx).await?;
         tx.verify_rollups(&mut books.report).await?;
+        tx.verify_adjustments(&mut books.report).await?;
         Ok(books.report)
     }
 }
