@@ -30,6 +30,9 @@ mod support;
 
 mod azure;
 mod bedrock;
+mod budget_changes;
+mod budget_rollover;
+mod budget_scopes;
 mod budgets;
 mod capabilities;
 mod cli;
