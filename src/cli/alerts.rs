@@ -1,7 +1,7 @@
 //! `ledger alerts`: what people are told of budgets, from the ledger itself.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use crate::output::{self, count};
 use clap::Args;
 use helix_control_plane::{Actor, BudgetEvent};
@@ -20,7 +20,7 @@ pub(super) struct AlertsArgs {
 }
 
 pub(super) fn list(args: &AlertsArgs) -> anyhow::Result<ExitCode> {
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let events = app.budget_events(&Actor::Operator, args.limit).await;

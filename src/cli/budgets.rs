@@ -4,7 +4,7 @@
 //! back by another entry.
 
 use super::Common;
-use super::context::{block_on, environment, load, open};
+use super::context::{block_on, environment, load_instance, open};
 use crate::output::{self, count};
 use clap::{Args, Subcommand};
 use helix_control_plane::app::{BudgetState, Said, Span};
@@ -93,7 +93,7 @@ pub(super) fn run(command: &BudgetsCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn list(common: &Common) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let states = app.list_budgets(&Actor::Operator).await;
@@ -114,7 +114,7 @@ fn list(common: &Common) -> anyhow::Result<ExitCode> {
 
 fn raise(args: &RaiseArgs, span: Span) -> anyhow::Result<ExitCode> {
     let amount: NanoUsd = args.amount_usd.parse().map_err(|error| anyhow::anyhow!("--amount-usd: {error}"))?;
-    let (loaded, said) = (load(&args.common)?, said(&args.said));
+    let (loaded, said) = (load_instance(&args.common)?, said(&args.said));
     block_on(async {
         let app = open(&loaded).await?;
         let raised = app.raise_budget(&Actor::Operator, &args.budget, amount, span, &said).await;
@@ -126,7 +126,7 @@ fn raise(args: &RaiseArgs, span: Span) -> anyhow::Result<ExitCode> {
 }
 
 fn correct(args: &CorrectArgs) -> anyhow::Result<ExitCode> {
-    let (loaded, said) = (load(&args.common)?, said(&args.said));
+    let (loaded, said) = (load_instance(&args.common)?, said(&args.said));
     block_on(async {
         let app = open(&loaded).await?;
         let corrected = app.correct_budget_entry(&Actor::Operator, &args.entry, &said).await;
@@ -138,7 +138,7 @@ fn correct(args: &CorrectArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn entries(common: &Common, budget: Option<&str>) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let entries = app.budget_entries(&Actor::Operator, budget).await;
