@@ -7,9 +7,9 @@ use crate::config::settings as file;
 use crate::config::special::Scope;
 use crate::config::words::JournalMode;
 use helix_control_plane::settings as control;
-use helix_data_plane::settings::{JournalSettings, Settings as DataSettings, Surroundings};
+use helix_data_plane::settings::{FurtherMetrics, JournalSettings, Settings as DataSettings, Surroundings};
 use helix_shared::aws::AwsAccess;
-use helix_shared::budget::{Mode, Period};
+use helix_shared::budget::{Mode, Period, Share, WeekStart};
 use helix_shared::cloud::entra::EntraAccess;
 use helix_shared::cloud::google::GoogleAccess;
 use helix_shared::ids::NodeId;
@@ -179,6 +179,8 @@ fn budget(it: &file::Budget) -> Option<control::FileBudget> {
         Scope::Instance => control::FileScope::Instance,
         Scope::Team(name) => control::FileScope::Team(name.clone()),
         Scope::User(email) => control::FileScope::User(email.clone()),
+        Scope::Key(name) => control::FileScope::Key(name.clone()),
+        Scope::Model(pattern) => control::FileScope::Model(pattern.clone()),
     };
     Some(control::FileBudget {
         scope,
@@ -186,6 +188,8 @@ fn budget(it: &file::Budget) -> Option<control::FileBudget> {
         period: Period::parse(it.period.as_str())?,
         mode: Mode::parse(it.mode.as_str())?,
         timezone: it.timezone.clone(),
+        week_start: WeekStart::parse(it.week_start.as_str())?,
+        alert_at: it.alert_at.iter().filter_map(|share| Share::of_ten_thousandths(share.0)).collect(),
     })
 }
 
@@ -213,6 +217,7 @@ pub(crate) fn data(loaded: &Loaded, node_id: NodeId, join_token: Option<Secret>,
         version: VERSION,
         drain: settings.server.limits.drain,
         fetch_networks: settings.egress.allow_networks.iter().map(|network| network.0).collect(),
+        further_metrics: FurtherMetrics::default(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! Rule: plain structs, already read and interpolated. No YAML and no environment here; the binary maps its
 //! configuration onto these. Defaults of the product live with the configuration, not here.
 
-use helix_shared::budget::{Mode, Period};
+use helix_shared::budget::{Mode, Period, Share, WeekStart};
 use helix_shared::money::{NanoUsd, PicoUsd};
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
@@ -199,6 +199,10 @@ pub struct FileBudget {
     pub mode: Mode,
     /// IANA zone.
     pub timezone: String,
+    /// The day that weeks begin on.
+    pub week_start: WeekStart,
+    /// Shares of the limit at which people are told.
+    pub alert_at: Vec<Share>,
 }
 
 /// A budget's scope, by the names of the file.
@@ -210,4 +214,8 @@ pub enum FileScope {
     Team(String),
     /// A person by address.
     User(String),
+    /// A key by name.
+    Key(String),
+    /// Every model whose name matches.
+    Model(String),
 }

@@ -213,7 +213,10 @@ async fn listen_ops(
     let Some(address) = settings.ops_listen else { return Ok(None) };
     let listener = bind(address, "server.ops_listen").await?;
     let address = listener.local_addr().unwrap_or(address);
-    tasks.spawn_until_stop("ops server", crate::ops::serve(listener, Arc::clone(gateway), tasks.clone()));
+    tasks.spawn_until_stop(
+        "ops server",
+        crate::ops::serve(listener, Arc::clone(gateway), settings.further_metrics.clone(), tasks.clone()),
+    );
     Ok(Some(address))
 }
 

@@ -10,7 +10,7 @@ use super::scalars::{BasisPoints, Email, PricePerMillion};
 use super::setting::settings;
 use super::special::{DatabaseUrl, Scope, Unserved};
 use super::words::{
-    BodyMode, BudgetMode, HttpVersion, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy,
+    BodyMode, BudgetMode, HttpVersion, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy, WeekStart,
 };
 use helix_shared::money::NanoUsd;
 use helix_shared::secret::Secret;
@@ -316,8 +316,8 @@ settings! {
     /// An API key for automation and tests.
     #[check(checks::key)]
     pub(crate) struct Key {
-        /// The name people see.
-        name: String,
+        /// The name people see, and that budgets refer to.
+        name: String => checks::defines_key,
         /// The user it acts as.
         user: Option<Email> => checks::uses_user,
         /// The team it acts for.
@@ -330,7 +330,8 @@ settings! {
 
     /// A spending limit.
     pub(crate) struct Budget {
-        /// `instance`, `team:NAME` or `user:EMAIL`.
+        /// `instance`, `team:NAME`, `user:EMAIL`, `key:NAME` (one of `keys`) or `model:PATTERN`, which counts every request for a
+        /// model of such a name, as clients or as providers call it.
         scope: Scope => checks::uses_scope,
         /// The limit in USD.
         limit_usd: NanoUsd,
@@ -340,7 +341,9 @@ settings! {
         mode: BudgetMode,
         /// The time zone in which the period begins.
         timezone: String = "UTC" => checks::timezone,
-        /// The shares of the limit at which to warn.
+        /// The day that weeks begin on.
+        week_start: WeekStart = "monday",
+        /// The shares of the limit at which people are told, once in a period each.
         alert_at: Vec<BasisPoints>,
     }
 

@@ -63,10 +63,28 @@ choices! {
     pub(crate) enum Period {
         /// Every day.
         Daily = "daily",
-        /// Every Monday.
+        /// Every week, on the day that `week_start` names.
         Weekly = "weekly",
         /// On the first of every month.
         Monthly = "monthly",
+    }
+
+    /// A day of the week.
+    pub(crate) enum WeekStart {
+        /// As ISO 8601 counts.
+        Monday = "monday",
+        /// Tuesday.
+        Tuesday = "tuesday",
+        /// Wednesday.
+        Wednesday = "wednesday",
+        /// Thursday.
+        Thursday = "thursday",
+        /// Friday.
+        Friday = "friday",
+        /// Saturday.
+        Saturday = "saturday",
+        /// Sunday.
+        Sunday = "sunday",
     }
 
     /// What happens at the limit of a budget.

@@ -125,6 +125,27 @@ async fn of_200_at_once_exactly_the_50_are_admitted_that_a_user_budget_affords()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_200_at_once_exactly_the_50_are_admitted_that_a_key_budget_affords() {
+    let budgets = [("instance", 5_000), ("team:engineering", 60), ("key:ci", AFFORDED)];
+    exactly_fifty(Engine::Sqlite, &budgets, "key ci", &[Dialect::Anthropic]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_200_at_once_exactly_the_50_are_admitted_that_a_model_budget_at_the_end_of_six_affords() {
+    let budgets = [
+        ("instance", 5_000),
+        ("team:engineering", 1_000),
+        ("user:jane@corp.example", 60),
+        ("key:ci", 55),
+        ("model:gpt-*", 900),
+        ("model:gpt-5-mini", AFFORDED),
+    ];
+    for engine in Engine::here() {
+        exactly_fifty(engine, &budgets, "model gpt-5-mini", &[Dialect::OpenAi]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_data_planes_share_a_budget_and_never_admit_more_than_it_affords() {
     for engine in Engine::here() {
         let provider = provider(&json!({ "gate": "race" }));

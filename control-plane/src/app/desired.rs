@@ -10,6 +10,7 @@ use crate::settings::{
     FileBackend, FileBudget, FileConfig, FileKey, FileModel, FilePrice, FileProvider, FileScope, FileUser,
 };
 use aws_lc_rs::digest;
+use helix_shared::budget::WeekStart;
 use helix_shared::provider::ProviderKind;
 use helix_shared::rbac::Role;
 use helix_shared::snapshot::resource::{ApiKey, Backend, Budget, Model, ModelBackend, Price, RoleGrant, Team, User};
@@ -206,7 +207,7 @@ impl Desired {
         if user_id.is_none() && key.team.is_none() {
             return Err(AppError::invalid(what, "it must name a user, a team, or both"));
         }
-        let id = derived_id(&format!("file/{name}"));
+        let id = key_id(&name);
         self.faces.insert(id.clone(), face(text, if user_id.is_some() { "p" } else { "t" }));
         let body = ApiKey {
             name,
@@ -228,6 +229,8 @@ impl Desired {
                 (format!("team:{team}"), format!("team {team}"))
             }
             FileScope::User(email) => (format!("user:{}", known_user(file, email, what)?), format!("user {email}")),
+            FileScope::Key(name) => (format!("key:{}", known_key(file, name, what)?), format!("key {name}")),
+            FileScope::Model(pattern) => (format!("model:{pattern}"), format!("model {pattern}")),
         };
         let period = budget.period.as_str();
         let text = format!("{scope}/{period}");
@@ -238,10 +241,24 @@ impl Desired {
             period: period.to_owned(),
             mode: budget.mode.as_str().to_owned(),
             timezone: budget.timezone.clone(),
+            week_start: week_start(budget.week_start),
+            prior: None,
+            alert_at: budget.alert_at.iter().map(ToString::to_string).collect(),
+            increases: Vec::new(),
         };
         self.add_numbered(&text, Resource::Budget(body));
         Ok(())
     }
+}
+
+/// Monday is said by saying nothing: data planes of the release before know no other.
+fn week_start(day: WeekStart) -> String {
+    if day == WeekStart::default() { String::new() } else { day.as_str().to_owned() }
+}
+
+/// The id of a key of the file.
+fn key_id(name: &str) -> String {
+    derived_id(&format!("file/{name}"))
 }
 
 /// The text itself when it fits, else a hash of it.
@@ -287,4 +304,14 @@ fn known_user(file: &FileConfig, email: &str, of: &str) -> Result<String, AppErr
         return Ok(derived_id(&email));
     }
     Err(AppError::invalid(of, format!("user `{email}` is not defined in the configuration file")))
+}
+
+fn known_key(file: &FileConfig, name: &str, of: &str) -> Result<String, AppError> {
+    let name = clean_name(name)?;
+    for key in &file.keys {
+        if clean_name(&key.name)? == name {
+            return Ok(key_id(&name));
+        }
+    }
+    Err(AppError::invalid(of, format!("key `{name}` is not defined in the configuration file")))
 }

@@ -61,8 +61,11 @@ pub async fn load_all(tx: &mut Tx, vault: &Vault) -> Result<ResourceSet, helix_s
     for row in tx.list::<helix_store::RoleGrant>().await? {
         add(row.id.clone(), role_grant(row));
     }
-    for row in tx.list::<helix_store::Budget>().await? {
-        add(row.id.clone(), budget(row));
+    let budgets = tx.list::<helix_store::Budget>().await?;
+    let mut increases = tx.increases(&budgets).await?;
+    for row in budgets {
+        let on_top = increases.remove(&row.id).unwrap_or_default();
+        add(row.id.clone(), Resource::Budget(row.resource(on_top)));
     }
     for row in tx.list::<helix_store::Price>().await? {
         add(row.id.clone(), price(row));
@@ -91,7 +94,7 @@ pub async fn load(tx: &mut Tx, vault: &Vault, key: &ResourceKey) -> Result<Optio
         ResourceKind::Team => tx.get(id).await?.map(team),
         ResourceKind::ApiKey => tx.get(id).await?.map(api_key),
         ResourceKind::RoleGrant => tx.get(id).await?.map(role_grant),
-        ResourceKind::Budget => tx.get(id).await?.map(budget),
+        ResourceKind::Budget => budget(tx, id).await?.map(Resource::Budget),
         ResourceKind::Price => tx.get(id).await?.map(price),
         ResourceKind::Model => tx.get(id).await?.map(model),
         ResourceKind::Backend => tx.get(id).await?.map(|row| backend(row, vault)),
@@ -145,15 +148,11 @@ pub(crate) fn role_grant(row: helix_store::RoleGrant) -> Resource {
     })
 }
 
-pub(crate) fn budget(row: helix_store::Budget) -> Resource {
-    Resource::Budget(Budget {
-        scope: row.scope,
-        label: row.label,
-        limit: row.limit_nano,
-        period: row.period,
-        mode: row.mode,
-        timezone: row.timezone,
-    })
+/// A budget with what lies on top of it.
+pub(crate) async fn budget(tx: &mut Tx, id: &str) -> Result<Option<Budget>, helix_store::StoreError> {
+    let Some(row) = tx.get::<helix_store::Budget>(id).await? else { return Ok(None) };
+    let on_top = tx.increases(std::slice::from_ref(&row)).await?.remove(id).unwrap_or_default();
+    Ok(Some(row.resource(on_top)))
 }
 
 pub(crate) fn price(row: helix_store::Price) -> Resource {

@@ -3,6 +3,7 @@
 //! Rule: a batch is one transaction: rows that are new by (incarnation, seq), and, for those rows only, the sums, the
 //! accounts and the leases they count in. What cannot be kept is parked beside them and never blocks what follows.
 
+use crate::alerts::BudgetEvent;
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
@@ -45,6 +46,8 @@ pub struct IngestOutcome {
     pub rejected: Vec<u64>,
     /// How many records were new.
     pub inserted: usize,
+    /// What they made budgets reach.
+    pub alerts: Vec<BudgetEvent>,
 }
 
 impl Db {
@@ -96,6 +99,8 @@ impl Db {
         let centers = tx.cost_centers().await?;
         fresh.values_mut().for_each(|checked| checked.cost_center = centers.of(checked.record));
         tx.insert_fresh(incarnation, &fresh).await?;
+        let charged: BTreeSet<&AccountKey> = fresh.values().flat_map(|it| it.charged.iter().copied()).collect();
+        let alerts = tx.raise_alerts(&charged, now).await?;
         let rejected: Vec<u64> = parked.keys().copied().collect();
         tx.park(incarnation, parked.into_values(), now).await?;
         let present: BTreeSet<i64> = known.into_iter().chain(fresh.keys().copied()).collect();
@@ -105,7 +110,7 @@ impl Db {
         }
         tx.commit().await?;
         let through_seq = u64::try_from(reached).map_err(|error| StoreError::corrupt(RECORDS, error))?;
-        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len() })
+        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len(), alerts })
     }
 }
 

@@ -74,6 +74,7 @@ impl Db {
         books.corrections(&mut tx, &corrections).await?;
         books.compare_accounts(&mut tx).await?;
         tx.verify_rollups(&corrections, &mut books.report).await?;
+        tx.verify_adjustments(&mut books.report).await?;
         Ok(books.report)
     }
 }

@@ -10,7 +10,7 @@ use helix_control_plane::{ControlPlane, Settings, StartError};
 use helix_proto::convert::resource::{from_wire, key_from_wire};
 use helix_proto::v1;
 use helix_proto::v1::config_discovery_client::ConfigDiscoveryClient;
-use helix_shared::budget::{Mode, Period};
+use helix_shared::budget::{Mode, Period, WeekStart};
 use helix_shared::money::NanoUsd;
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
@@ -110,6 +110,8 @@ pub(crate) fn budget(scope: FileScope, usd: i64, mode: Mode) -> FileBudget {
         period: Period::Monthly,
         mode,
         timezone: "UTC".to_owned(),
+        week_start: WeekStart::Monday,
+        alert_at: Vec::new(),
     }
 }
 

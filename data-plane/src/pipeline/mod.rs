@@ -135,7 +135,7 @@ async fn run(
         Some(previous) if wire::keeps_responses(&resolved) => Some(kept::find(&pinned, &caller, &previous.id)?),
         _ => None,
     };
-    let path = admit::Path::of(&pinned, &caller);
+    let path = admit::Path::of(&pinned, &caller, &facts.model, &resolved.places);
     let query = parts.uri.query().map(str::to_owned);
     Ok(Box::new(Ask {
         pinned,

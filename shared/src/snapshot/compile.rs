@@ -14,7 +14,7 @@ use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
 use crate::provider::{HttpVersion, PathForm, ProviderKind};
 use crate::rbac::{Grant, Role, Scope};
 use crate::routing::{Params, Route, RouteTable, Strategy, Target};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ pub fn compile(set: &ResourceSet, revision: u64) -> Snapshot {
     }
 }
 
-/// Budget indexes by (user, team): callers of one path share one list.
-type BudgetPaths = HashMap<(Option<String>, Option<String>), Arc<[usize]>>;
+/// Budget indexes by (user, team, key with budgets of its own): callers of one path share one list.
+type BudgetPaths = HashMap<(Option<String>, Option<String>, Option<String>), Arc<[usize]>>;
 
 #[derive(Default)]
 struct Compiler {
@@ -57,6 +57,7 @@ struct Compiler {
     backends: Vec<Arc<Backend>>,
     backend_index: HashMap<String, usize>,
     budgets: Vec<Arc<Limit>>,
+    keys_with_budgets: HashSet<ApiKeyId>,
     /// Budgets that did not compile, by the scope text they were written for; an unreadable scope governs everyone.
     broken_budgets: Vec<(Option<BudgetScope>, String)>,
     teams: BTreeMap<String, Result<Arc<ModelAccess>, String>>,
@@ -116,15 +117,13 @@ impl Compiler {
     }
 
     fn budget(&mut self, key: &ResourceKey, budget: &resource::Budget) {
-        let checked = Limit::new(
-            BudgetId::from(key.id.as_str()),
-            (&budget.scope, &budget.label),
-            budget.limit,
-            (&budget.period, &budget.timezone),
-            &budget.mode,
-        );
-        match checked {
-            Ok(limit) => self.budgets.push(Arc::new(limit)),
+        match Limit::of(BudgetId::from(key.id.as_str()), budget) {
+            Ok(limit) => {
+                if let BudgetScope::Key(id) = &limit.scope {
+                    self.keys_with_budgets.insert(id.clone());
+                }
+                self.budgets.push(Arc::new(limit));
+            }
             Err(error) => {
                 self.broken_budgets.push((BudgetScope::parse(&budget.scope), error.to_string()));
                 self.refuse(key, error);
@@ -181,8 +180,13 @@ impl Compiler {
         let team = team_id.as_ref().map(|id| self.teams.get(id));
         let user_scope = api_key.user_id.as_deref().map(|id| BudgetScope::User(UserId::from(id)));
         let team_scope = team_id.as_deref().map(|id| BudgetScope::Team(TeamId::from(id)));
-        let charges = |scope: &BudgetScope| {
-            *scope == BudgetScope::Instance || Some(scope) == user_scope.as_ref() || Some(scope) == team_scope.as_ref()
+        let key_id = ApiKeyId::from(key.id.as_str());
+        // Which of the budgets of models are charged is known when the model is.
+        let charges = |scope: &BudgetScope| match scope {
+            BudgetScope::Instance | BudgetScope::Model(_) => true,
+            BudgetScope::Team(_) => Some(scope) == team_scope.as_ref(),
+            BudgetScope::User(_) => Some(scope) == user_scope.as_ref(),
+            BudgetScope::Key(id) => *id == key_id,
         };
         let broken_budget =
             self.broken_budgets.iter().find(|(scope, _)| scope.as_ref().is_none_or(&charges)).map(|(_, reason)| reason);
@@ -213,12 +217,13 @@ impl Compiler {
             }
             (None, None) => Vec::new(),
         };
-        let budgets = paths.entry((api_key.user_id.clone(), team_id.clone())).or_insert_with(|| {
+        let own = self.keys_with_budgets.contains(&key_id).then(|| key.id.clone());
+        let budgets = paths.entry((api_key.user_id.clone(), team_id.clone(), own)).or_insert_with(|| {
             let of_path = self.budgets.iter().enumerate().filter(|(_, limit)| charges(&limit.scope));
             of_path.map(|(index, _)| index).collect()
         });
         Caller {
-            key_id: ApiKeyId::from(key.id.as_str()),
+            key_id,
             user_id: api_key.user_id.as_deref().map(UserId::from),
             team_id: team_id.as_deref().map(TeamId::from),
             expires_at: api_key.expires_at,

@@ -62,7 +62,8 @@ pub struct Caller {
     pub grants: Vec<Grant>,
     /// The acting team's model lists.
     pub access: Arc<ModelAccess>,
-    /// Indexes into [`Snapshot::budgets`] of every budget that the caller's requests are charged to, sorted.
+    /// Indexes into [`Snapshot::budgets`] of every budget that the caller's requests may be charged to, sorted. Those of
+    /// models are charged where the model is theirs.
     pub budgets: Arc<[usize]>,
     /// Whether response headers may name providers.
     pub sees_providers: bool,

@@ -142,6 +142,10 @@ pub(crate) fn budget(id: &str, team_id: &str, timezone: &str) -> Named {
         period: "monthly".into(),
         mode: "hard".into(),
         timezone: timezone.into(),
+        week_start: String::new(),
+        prior: None,
+        alert_at: Vec::new(),
+        increases: Vec::new(),
     };
     (id.into(), Resource::Budget(budget))
 }

@@ -14,6 +14,7 @@ mod m0006_usage;
 mod m0007_setup;
 mod m0008_provider_api_version;
 mod m0009_escrow_epochs;
+mod m0010_budget_entries;
 mod m0011_ledger_views;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
@@ -41,6 +42,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0007_setup::STEP,
     m0008_provider_api_version::STEP,
     m0009_escrow_epochs::STEP,
+    m0010_budget_entries::STEP,
     m0011_ledger_views::STEP,
 ];
 

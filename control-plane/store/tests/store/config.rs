@@ -64,6 +64,10 @@ fn budget(id: &str, limit: i64) -> Budget {
         mode: "hard".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
         alert_at: vec!["0.5".to_owned(), "0.95".to_owned()],
+        week_start: None,
+        prior_timezone: None,
+        prior_week_start: None,
+        prior_until: None,
         managed: Managed::File,
         updated_at: NOW,
     }
