@@ -5,8 +5,8 @@
 
 mod admin;
 mod alerts;
-mod budgets;
 mod billing;
+mod budgets;
 mod configuration;
 pub(crate) mod context;
 mod correct;

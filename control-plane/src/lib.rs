@@ -21,8 +21,8 @@ mod web;
 pub use app::{Actor, App, AppError};
 pub use helix_store::{
     ApiKey as KeyRow, BudgetAdjustment, BudgetEvent, Corrected, Db, Dialect, Dimension, LedgerReport, NewCorrection,
-    Node as NodeRow, QuarantinedRow, ReportQuery, ReportRow, RollupSpan, SchemaStep, StoreError, Team as TeamRow, Totals,
-    User as UserRow,
+    Node as NodeRow, QuarantinedRow, ReportQuery, ReportRow, RollupSpan, SchemaStep, StoreError, Team as TeamRow,
+    Totals, User as UserRow,
 };
 pub use plane::{ConnectedNode, PlaneServer, ServeError};
 pub use settings::Settings;
