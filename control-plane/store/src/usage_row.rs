@@ -316,7 +316,7 @@ fn attempt_units_json(record: &Record) -> Option<String> {
 
 /// Accounts that are charged without a lease.
 pub(crate) fn unleased_json(charged: &[AccountKey]) -> String {
-    charges_json(&charged.iter().collect::<Vec<_>>(), |_| false)
+    charges_json(&charged.iter().collect::<Vec<_>>(), |_| Cover::None)
 }
 
 /// Long cache writes, reasoning, audio in, audio out, searches, and what media are charged by; empty when there are none.
