@@ -43,6 +43,7 @@ pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
     AnswerContext, AnswerPlan, ChatDialect, RequestContext, StatedError, StreamTranslator, TranslateError, Translated,
-    TranslatedError, error_family, stated_error, translate_answer, translate_error, translate_request,
+    TranslatedError, error_family, stated_error, stream_error_status, translate_answer, translate_error,
+    translate_request,
 };
 pub use usage::{Quirks, TextSize};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{ChatDialect, TranslateError};
 use crate::chat::names::ToolNames;
 use crate::chat::pairing;
-use crate::chat::request::Role;
+use crate::chat::request::{Conversation, Role};
 use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
 use crate::dialect::{anthropic, bedrock, gemini, openai_chat, openai_responses};
@@ -24,6 +24,16 @@ pub struct RequestContext<'a> {
     pub max_output_tokens: Option<u64>,
     /// What the model and its server take.
     pub traits: ModelTraits,
+}
+
+impl RequestContext<'_> {
+    /// Returns the cap on output to send: the client's, no higher than what is affordable and possible; `None`: neither the
+    /// client nor a budget asks for one.
+    pub(crate) fn cap_of(&self, conversation: &Conversation) -> Option<u64> {
+        let most = [conversation.output_cap, self.output_cap, self.max_output_tokens];
+        let is_capped = conversation.output_cap.is_some() || self.output_cap.is_some();
+        most.into_iter().flatten().min().filter(|_| is_capped).map(|cap| cap.max(1))
+    }
 }
 
 /// A translated request.
