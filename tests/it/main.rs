@@ -17,6 +17,7 @@
 mod agents;
 mod cloud_identities;
 mod config_push;
+mod coverage;
 mod damaged_journal;
 mod databases_end_to_end;
 mod failover;
@@ -47,8 +48,10 @@ mod refusals;
 mod responses;
 mod restore;
 mod sdk_clients;
+mod sdk_streams;
 mod soft_budgets;
 mod streaming;
 mod translation;
 mod vertex;
+mod wire_edges;
 mod workspace_rules;
