@@ -138,7 +138,7 @@ fn variants() -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_comes_back_byte_for_byte_but_for_the_usage_event_that_was_not_asked_for() {
+async fn a_stream_comes_back_byte_for_byte_but_for_the_usage_event_that_was_not_asked_for_n7() {
     let mut cases = Vec::new();
     for (sent, without_usage) in variants() {
         for piece_bytes in [1, 7, usize::MAX] {
@@ -321,7 +321,7 @@ async fn the_cost_of_a_stream_follows_as_a_trailer_for_clients_that_read_them() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_path_and_either_key_header_lead_to_the_same_answer() {
+async fn every_path_and_either_key_header_lead_to_the_same_answer_t70() {
     let world = World::start(first_request::yaml);
     let bearer = format!("Bearer {KEY}");
     let lower = format!("bearer {KEY}");

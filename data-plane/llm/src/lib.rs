@@ -45,7 +45,7 @@ pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
     AnswerContext, AnswerPlan, ChatDialect, Fetched, RequestContext, StatedError, StreamTranslator, TranslateError,
-    Translated, TranslatedError, Wanted, error_family, stated_error, translate_answer, translate_error,
-    translate_fetched, translate_request, wanted_files,
+    Translated, TranslatedError, Wanted, error_family, stated_error, stream_error_status, translate_answer,
+    translate_error, translate_fetched, translate_request, wanted_files,
 };
 pub use usage::{Quirks, TextSize};

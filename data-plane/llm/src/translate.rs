@@ -14,7 +14,7 @@ mod stream;
 pub use answer::{AnswerContext, translate_answer};
 pub use error::TranslateError;
 pub(crate) use failure::Failure;
-pub use failure::{StatedError, TranslatedError, error_family, stated_error, translate_error};
+pub use failure::{StatedError, TranslatedError, error_family, stated_error, stream_error_status, translate_error};
 pub use fetched::{Fetched, Wanted, wanted_files};
 pub use request::{AnswerPlan, RequestContext, Translated, translate_fetched, translate_request};
 pub use stream::StreamTranslator;

@@ -11,7 +11,7 @@ use super::failure::{
     Failure, audit_unavailable, broke, fail, is_key_over, lost, may_fail_over, no_place, provider_refusal,
 };
 use super::files::Files;
-use super::first_frame::{first_error, refused_in_stream};
+use super::first_frame::{first_error, refused};
 use super::kept::KeptResponse;
 use super::media;
 use super::outgoing::upstream_request;
@@ -27,7 +27,7 @@ use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
 use crate::upstream::body::Upload;
 use bytes::Bytes;
-use helix_llm::{Dialect, RequestFacts, rename_ids, scan_response, subtitles_end_ms};
+use helix_llm::{Dialect, RequestFacts, TextSize, rename_ids, scan_response, subtitles_end_ms};
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
@@ -282,13 +282,13 @@ async fn answer(
     let is_events = (facts.is_stream || facts.dialect.is_upload()) && is_event_stream(&parts.headers);
     if parts.status.is_success() && (is_events || is_sound) {
         let mut first = VecDeque::new();
-        if facts.dialect == Dialect::BedrockConverse
+        if wire.translation.is_some()
             && let Some(error) = match first_error(&mut exchange, wire, &mut first).await {
                 Ok(error) => error,
                 Err(broken) => return broke(&mut exchange, broken, family),
             }
         {
-            return refused_in_stream(&mut exchange, wire, parts, &error, is_last);
+            return refused(exchange.take(), wire, parts, &error, is_last);
         }
         return stream(exchange, ask, wire, place, parts, clamped_to, first);
     }
@@ -319,6 +319,13 @@ async fn answer(
         return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us }));
     }
     let mut answer_facts = scan_response(facts.dialect, &body, open.quirks);
+    if wire.translation.is_some()
+        && answer_facts.usage.is_none()
+        && answer_facts.text == TextSize::default()
+        && let Some(error) = &answer_facts.error
+    {
+        return refused(Some((draft, open)), wire, parts, error, is_last);
+    }
     draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
     let is_final = answer_facts.usage.is_some();

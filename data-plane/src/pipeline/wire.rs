@@ -232,6 +232,8 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
     };
     ModelTraits {
         cap_field: place.upstream.backend.cap_field(),
+        takes_user: facts.takes_user,
+        says_any: facts.says_any,
         takes_top_k: of_model.takes_top_k || facts.takes_top_k,
         takes_reasoning_content: of_model.takes_reasoning_content || facts.takes_reasoning_content,
         ..of_model

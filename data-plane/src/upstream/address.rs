@@ -151,6 +151,8 @@ impl Address {
                 // The date of a model stands behind an `@`.
                 text.push_str(&name.replace("%40", "@"));
             }
+            // Responses are the resource's, whatever deployment makes them; it is named in the body.
+            ModelPlace::Deployment if path == "/responses" || path.starts_with("/responses/") => {}
             ModelPlace::Deployment => {
                 text.push_str("/deployments/");
                 push_segment(&mut text, model)?;
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn azure_puts_the_deployment_into_the_path_or_the_body() {
+    fn azure_puts_the_deployment_into_the_path_or_the_body_z2_z3() {
         let (host, date) = ("https://corp.openai.azure.com", Some("2025-04-01-preview"));
         let dated = "https://corp.openai.azure.com/openai/deployments/prod-fast/chat/completions?api-version=2025-04-01-preview";
         let v1 = "https://corp.openai.azure.com/openai/v1/chat/completions";
@@ -267,7 +269,27 @@ mod tests {
     }
 
     #[test]
-    fn a_deployments_name_stays_one_segment() {
+    fn responses_belong_to_the_resource_and_not_to_a_deployment_z10() {
+        let dated = address("azure", "https://a.example", Some("2025-04-01-preview"));
+        let found = |path| dated.uri_of(path, Some("x=1")).map(|uri| uri.to_string());
+        let of = |path: &str| Some(format!("https://a.example/openai{path}?api-version=2025-04-01-preview&x=1"));
+        assert_eq!(dated.uri("/responses", "m", Some("x=1")).map(|uri| uri.to_string()), of("/responses"));
+        for path in ["/responses", "/responses/resp_1", "/responses/resp_1/input_items"] {
+            assert_eq!(found(path), of(path));
+        }
+    }
+
+    #[test]
+    fn a_form_of_sound_belongs_to_its_deployment_z15() {
+        let dated = address("azure", "https://a.example", Some("2025-04-01-preview"));
+        let expected =
+            "https://a.example/openai/deployments/my%20whisper/audio/transcriptions?api-version=2025-04-01-preview";
+        let found = dated.uri("/audio/transcriptions", "my whisper", None).map(|uri| uri.to_string());
+        assert_eq!(found.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_deployments_name_stays_one_segment_z1() {
         let address = address("azure", "https://a.example", Some("2024-10-21"));
         let of = |model| chat(&address, model, None);
         let path = |segment| {
@@ -280,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_own_version_of_the_api_is_not_azures() {
+    fn a_clients_own_version_of_the_api_is_not_azures_z11() {
         let version = Some("2024-10-21");
         let dated = address("azure", "https://a.example", version);
         let expected = "https://a.example/openai/deployments/m/chat/completions?api-version=2024-10-21&x=1";

@@ -166,6 +166,10 @@ pub struct ProviderFacts {
     pub has_cost: bool,
     /// Whether `top_k` is taken.
     pub takes_top_k: bool,
+    /// Whether `user` is taken.
+    pub takes_user: bool,
+    /// Whether a choice of tools that forces a call is `any`, not `required`.
+    pub says_any: bool,
     /// Whether earlier thinking is taken back as `reasoning_content`.
     pub takes_reasoning_content: bool,
     /// The further APIs that it has, by its SDK or documentation of the day in `table`; conversations by `/responses` are translated where it does not speak them.

@@ -31,6 +31,8 @@ const HOSTED: ProviderFacts = ProviderFacts {
     has_reasoning_outside: false,
     has_cost: false,
     takes_top_k: false,
+    takes_user: true,
+    says_any: false,
     takes_reasoning_content: false,
     apis: &[],
     quirks: &[],
@@ -359,10 +361,12 @@ provider_kinds! {
             "mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-",
         ]),
         takes_stream_options: false,
+        takes_user: false,
+        says_any: true,
         apis: &[Api::Speech, Api::Transcription],
         quirks: &[
-            quirk("An unknown field is refused with 422. `stream_options.include_usage` is one; usage comes in the last \
-                chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
+            quirk("An unknown field is refused with 422. `stream_options.include_usage` and `user` are two; usage comes in \
+                the last chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
             quirk("The output cap is `max_tokens`; `max_completion_tokens` is refused.", "eca issue 231"),
             quirk("`tool_choice: required` is called `any`, `seed` is called `random_seed`.", "mistralai 3.7.0"),
         ],

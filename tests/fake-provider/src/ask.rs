@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::fault::Fault;
 use crate::script::{Script, ScriptError, find_marker, parse_layer};
 
+/// The part of a base path under which this provider is as strict as Mistral.
+const MISTRAL: &str = "/mistral/";
+
 /// Whose wire format an endpoint speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Dialect {
@@ -110,6 +113,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// Whether the stream shall carry usage (OpenAI).
     pub(crate) include_usage: bool,
+    /// Whether the last chunk of a stream with a choice carries usage, asked or not.
+    pub(crate) counts_unasked: bool,
     /// Whether it came by an address of Azure.
     pub(crate) is_azure: bool,
     /// Whether it came by a regional address of a host that charges more there.
@@ -186,6 +191,8 @@ fn has_tool_result(body: &Value) -> bool {
             is("role", "tool")
                 || is("type", "tool_result")
                 || is("type", "function_call_output")
+                || fields.contains_key("toolResult")
+                || fields.contains_key("functionResponse")
                 || fields.values().any(has_tool_result)
         }
         Value::Array(items) => items.iter().any(has_tool_result),
@@ -215,7 +222,12 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
         ask.stream = optional(body, "stream", Value::as_bool, "a boolean")?.unwrap_or(false);
     }
     match endpoint {
-        Endpoint::Chat => read_chat(body, &mut ask)?,
+        Endpoint::Chat => {
+            read_chat(body, &mut ask)?;
+            if parts.uri.path().contains(MISTRAL) {
+                read_mistral(body, &mut ask)?;
+            }
+        }
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
         Endpoint::Completions => read_completion(body, &mut ask)?,
@@ -252,6 +264,20 @@ fn read_chat(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
     ask.include_usage = options.and_then(|value| value.get("include_usage")?.as_bool()).unwrap_or(false);
     let new = optional(body, "max_completion_tokens", Value::as_u64, "an integer")?;
     ask.output_cap = new.or(optional(body, "max_tokens", Value::as_u64, "an integer")?);
+    Ok(())
+}
+
+/// What Mistral refuses: fields that it does not know, and another's word for a call that must be made.
+fn read_mistral(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    for foreign in ["stream_options", "user", "logit_bias"] {
+        if body.get(foreign).is_some_and(|value| !value.is_null()) {
+            return Err(Fault::new(422, format!("Extra inputs are not permitted: {foreign}")));
+        }
+    }
+    if body.get("tool_choice").and_then(Value::as_str) == Some("required") {
+        return Err(Fault::new(422, "Input should be 'auto', 'none' or 'any': tool_choice"));
+    }
+    ask.counts_unasked = true;
     Ok(())
 }
 

@@ -29,6 +29,7 @@ mod bedrock;
 mod bill;
 mod body;
 mod control;
+mod expect;
 mod fast;
 mod fault;
 mod gates;
@@ -50,6 +51,7 @@ mod wire;
 
 pub use bedrock::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use bill::{Bill, Entry, State, Stats, sha256_hex};
+pub use expect::Expected;
 pub use issuers::{EXTERNAL_ID, PRESENTED, ROLE, SERVICE_ACCOUNT};
 pub use price::{Price, Tokens, built_in, cost_nano_usd, known_models};
 pub use script::{Newline, Script, ScriptError, ToolCall, ToolCalls};

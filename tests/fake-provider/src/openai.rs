@@ -28,7 +28,7 @@ pub(crate) fn chat(ask: &Ask, script: &Script, seq: u64) -> Plan {
     }
     let writer = EventWriter::new(script);
     let frames = chunks(&answer, ask, script, seq, writer);
-    let reported = reported.filter(|_| ask.include_usage || script.usage_in_every_chunk);
+    let reported = reported.filter(|_| ask.include_usage || ask.counts_unasked || script.usage_in_every_chunk);
     let fault = Fault::new(500, "The server had an error while processing your request");
     Plan::stream(200, event_headers(), frames)
         .counting(tokens, reported)
@@ -93,7 +93,7 @@ fn chunks(answer: &Answer, ask: &Ask, script: &Script, seq: u64, writer: EventWr
     }
     let all = answer.tokens.output;
     let finish = delta("{}", &finish_reason(answer, script));
-    frames.push(Frame::now(chunk(&finish, all, false), all, false));
+    frames.push(Frame::now(chunk(&finish, all, ask.counts_unasked), all, false));
     if ask.is_azure {
         frames.push(Frame::now(writer.event(None, azure::LATE_FILTER), all, false));
     }

@@ -22,7 +22,7 @@ use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::responses::Kept;
 use crate::script::Script;
-use crate::{anthropic, azure, bedrock, gemini, legacy, media, openai, responses, vertex};
+use crate::{anthropic, azure, bedrock, expect, gemini, legacy, media, openai, responses, vertex};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -112,6 +112,10 @@ impl Provider {
             if endpoint.dialect() == Dialect::Bedrock {
                 bedrock::admit(parts, body, &self.issuers)?;
             }
+            Ok(ask)
+        });
+        let asked = asked.and_then(|ask| {
+            expect::check(endpoint, &script.expects, json.as_ref().unwrap_or(&null))?;
             Ok(ask)
         });
         let asked = asked.and_then(|ask| admit(endpoint, &parts.headers, &ask, &script, charge.seq()).map(|()| ask));

@@ -60,6 +60,10 @@ pub struct ModelTraits {
     pub takes_urls: bool,
     /// The role `developer` (OpenAI dialect only).
     pub takes_developer_role: bool,
+    /// The field `user` (OpenAI dialect only).
+    pub takes_user: bool,
+    /// A choice of tools that forces a call is `any`, not `required` (OpenAI dialect only).
+    pub says_any: bool,
 }
 
 impl ModelTraits {
@@ -81,6 +85,8 @@ impl ModelTraits {
             takes_web_search: true,
             takes_urls: true,
             takes_developer_role: false,
+            takes_user: true,
+            says_any: false,
         };
         let is = |families: &[&str]| families.iter().any(|family| names(model, family));
         let older = Self { takes_sampling: true, takes_top_k: true, takes_forced_tools: true, ..newest };
@@ -182,6 +188,8 @@ impl ModelTraits {
             takes_web_search: false,
             takes_urls: true,
             takes_developer_role: false,
+            takes_user: true,
+            says_any: false,
         }
     }
 }

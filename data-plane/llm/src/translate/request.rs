@@ -27,6 +27,16 @@ pub struct RequestContext<'a> {
     pub traits: ModelTraits,
 }
 
+impl RequestContext<'_> {
+    /// Returns the cap on output to send: the client's, no higher than what is affordable and possible; `None`: neither the
+    /// client nor a budget asks for one.
+    pub(crate) fn cap_of(&self, conversation: &Conversation) -> Option<u64> {
+        let most = [conversation.output_cap, self.output_cap, self.max_output_tokens];
+        let is_capped = conversation.output_cap.is_some() || self.output_cap.is_some();
+        most.into_iter().flatten().min().filter(|_| is_capped).map(|cap| cap.max(1))
+    }
+}
+
 /// A translated request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Translated {

@@ -38,6 +38,7 @@ pub struct StreamTranslator {
     sequence: Sequence,
     writer: Writer,
     context: AnswerContext,
+    provider: ChatDialect,
     client: ChatDialect,
     /// The client has had the last word.
     is_over: bool,
@@ -94,6 +95,7 @@ impl StreamTranslator {
                 }
             },
             context,
+            provider,
             client,
             is_over: false,
             is_finished: false,
@@ -216,7 +218,7 @@ impl StreamTranslator {
                 return;
             }
             self.is_over = matches!(event, Event::End | Event::Failed(_));
-            let usage = self.meter.usage();
+            let usage = self.meter.usage().or_else(|| self.estimate_for(&event));
             let is_written = match &mut self.writer {
                 Writer::OpenAiChat(writer) => writer.write(event, usage, out),
                 Writer::Anthropic(writer) => writer.write(event, usage, out),
@@ -230,6 +232,14 @@ impl StreamTranslator {
         if has_overflown {
             self.fail(ErrorCode::UpstreamDisconnected, out);
         }
+    }
+
+    /// Returns an estimate of the usage for an event that says it, where the provider counted nothing.
+    fn estimate_for(&self, event: &Event) -> Option<TokenUsage> {
+        matches!(event, Event::Stop(_) | Event::End).then(|| {
+            let text = self.meter.facts().answer.text;
+            self.context.estimate(self.provider.family(), text)
+        })
     }
 
     /// Ends the client's stream with an error of ours.

@@ -25,7 +25,8 @@ pub(crate) fn place_system_turns(conversation: &mut Conversation, traits: ModelT
         if turn.role == Role::System && !traits.takes_system_turns {
             turn.role = Role::User;
         }
-        turn.blocks.retain(|block| !block.is_blank());
+        // A thought without a signature is refused as history.
+        turn.blocks.retain(|block| !block.is_blank() && !block.is_unsigned_thought());
     }
     conversation.merge_turns();
     // Stable: only results and thoughts move, to the front of their turns.

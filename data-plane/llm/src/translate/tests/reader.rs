@@ -80,9 +80,11 @@ fn gather_chat(stream: &str) -> Value {
                 add(&mut message[field], &delta[field]);
             }
         }
-        if let Some(blocks) = delta["thinking_blocks"].as_array() {
-            let known = message.as_object_mut().unwrap().entry("thinking_blocks").or_insert(json!([]));
-            known.as_array_mut().unwrap().extend(blocks.clone());
+        for field in ["thinking_blocks", "annotations"] {
+            if let Some(given) = delta[field].as_array() {
+                let known = message.as_object_mut().unwrap().entry(field).or_insert(json!([]));
+                known.as_array_mut().unwrap().extend(given.clone());
+            }
         }
         for call in delta["tool_calls"].as_array().into_iter().flatten() {
             let calls = message.as_object_mut().unwrap().entry("tool_calls").or_insert(json!([]));
@@ -232,6 +234,7 @@ fn gather_responses(stream: &str) -> Value {
                 assert!(known.is_text_done || is_hidden);
                 done.push(event["item"].clone());
             }
+            "response.output_text.annotation.added" => assert!(!open.as_ref().unwrap().1.is_text_done),
             "response.content_part.added" | "response.reasoning_summary_part.added" => {
                 open.as_mut().unwrap().1.has_part = true;
             }
