@@ -42,7 +42,8 @@ pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
 pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
-    AnswerContext, AnswerPlan, ChatDialect, RequestContext, StatedError, StreamTranslator, TranslateError, Translated,
-    TranslatedError, error_family, stated_error, translate_answer, translate_error, translate_request,
+    AnswerContext, AnswerPlan, ChatDialect, EmbeddedCall, EmbeddingForm, EmbeddingPlan, RequestContext, StatedError,
+    StreamTranslator, TranslateError, Translated, TranslatedEmbeddings, TranslatedError, error_family, stated_error,
+    translate_answer, translate_embeddings, translate_error, translate_request,
 };
 pub use usage::{Quirks, TextSize};

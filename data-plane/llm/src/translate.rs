@@ -5,12 +5,14 @@
 //! Pure: ids and times come in with a context. Not here: which backend is asked, and what it costs.
 
 mod answer;
+mod embeddings;
 mod error;
 mod failure;
 mod request;
 mod stream;
 
 pub use answer::{AnswerContext, translate_answer};
+pub use embeddings::{EmbeddedCall, EmbeddingForm, EmbeddingPlan, TranslatedEmbeddings, translate_embeddings};
 pub use error::TranslateError;
 pub(crate) use failure::Failure;
 pub use failure::{StatedError, TranslatedError, error_family, stated_error, translate_error};

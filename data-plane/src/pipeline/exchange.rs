@@ -23,11 +23,11 @@ const DRAIN_STREAM: Duration = Duration::from_secs(2);
 /// How long a whole answer whose client left is waited for.
 const DRAIN_WHOLE: Duration = Duration::from_secs(60);
 /// The largest whole answer that is kept.
-const MOST_ANSWER_BYTES: usize = 64 << 20;
+pub(super) const MOST_ANSWER_BYTES: usize = 64 << 20;
 /// The largest error body that is passed on.
 const MOST_ERROR_BYTES: usize = 1 << 20;
 /// Status that a request is recorded with whose client left.
-const CLIENT_CLOSED_STATUS: u16 = 499;
+pub(super) const CLIENT_CLOSED_STATUS: u16 = 499;
 
 /// Limits of an exchange.
 #[derive(Debug, Clone, Copy)]

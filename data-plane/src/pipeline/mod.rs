@@ -8,6 +8,7 @@ pub mod attempts;
 pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
+mod calls;
 mod capability;
 pub mod exchange;
 mod failure;

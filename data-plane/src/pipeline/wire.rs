@@ -3,6 +3,8 @@
 //! Rule: from the budget to the meter everything reads the backend's side of the wire (its dialect, its body, its counters);
 //! the client's dialect is back in sight when the answer is rendered. Pass-through costs nothing here.
 
+mod forms;
+
 use super::attempts::Ask;
 use super::kept::Names;
 use super::refusal::Refusal;
@@ -33,6 +35,8 @@ pub struct Wire<'a> {
     pub translation: Option<Translation>,
     /// How the client knows what the backend keeps of this.
     pub names: Option<Arc<dyn RenameId>>,
+    /// The calls that the backend takes instead of the body, where it has another form for it.
+    pub calls: Option<Arc<Calls>>,
 }
 
 /// How an answer is turned into the client's dialect.
@@ -51,6 +55,7 @@ pub struct Translation {
 /// Whether a place can serve a dialect at all, in its own words or by translation.
 pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
     is_native(place, dialect)
+        || (dialect == Dialect::OpenAiEmbeddings && Calls::embedding_form(place).is_some())
         || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
 }
 
@@ -64,6 +69,9 @@ fn is_native(place: &Place, dialect: Dialect) -> bool {
         Dialect::OpenAiTranscriptions | Dialect::OpenAiTranslations => Some(Api::Transcription),
         _ => None,
     };
+    if dialect == Dialect::OpenAiEmbeddings && Calls::embedding_form(place).is_some() {
+        return false;
+    }
     speaks(place, dialect.family()) && api.is_none_or(|api| place.upstream.backend.serves(api))
 }
 
@@ -146,7 +154,13 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
             refuse_kept(ask, place)?;
         }
         let names = names(ask, place);
-        return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None, names });
+        return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None, names, calls: None });
+    }
+    if dialect == Dialect::OpenAiEmbeddings {
+        let calls = Calls::embeddings(ask, place)?;
+        refuse_dropped(ask, &calls.dropped)?;
+        let facts = Cow::Borrowed(&ask.facts);
+        return Ok(Wire { body: ask.body.clone(), facts, translation: None, names: None, calls: Some(Arc::new(calls)) });
     }
     let target = backend_dialect(place);
     let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(target)) else {
@@ -159,15 +173,7 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         traits: traits(place, &ask.facts.model),
     };
     let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
-    if ask.resolved.params == Params::Strict
-        && let Some(first) = translated.dropped.first()
-    {
-        let message = format!(
-            "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
-            translated.dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
-        );
-        return Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)));
-    }
+    refuse_dropped(ask, &translated.dropped)?;
     let mut facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
@@ -186,10 +192,20 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         quirks: quirks(place.upstream.backend.kind),
         dropped: translated.dropped,
     };
-    Ok(Wire { body: translated.body, facts: Cow::Owned(facts), translation: Some(translation), names: None })
+    Ok(Wire { body: translated.body, facts: Cow::Owned(facts), translation: Some(translation), names: None, calls: None })
 }
 
-fn refuse(error: &TranslateError) -> Refusal {
+/// Refuses what the backend would not get, where the route says so.
+fn refuse_dropped(ask: &Ask, dropped: &[String]) -> Result<(), Refusal> {
+    let Some(first) = dropped.first().filter(|_| ask.resolved.params == Params::Strict) else { return Ok(()) };
+    let message = format!(
+        "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
+        dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+    );
+    Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)))
+}
+
+pub(super) fn refuse(error: &TranslateError) -> Refusal {
     Refusal::new("route", error.code(), error.to_string()).with_param(error.param())
 }
 
@@ -224,6 +240,8 @@ pub fn quirks(kind: ProviderKind) -> Quirks {
     let facts = kind.facts();
     Quirks { has_reasoning_outside: facts.has_reasoning_outside, has_cost: facts.has_cost }
 }
+
+pub use forms::{Calls, Piece};
 
 /// Puts what the body of a provider's error says about itself into status and headers.
 fn state(parts: &mut Parts, family: Family, body: &[u8]) {

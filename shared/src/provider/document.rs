@@ -53,7 +53,7 @@ const BEDROCK: &str = "\
 ## Amazon Bedrock
 
 It is asked through Converse and ConverseStream, at `https://bedrock-runtime.REGION.amazonaws.com` unless there is a
-`base_url`; embeddings, legacy completions and moderations are refused. `region` is required. Who asks is known by the first of these:
+`base_url`, and through InvokeModel for embeddings of Titan, Cohere and Nova; moderations are refused. `region` is required. Who asks is known by the first of these:
 
 - `api_key`: a bearer token of Bedrock's own
 - `role_arn` with `web_identity_token_file`, a file on each data plane
@@ -93,7 +93,7 @@ fn further(facts: &ProviderFacts) -> String {
 const VERTEX: &str = "\
 ## Google Vertex AI
 
-Conversations only: embeddings are refused. `project` and `region` are required; `region` is a location such as `europe-west4`, `global`, or `eu`. `model` of a backend is
+Conversations and embeddings. `project` and `region` are required; `region` is a location such as `europe-west4`, `global`, or `eu`. `model` of a backend is
 a model of Google's (`gemini-2.5-pro`), one of Anthropic's with its date (`claude-sonnet-4-5@20250929`), or `endpoints/ID`
 of the project's own. Who asks is known by the first of these:
 

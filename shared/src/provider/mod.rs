@@ -44,6 +44,18 @@ pub enum Api {
     Transcription,
 }
 
+/// How a server of the OpenAI family makes embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Embeddings {
+    /// As OpenAI does.
+    AsOpenAi,
+    /// As numbers only, never in base64.
+    Floats {
+        /// What it calls the number of dimensions.
+        dimensions: &'static str,
+    },
+}
+
 /// How a backend takes its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthScheme {
@@ -164,6 +176,8 @@ pub struct ProviderFacts {
     pub has_cost: bool,
     /// Whether `top_k` is taken.
     pub takes_top_k: bool,
+    /// How embeddings are made, in the OpenAI family.
+    pub embeddings: Embeddings,
     /// Whether earlier thinking is taken back as `reasoning_content`.
     pub takes_reasoning_content: bool,
     /// The further APIs that it has, by its SDK or documentation of the day in `table`; conversations by `/responses` are translated where it does not speak them.

@@ -3,7 +3,7 @@
 //! Rule: one row a kind; what a row does not say it has in common with the row it begins with. A difference that somebody
 //! found out is a [`Quirk`] with its source, also where nothing is done about it yet: `docs/providers.md` is made of them.
 
-use super::{Api, AuthScheme, CapField, ModelMaker, ModelNames, PathForm, ProviderFacts, Quirk, WireFamily};
+use super::{Api, AuthScheme, CapField, Embeddings, ModelMaker, ModelNames, PathForm, ProviderFacts, Quirk, WireFamily};
 
 /// The day on which SDKs, documentation and the code of other gateways were read.
 const AS_OF: &str = "2026-11-22";
@@ -31,6 +31,7 @@ const HOSTED: ProviderFacts = ProviderFacts {
     has_reasoning_outside: false,
     has_cost: false,
     takes_top_k: false,
+    embeddings: Embeddings::AsOpenAi,
     takes_reasoning_content: false,
     apis: &[],
     quirks: &[],
@@ -141,7 +142,7 @@ provider_kinds! {
         names: ModelNames::Own(&["gemini-", "gemma-"]),
         maker: ModelMaker::Google,
         quirks: &[
-            quirk("It is asked in its own API, not in its OpenAI dialect: conversations only, no embeddings.", "by design"),
+            quirk("It is asked in its own API, not in its OpenAI dialect: conversations and embeddings.", "by design"),
             quirk("The model stands in the path, under `/v1beta`; a base URL is written with that version or without.",
                 "by design"),
             checked("A call of a tool carries a signature that newer models want back: it travels in the id of the call.",
@@ -250,8 +251,10 @@ provider_kinds! {
         key_variables: &["TOGETHER_API_KEY"],
         url_variables: &["TOGETHER_BASE_URL"],
         takes_top_k: true,
+        embeddings: Embeddings::Floats { dimensions: "dimensions" },
         apis: &[Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
+            quirk("Embeddings are made of texts and come as numbers: a client that wants base64 gets them encoded.", "together 3.1.1"),
             quirk("`stop` must be a list, `logprobs` a number; `finish_reason` may be `eos`.", "together 3.1.1"),
             quirk("`top_k` is taken.", "together 3.1.1"),
         ],
@@ -359,8 +362,11 @@ provider_kinds! {
             "mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-",
         ]),
         takes_stream_options: false,
+        embeddings: Embeddings::Floats { dimensions: "output_dimension" },
         apis: &[Api::Speech, Api::Transcription],
         quirks: &[
+            quirk("The dimensions of embeddings are called `output_dimension`; they come as numbers, and are encoded for a \
+                client that wants base64.", "mistralai 3.7.0"),
             quirk("An unknown field is refused with 422. `stream_options.include_usage` is one; usage comes in the last \
                 chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
             quirk("The output cap is `max_tokens`; `max_completion_tokens` is refused.", "eca issue 231"),

@@ -3,6 +3,7 @@
 mod answers;
 mod bedrock;
 mod bedrock_streams;
+mod embeddings;
 mod errors;
 mod gemini_answers;
 mod gemini_requests;
