@@ -14,6 +14,7 @@ mod m0006_usage;
 mod m0007_setup;
 mod m0008_provider_api_version;
 mod m0009_escrow_epochs;
+mod m0012_price_units;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -40,4 +41,5 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0007_setup::STEP,
     m0008_provider_api_version::STEP,
     m0009_escrow_epochs::STEP,
+    m0012_price_units::STEP,
 ];
