@@ -28,6 +28,7 @@ mod usage;
 
 pub use chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
 pub use dialect::bedrock::bedrock_error;
+pub use dialect::openai_completions::{join_completions, split_completions};
 pub use dialect::openai_transcriptions::subtitles_end_ms;
 pub use dialect::{Dialect, Family};
 pub use error_body::{ErrorBody, ErrorShape, error_shape};

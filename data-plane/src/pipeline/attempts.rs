@@ -294,7 +294,7 @@ async fn answer(
     let is_events = (facts.is_stream || facts.dialect.is_upload()) && is_event_stream(&parts.headers);
     if parts.status.is_success() && (is_events || is_sound) {
         let mut first = VecDeque::new();
-        if facts.dialect == Dialect::BedrockConverse
+        if matches!(facts.dialect, Dialect::BedrockConverse | Dialect::Ollama)
             && let Some(error) = match first_error(&mut exchange, wire, &mut first).await {
                 Ok(error) => error,
                 Err(broken) => return broke(&mut exchange, broken, family),
@@ -332,7 +332,7 @@ async fn answer(
     let mut answer_facts = scan_response(facts.dialect, &body, open.quirks);
     draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
-    let is_final = answer_facts.usage.is_some();
+    let is_final = answer_facts.usage.is_some() && !answer_facts.is_usage_partial;
     if !is_final && facts.dialect.is_upload() {
         // Subtitles end about where the sound does.
         let audio_input_ms = subtitles_end_ms(&body).filter(|_| open.is_charged_by_second());
@@ -425,6 +425,7 @@ fn open_attempt(
         has_residency: has_residency(facts),
         unreported: media::unreported(facts, place.price.as_deref()),
         upload: None,
+        on_leave: place.upstream.backend.kind.facts().on_leave,
         is_regional: place.upstream.is_regional(),
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),

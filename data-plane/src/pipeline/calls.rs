@@ -5,7 +5,7 @@
 //! heard to their end, because they are billed.
 
 use super::attempts::{Ask, Tried};
-use super::exchange::{Broken, CLIENT_CLOSED_STATUS, Limits, MOST_ANSWER_BYTES};
+use super::exchange::{Broken, CLIENT_CLOSED_STATUS, Limits, MOST_ANSWER_BYTES, MOST_ERROR_BYTES};
 use super::failure::{Failure, is_key_over, lost, may_fail_over, provider_refusal};
 use super::refusal::Refusal;
 use super::respond::{self, Answer};
@@ -33,6 +33,8 @@ use tokio::time::Instant;
 
 /// How many calls of one request are under way at a time.
 const MOST_AT_ONCE: usize = 8;
+/// The largest answers that are kept together.
+const MOST_BYTES: usize = 4 * MOST_ANSWER_BYTES;
 
 /// What all calls of a request have in common.
 pub(super) struct Job {
@@ -61,6 +63,8 @@ struct Gathered {
     pieces: Vec<Option<Piece>>,
     head: Option<Parts>,
     trouble: Option<Trouble>,
+    /// Bytes of the answers so far.
+    bytes: usize,
     /// A call was sent and nobody knows what became of it.
     is_uncertain: bool,
 }
@@ -146,6 +150,7 @@ impl Job {
             provider_cost: pieces().map(|piece| piece.facts.provider_cost).sum::<Option<NanoUsd>>(),
             service_tier: pieces().find_map(|piece| piece.facts.service_tier.clone()),
             served_model: pieces().find_map(|piece| piece.facts.served_model.clone()),
+            text: Calls::text(pieces()),
             ..ResponseFacts::default()
         };
         open.status = match (&gathered.trouble, &gathered.head) {
@@ -188,7 +193,7 @@ impl Job {
     async fn gather(&self, tell: &oneshot::Sender<Done>) -> Gathered {
         let count = self.calls.bodies.len();
         let mut gathered =
-            Gathered { pieces: vec![None; count], head: None, trouble: None, is_uncertain: false };
+            Gathered { pieces: vec![None; count], head: None, trouble: None, bytes: 0, is_uncertain: false };
         let mut running = FuturesUnordered::new();
         let mut bodies = self.calls.bodies.iter().enumerate();
         loop {
@@ -198,8 +203,12 @@ impl Job {
             }
             let Some((index, result)) = running.next().await else { return gathered };
             match result {
-                Ok((head, piece)) => {
+                Ok((head, piece, bytes)) => {
                     gathered.head.get_or_insert(head);
+                    gathered.bytes = gathered.bytes.saturating_add(bytes);
+                    if gathered.bytes > MOST_BYTES {
+                        gathered.trouble.get_or_insert(Trouble::Broken(Broken::TooLarge));
+                    }
                     if let Some(place) = gathered.pieces.get_mut(index) {
                         *place = Some(piece);
                     }
@@ -214,7 +223,7 @@ impl Job {
     }
 
     /// Makes one call.
-    async fn call(&self, index: usize, body: &Bytes) -> Result<(Parts, Piece), Trouble> {
+    async fn call(&self, index: usize, body: &Bytes) -> Result<(Parts, Piece, usize), Trouble> {
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         let mut request = Request::new(Pieces::new(vec![body.clone()], length));
         *request.method_mut() = Method::POST;
@@ -242,12 +251,13 @@ impl Job {
             Ok(Ok(response)) => response,
         };
         let (parts, mut answer) = response.into_parts();
+        let most = if parts.status.is_success() { MOST_ANSWER_BYTES } else { MOST_ERROR_BYTES };
         let mut whole = BytesMut::new();
         loop {
             let frame = tokio::time::timeout_at(until(self.limits.idle), answer.frame()).await;
             let Some(frame) = frame.map_err(|_| Trouble::Broken(Broken::TimedOut))? else { break };
             let Ok(data) = frame.map_err(|_| Trouble::Broken(Broken::Disconnected))?.into_data() else { continue };
-            if whole.len() + data.len() > MOST_ANSWER_BYTES {
+            if whole.len() + data.len() > most {
                 return Err(Trouble::Broken(Broken::TooLarge));
             }
             whole.extend_from_slice(&data);
@@ -257,6 +267,6 @@ impl Job {
             return Err(Trouble::Refused(parts, body));
         }
         let piece = self.calls.read(index, &parts, &body).map_err(|_| Trouble::Unreadable)?;
-        Ok((parts, piece))
+        Ok((parts, piece, body.len()))
     }
 }

@@ -247,7 +247,8 @@ fn operation(dialect: Dialect) -> &'static str {
         | Dialect::AnthropicMessages
         | Dialect::OpenAiResponses
         | Dialect::BedrockConverse
-        | Dialect::Gemini => "chat",
+        | Dialect::Gemini
+        | Dialect::Ollama => "chat",
         Dialect::OpenAiStoredResponses => "responses",
         Dialect::OpenAiImages => "image_generation",
         Dialect::OpenAiImageEdits => "image_edit",

@@ -4,6 +4,7 @@
 //! row; nobody else matches on kinds. What a single model can do is not here but in the catalogue and in `helix-llm`.
 
 pub mod azure;
+mod quirk;
 mod table;
 pub mod vertex;
 
@@ -27,6 +28,8 @@ pub enum WireFamily {
     Bedrock,
     /// `generateContent` and its stream; the model stands in the path.
     Gemini,
+    /// Ollama's `/api/chat` and `/api/embed`.
+    Ollama,
 }
 
 /// An API beside conversations, embeddings and what else every server of the OpenAI family has.
@@ -36,6 +39,8 @@ pub enum Api {
     Responses,
     /// Responses that are kept: `previous_response_id`, and reading and deleting by id.
     StoredResponses,
+    /// `/completions`, the legacy ones.
+    Completions,
     /// `/images/generations` and `/images/edits`.
     Images,
     /// `/audio/speech`.
@@ -54,6 +59,18 @@ pub enum Embeddings {
         /// What it calls the number of dimensions.
         dimensions: &'static str,
     },
+}
+
+/// What is done with an answer whose client has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnLeave {
+    /// It is cut at once and estimated: generating on costs nothing but the server's time.
+    Cancel,
+    /// It is read on for a moment, to catch its last words, and then cut and estimated: the provider stops where it is cut,
+    /// or nobody knows.
+    DrainBriefly,
+    /// It is read to its end: the provider generates and bills it in any case, and only its last words say how much.
+    Drain,
 }
 
 /// How a backend takes its credential.
@@ -86,6 +103,8 @@ pub enum PathForm {
     Vertex,
     /// `/model/{model}/{operation}`.
     Bedrock,
+    /// `/api/…`; a base URL that ends in `/v1` is that of its OpenAI dialect.
+    Ollama,
 }
 
 /// The names of the output cap in OpenAI's dialect.
@@ -180,6 +199,8 @@ pub struct ProviderFacts {
     pub embeddings: Embeddings,
     /// Whether earlier thinking is taken back as `reasoning_content`.
     pub takes_reasoning_content: bool,
+    /// What is done with an answer whose client has left.
+    pub on_leave: OnLeave,
     /// The further APIs that it has, by its SDK or documentation of the day in `table`; conversations by `/responses` are translated where it does not speak them.
     pub apis: &'static [Api],
     /// Differences, with their sources.

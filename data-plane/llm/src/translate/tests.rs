@@ -3,6 +3,7 @@
 mod answers;
 mod bedrock;
 mod bedrock_streams;
+mod completions;
 mod embeddings;
 mod errors;
 mod gemini_answers;
@@ -10,6 +11,7 @@ mod gemini_requests;
 mod gemini_signatures;
 mod gemini_streams;
 mod laws;
+mod ollama;
 mod reader;
 mod responses;
 mod responses_streams;

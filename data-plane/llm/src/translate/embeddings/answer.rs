@@ -38,7 +38,7 @@ impl EmbeddingPlan {
     ) -> std::result::Result<EmbeddedCall, TranslateError> {
         let mut read = Call { reader: Reader::new(body), body, vectors: Vec::new(), tokens: None };
         read.document(self.form).map_err(|_| TranslateError::UnreadableAnswer)?;
-        let is_whole = self.counts.get(call) == Some(&read.vectors.len()) && read.vectors.iter().all(|it| is_list(it));
+        let is_whole = self.counts.get(call) == Some(&read.vectors.len()) && read.vectors.iter().all(is_list);
         if !is_whole {
             return Err(TranslateError::UnreadableAnswer);
         }

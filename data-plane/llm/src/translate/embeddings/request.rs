@@ -6,11 +6,14 @@
 use bytes::Bytes;
 
 use super::{EmbeddingForm, EmbeddingPlan, Titan, TranslatedEmbeddings};
+use crate::dialect::ollama;
 use crate::json::{Name, Node, note, object};
 use crate::translate::TranslateError;
 
 /// The most inputs of one request. Source: OpenAI API reference, `input`.
 const MOST_INPUTS: usize = 2048;
+/// The longest word for a purpose.
+const MOST_WORD_BYTES: usize = 64;
 
 type Result<T> = std::result::Result<T, TranslateError>;
 
@@ -64,6 +67,12 @@ pub fn translate_embeddings(form: EmbeddingForm, model: &str, body: &[u8]) -> Re
         let is_known = |name: &Name| matches!(&**name, "options" | "keep_alive");
         extra.iter().filter(|(name, _)| !is_known(name)).for_each(|(name, _)| note(&mut dropped, name.to_string()));
         extra.retain(|(name, _)| is_known(name));
+        for (name, options) in extra.iter_mut().filter(|(name, _)| name == "options") {
+            if !options.is_object() {
+                return Err(TranslateError::wrong(name.to_string(), "an object"));
+            }
+            ollama::keep_own(options, &mut dropped);
+        }
     }
     drop_unsaid(form, &mut ask, &mut dropped);
     let most = form.most_texts();
@@ -106,6 +115,8 @@ fn read_input(input: Node) -> Result<Vec<String>> {
 fn text_of(body: &mut Node, name: &'static str) -> Result<Option<String>> {
     match body.take(name) {
         None => Ok(None),
+        // It is repeated with every text.
+        Some(Node::String(text)) if text.len() > MOST_WORD_BYTES => Err(TranslateError::invalid(name, "is too long")),
         Some(Node::String(text)) => Ok(Some(text)),
         Some(_) => Err(TranslateError::wrong(name, "a string")),
     }
@@ -185,17 +196,19 @@ fn render(form: EmbeddingForm, ask: &Ask<'_>, texts: &[String], extra: &[(Name, 
             object! { "taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params }
         }
         EmbeddingForm::Ollama => {
-            let mut body = object! { "model": ask.model, "input": texts.iter().map(String::as_str).collect::<Vec<_>>() }
-                .with("dimensions", dimensions);
+            let mut body =
+                object! { "model": ask.model, "input": texts.iter().map(String::as_str).collect::<Vec<_>>() }
+                    .with("dimensions", dimensions);
             add(&mut body, extra);
             body
         }
         EmbeddingForm::Floats { dimensions: name } => {
-            let mut body = object! { "model": ask.model, "input": texts.iter().map(String::as_str).collect::<Vec<_>>() }
-                .with(name, dimensions)
-                .with("input_type", ask.purpose.as_deref())
-                .with("truncate", ask.truncate.as_deref())
-                .with("normalize", ask.normalize);
+            let mut body =
+                object! { "model": ask.model, "input": texts.iter().map(String::as_str).collect::<Vec<_>>() }
+                    .with(name, dimensions)
+                    .with("input_type", ask.purpose.as_deref())
+                    .with("truncate", ask.truncate.as_deref())
+                    .with("normalize", ask.normalize);
             add(&mut body, extra);
             body
         }

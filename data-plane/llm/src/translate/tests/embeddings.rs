@@ -87,7 +87,8 @@ fn m4_the_counts_of_vertex_are_added_up() {
 #[test]
 fn gemini_gets_a_hundred_texts_at_a_time() {
     let texts = vec!["\"t\""; 101].join(",");
-    let (sent, _) = calls(EmbeddingForm::Gemini, "gemini-embedding-2", &format!(r#"{{"model":"x","input":[{texts}]}}"#));
+    let (sent, _) =
+        calls(EmbeddingForm::Gemini, "gemini-embedding-2", &format!(r#"{{"model":"x","input":[{texts}]}}"#));
     assert_eq!(sent.len(), 2);
     let expected = r#"{"requests":[{"model":"models/gemini-embedding-2","content":{"parts":[{"text":"t"}]}}]}"#;
     assert_eq!(sent[1], expected);
@@ -101,11 +102,7 @@ fn the_other_models_of_bedrock_have_their_own_words() {
     let body = r#"{"model":"x","input":"a","dimensions":256,"normalize":false}"#;
     for (model, expected, dropped) in [
         ("amazon.titan-embed-text-v1", r#"{"inputText":"a"}"#, &["dimensions", "normalize"][..]),
-        (
-            "amazon.titan-embed-text-v2:0",
-            r#"{"inputText":"a","dimensions":256,"normalize":false}"#,
-            &[],
-        ),
+        ("amazon.titan-embed-text-v2:0", r#"{"inputText":"a","dimensions":256,"normalize":false}"#, &[]),
         (
             "amazon.titan-embed-image-v1",
             r#"{"inputText":"a","embeddingConfig":{"outputEmbeddingLength":256}}"#,
@@ -119,7 +116,10 @@ fn the_other_models_of_bedrock_have_their_own_words() {
     ] {
         let form = EmbeddingForm::bedrock(model).unwrap();
         let (sent, named) = calls(form, model, body);
-        assert_eq!((sent[0].as_str(), named.as_slice()), (expected, dropped.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>().as_slice()));
+        assert_eq!(
+            (sent[0].as_str(), named.as_slice()),
+            (expected, dropped.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>().as_slice())
+        );
     }
     assert_eq!(EmbeddingForm::bedrock("us.anthropic.claude-opus-5"), None);
     let said = r#"{"embeddings":[{"embeddingType":"TEXT","embedding":[0.25]}]}"#;
@@ -152,6 +152,9 @@ fn what_cannot_be_embedded_is_refused_by_its_name() {
         let error = translate_embeddings(EmbeddingForm::Titan(Titan::Text2), "m", body.as_bytes()).unwrap_err();
         assert_eq!(error.param(), Some(param), "{body}: {error}");
     }
+    let long = format!(r#"{{"model":"x","input":["a","b"],"input_type":"{}"}}"#, "x".repeat(65));
+    let error = translate_embeddings(EmbeddingForm::Gemini, "m", long.as_bytes()).unwrap_err();
+    assert_eq!(error.param(), Some("input_type"), "it would be repeated with every text");
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn said_by(provider: ChatDialect, thinking: Option<&String>, pieces: &[Piece]) -
     match provider {
         MESSAGES => as_anthropic(thinking, pieces),
         GEMINI => as_gemini(thinking, pieces),
-        CHAT | RESPONSES | BEDROCK => as_openai(thinking, pieces),
+        _ => as_openai(thinking, pieces),
     }
 }
 
@@ -223,7 +223,7 @@ fn comparable(client: ChatDialect, whole: &Value) -> Value {
         MESSAGES => json!({
             "content": whole["content"], "stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"], "usage": whole["usage"],
         }),
-        RESPONSES | BEDROCK | GEMINI => whole.clone(),
+        _ => whole.clone(),
     }
 }
 
@@ -328,11 +328,11 @@ proptest! {
 
     #[test]
     fn any_json_is_taken_or_refused(request in "\\{(\"(model|messages|input|tools|role|content|type|text|tool_calls|system)\":|[\\[\\]{},]|\"user\"|\"tool\"|1|null|true){0,25}\\}") {
-        for (from, to) in [(CHAT, MESSAGES), (MESSAGES, CHAT), (RESPONSES, CHAT), (RESPONSES, MESSAGES), (CHAT, GEMINI), (MESSAGES, GEMINI)] {
+        for (from, to) in [(CHAT, MESSAGES), (MESSAGES, CHAT), (RESPONSES, CHAT), (RESPONSES, MESSAGES), (CHAT, GEMINI), (MESSAGES, GEMINI), (CHAT, ChatDialect::Ollama), (ChatDialect::OpenAiCompletions, MESSAGES)] {
             // It must not panic; whether it is a request is the generator's luck.
             drop(translate_request(from, to, request.as_bytes(), &context_for(to, "m")));
         }
-        for provider in [CHAT, MESSAGES, GEMINI] {
+        for provider in [CHAT, MESSAGES, GEMINI, ChatDialect::Ollama] {
             for client in ChatDialect::ALL {
                 drop(translate_answer(provider, client, request.as_bytes(), &asking(), &answer_context()));
             }
