@@ -133,7 +133,7 @@ impl DataPlane {
         if !old.is_empty() {
             link_tasks.spawn("old journals", ship_old(old, link.clone(), escrow));
         }
-        spawn_sync(&link_tasks, &journal, settings.journal.sync_interval);
+        spawn_sync(&link_tasks, &journal);
         Ok(Self { gateway, tasks, link_tasks, drained, address, ops_address, drain: settings.drain })
     }
 
@@ -215,11 +215,11 @@ async fn listen_ops(
 }
 
 /// Forces the journal to disk in the background, a group at a time.
-fn spawn_sync(tasks: &Tasks, journal: &Arc<Journal>, interval: Duration) {
+fn spawn_sync(tasks: &Tasks, journal: &Arc<Journal>) {
     let journal = Arc::clone(journal);
     tasks.spawn_until_stop("journal sync", async move {
         loop {
-            tokio::time::sleep(interval).await;
+            journal.sync_due().await;
             if !journal.needs_sync() {
                 continue;
             }

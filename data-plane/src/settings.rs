@@ -57,12 +57,12 @@ pub struct JournalSettings {
     pub max_bytes: u64,
     /// Bytes per segment file.
     pub segment_bytes: u64,
-    /// How often written bytes are forced to disk when nobody waits for it.
+    /// How often written bytes are forced to disk when nobody waits for it: what a loss of power can take with it.
     pub sync_interval: Duration,
 }
 
 impl Default for JournalSettings {
     fn default() -> Self {
-        Self { is_strict: false, max_bytes: 8 << 30, segment_bytes: 32 << 20, sync_interval: Duration::from_millis(20) }
+        Self { is_strict: false, max_bytes: 8 << 30, segment_bytes: 32 << 20, sync_interval: Duration::from_millis(100) }
     }
 }

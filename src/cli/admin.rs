@@ -1,7 +1,7 @@
 //! `admin create`: the first administrator, or a way back in.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use crate::{mapping, output};
 use anyhow::Context;
 use clap::Subcommand;
@@ -38,7 +38,7 @@ pub(super) fn run(command: &AdminCommand) -> anyhow::Result<ExitCode> {
     let known: Vec<&str> = Role::ALL.into_iter().map(Role::as_str).collect();
     let role =
         Role::parse(role).with_context(|| format!("there is no role `{role}`; the roles are {}", known.join(", ")))?;
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let new = NewUser { email: email.clone(), name: name.clone(), role };

@@ -3,7 +3,7 @@
 //! Rule: `status` only reads the schema's history; `migrate` takes the steps that are missing.
 
 use super::Common;
-use super::context::{block_on, clock, load};
+use super::context::{block_on, clock, load_instance};
 use crate::output::{self, count};
 use anyhow::Context;
 use clap::Subcommand;
@@ -21,7 +21,7 @@ pub(super) enum DbCommand {
 
 pub(super) fn run(command: &DbCommand) -> anyhow::Result<ExitCode> {
     let (DbCommand::Migrate(common) | DbCommand::Status(common)) = command;
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let db = Db::connect(loaded.settings.storage.url.expose()).await.context("the database cannot be opened")?;
         let taken = match command {

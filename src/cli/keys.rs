@@ -3,7 +3,7 @@
 //! Rule: a secret is printed once, by the command that made it.
 
 use super::Common;
-use super::context::{block_on, clock, load, open};
+use super::context::{block_on, clock, load_instance, open};
 use crate::output;
 use clap::{Args, Subcommand};
 use helix_control_plane::Actor;
@@ -72,7 +72,7 @@ pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
             list(common, of.as_ref(), *all)
         }
         KeysCommand::Rotate { common, id } => {
-            let loaded = load(common)?;
+            let loaded = load_instance(common)?;
             block_on(async {
                 let app = open(&loaded).await?;
                 let minted = app.rotate_key(&Actor::Operator, id).await?;
@@ -82,7 +82,7 @@ pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
             })
         }
         KeysCommand::Revoke { common, id } => {
-            let loaded = load(common)?;
+            let loaded = load_instance(common)?;
             block_on(async {
                 let app = open(&loaded).await?;
                 let key = app.revoke_key(&Actor::Operator, id).await?;
@@ -96,7 +96,7 @@ pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn create(args: &CreateArgs) -> anyhow::Result<ExitCode> {
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     let owner = match (&args.user, &args.team) {
         (Some(email), _) => KeyOwner::User(email.clone()),
         (None, Some(team)) => KeyOwner::Team(team.clone()),
@@ -121,7 +121,7 @@ fn show_minted(common: &Common, minted: &MintedKey) {
 }
 
 fn list(common: &Common, of: Option<&KeyOwner>, all: bool) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let keys = app.list_keys(&Actor::Operator, of).await?;

@@ -1,6 +1,6 @@
 //! `ledger`: verify proves that every record, rollup and budget balance agree, to the nano-dollar; the rest is `suspense`'s.
 
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use super::{Common, suspense};
 use crate::output::{self, count};
 use clap::Subcommand;
@@ -29,7 +29,7 @@ pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(common: &Common) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let report = app.db().verify_ledger().await?;

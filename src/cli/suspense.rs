@@ -4,7 +4,7 @@
 //! reason says otherwise; the reason is kept.
 
 use super::Common;
-use super::context::{block_on, load, open};
+use super::context::{block_on, load_instance, open};
 use crate::output::{self, count};
 use clap::Args;
 use helix_shared::budget::plane::Vanished;
@@ -40,7 +40,7 @@ pub(super) struct RestoredArgs {
 }
 
 pub(super) fn list(common: &Common) -> anyhow::Result<ExitCode> {
-    let loaded = load(common)?;
+    let loaded = load_instance(common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let listed = app.db().suspense(SystemClock::new().now()).await?;
@@ -84,7 +84,7 @@ pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<ExitCode> {
     let spent: NanoUsd = args.spent_usd.parse().map_err(|error| anyhow::anyhow!("--spent-usd: {error}"))?;
     anyhow::ensure!(spent >= NanoUsd::ZERO, "--spent-usd must not be below zero");
     anyhow::ensure!(!args.reason.trim().is_empty(), "--reason must say why");
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let incarnation = Incarnation::from(args.incarnation.as_str());
@@ -103,7 +103,7 @@ pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) fn restored(args: &RestoredArgs) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!args.reason.trim().is_empty(), "--reason must say why");
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     block_on(async {
         let app = open(&loaded).await?;
         let begun = app.db().begin_history(SystemClock::new().now(), &args.reason).await;

@@ -2,7 +2,7 @@
 //!
 //! Rule: the request takes the same way as everybody's, with a key of its own that lives for minutes; nothing is bypassed.
 
-use super::context::{block_on, load, open, paint};
+use super::context::{block_on, load_instance, open, paint};
 use super::{Common, trace};
 use crate::http_client::{self, Answer};
 use crate::{mapping, output};
@@ -43,7 +43,7 @@ pub(super) struct TestArgs {
 }
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let loaded = load(&args.common)?;
+    let loaded = load_instance(&args.common)?;
     let address =
         args.url.as_deref().map_or_else(|| mapping::local_url(&loaded), |url| url.trim_end_matches('/').to_owned());
     block_on(async {

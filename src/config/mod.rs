@@ -17,7 +17,7 @@ pub(crate) mod kinds;
 mod mask;
 mod node;
 mod overlay;
-mod review;
+pub(crate) mod review;
 pub(crate) mod scalars;
 mod setting;
 pub(crate) mod settings;

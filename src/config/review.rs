@@ -85,12 +85,15 @@ fn addresses(settings: &Settings, decoder: &mut Decoder<'_>) {
             let key = format!("providers.{name}.base_url");
             let source = decoder.source_of(&key);
             let message = format!("provider `{name}` points at this gateway itself ({})", server.listen);
-            let finding = decoder.findings.error("E0208", &key, &source, message);
+            let finding = decoder.findings.error(POINTS_HERE, &key, &source, message);
             finding
                 .help("give the address of the provider; a *_BASE_URL variable meant for clients must not be set here");
         }
     }
 }
+
+/// A provider's address is the gateway's own.
+pub(crate) const POINTS_HERE: &str = "E0208";
 
 /// Reports whether requests to the provider would come back to the gateway.
 fn points_at(provider: &Provider, listen: SocketAddr) -> bool {

@@ -357,3 +357,22 @@ fn key_on(page: &Answer) -> String {
     let random = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     format!("hx_p_{}", random.collect::<String>())
 }
+
+#[test]
+fn administration_works_in_a_shell_whose_base_url_is_the_gateway_and_only_what_calls_providers_minds() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let clients = [("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1"), ("OPENAI_API_KEY", "hx_p_of-a-client")];
+        command(folder.path()).args(arguments).envs(clients).output().unwrap()
+    };
+    let (code, made) = said(&run(&["admin", "create", "--email", "ada@corp.example"]));
+    assert_eq!(code, 0, "{made}");
+    let (code, made) = said(&run(&["keys", "create", "--user", "ada@corp.example", "--name", "laptop"]));
+    assert_eq!(code, 0, "{made}");
+    for role in ["serve", "doctor"] {
+        let output = run(&[role]);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains("E0208") && complaint.contains("OPENAI_BASE_URL"), "{complaint}");
+    }
+}

@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Marks the folder of a journal that nobody needs any more.
 pub(super) const SHIPPED: &str = "shipped";
@@ -87,6 +87,8 @@ pub struct Journal {
     /// Bytes appended, over all segments.
     appended: AtomicU64,
     synced: watch::Sender<u64>,
+    /// Somebody waits for the disk.
+    sync_wanted: Notify,
     /// Held for as long as the journal is open: another process must not think us dead.
     _lock: File,
 }
@@ -187,6 +189,7 @@ impl Journal {
             writer: Mutex::new(writer),
             appended: AtomicU64::new(0),
             synced,
+            sync_wanted: Notify::new(),
             _lock: lock,
         };
         let mut writer = journal.lock();
@@ -238,6 +241,7 @@ impl Journal {
             return Ok(());
         }
         let mut synced = self.synced.subscribe();
+        self.sync_wanted.notify_one();
         let reached = synced.wait_for(|synced| *synced >= token.position).await.map(|reached| *reached);
         match reached {
             Ok(u64::MAX) | Err(_) => Err(JournalError::Failed),
@@ -389,6 +393,15 @@ impl Journal {
     /// Whether something was appended since the last sync.
     pub fn needs_sync(&self) -> bool {
         *self.synced.borrow() < self.appended.load(Ordering::Acquire)
+    }
+
+    /// Returns when the next sync is due: after the interval, or as soon as somebody waits for it. Who comes during a sync shares
+    /// the next one.
+    pub async fn sync_due(&self) {
+        tokio::select! {
+            () = self.sync_wanted.notified() => {}
+            () = tokio::time::sleep(self.settings.sync_interval) => {}
+        }
     }
 
     /// Forces what was appended to disk, if anything was. Blocks; call it off the request path.

@@ -156,6 +156,23 @@ async fn strict_mode_waits_for_the_disk() {
     assert!(waiting.await.is_ok());
 }
 
+#[tokio::test]
+async fn strict_mode_waits_for_the_disk_alone_and_not_for_the_next_interval() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = JournalSettings { is_strict: true, sync_interval: std::time::Duration::from_secs(86_400), ..small() };
+    let journal = Journal::create(root.path(), new_identity("n1", true), settings, clock()).unwrap();
+    let token = journal.intent(&mut intent(5)).unwrap();
+    let syncs = async {
+        journal.sync_due().await;
+        journal.sync();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        durable = journal.durable(&token) => assert!(durable.is_ok()),
+        () = syncs => {}
+    }
+}
+
 fn reopened(root: &Path) -> OldJournal {
     old_journals(root, "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap()
 }
