@@ -140,6 +140,10 @@ fn price(it: &file::Price) -> control::FilePrice {
         cache_read: it.cache_read.map(|price| price.0),
         cache_write: it.cache_write.map(|price| price.0),
         cache_write_long: None,
+        per_image: it.per_image.map(|price| price.0),
+        per_second: it.per_second.map(|price| price.0),
+        per_character: it.per_character.map(|price| price.0),
+        per_search: it.per_search.map(|price| price.0),
         max_output_tokens: None,
     }
 }

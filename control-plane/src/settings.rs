@@ -137,6 +137,14 @@ pub struct FilePrice {
     pub cache_write: Option<PicoUsd>,
     /// Cache write, long lifetime; `None`: as the short one.
     pub cache_write_long: Option<PicoUsd>,
+    /// A picture that is made.
+    pub per_image: Option<PicoUsd>,
+    /// A second of sound, heard or made.
+    pub per_second: Option<PicoUsd>,
+    /// A character that is spoken.
+    pub per_character: Option<PicoUsd>,
+    /// One web search on the provider's side.
+    pub per_search: Option<PicoUsd>,
     /// The most output tokens the model can give.
     pub max_output_tokens: Option<u64>,
 }

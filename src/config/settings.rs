@@ -6,7 +6,7 @@
 use super::checks;
 use super::kinds::ProviderKind;
 use super::network::Network;
-use super::scalars::{BasisPoints, Email, PricePerMillion};
+use super::scalars::{BasisPoints, Email, PricePerMillion, PricePerUnit};
 use super::setting::settings;
 use super::special::{DatabaseUrl, Scope, Unserved};
 use super::words::{
@@ -249,7 +249,8 @@ settings! {
         weight: u32 = "1" => checks::between::<0, 1_000_000>,
     }
 
-    /// A price that replaces or extends the built-in catalogue, in USD per million tokens.
+    /// A price that replaces or extends the built-in catalogue, in USD per million tokens, or per piece of another unit. With
+    /// an input and an output of zero, a model that has a price per image, second or character is charged by that alone.
     pub(crate) struct Price {
         /// The name of the provider.
         provider: String => checks::uses_provider,
@@ -263,6 +264,14 @@ settings! {
         cache_read: Option<PricePerMillion>,
         /// Input tokens written to the provider's cache; without it, as input.
         cache_write: Option<PricePerMillion>,
+        /// One picture that is made, in USD.
+        per_image: Option<PricePerUnit>,
+        /// One second of sound that is heard or made, in USD.
+        per_second: Option<PricePerUnit>,
+        /// One character that is spoken, in USD.
+        per_character: Option<PricePerUnit>,
+        /// One web search at the provider, in USD.
+        per_search: Option<PricePerUnit>,
     }
 
     /// A group of users.

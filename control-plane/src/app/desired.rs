@@ -150,6 +150,10 @@ impl Desired {
             cache_read: price.cache_read,
             cache_write: price.cache_write,
             cache_write_long: price.cache_write_long,
+            per_image: price.per_image,
+            per_second: price.per_second,
+            per_character: price.per_character,
+            per_search: price.per_search,
             max_output_tokens: price.max_output_tokens,
         };
         self.add_numbered(&format!("{}/{}", price.provider, price.model), Resource::Price(body));

@@ -240,6 +240,10 @@ fn price_row(
         cache_read_pico: it.cache_read,
         cache_write_pico: it.cache_write,
         cache_write_long_pico: it.cache_write_long,
+        per_image_pico: it.per_image,
+        per_second_pico: it.per_second,
+        per_character_pico: it.per_character,
+        per_search_pico: it.per_search,
         managed: Managed::File,
         updated_at: now,
     })

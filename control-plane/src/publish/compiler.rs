@@ -164,6 +164,10 @@ pub(crate) fn price(row: helix_store::Price) -> Resource {
         cache_read: row.cache_read_pico,
         cache_write: row.cache_write_pico,
         cache_write_long: row.cache_write_long_pico,
+        per_image: row.per_image_pico,
+        per_second: row.per_second_pico,
+        per_character: row.per_character_pico,
+        per_search: row.per_search_pico,
         max_output_tokens: row.max_output_tokens.and_then(|tokens| u64::try_from(tokens).ok()),
     })
 }

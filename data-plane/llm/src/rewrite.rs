@@ -174,6 +174,7 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
     let nested = match facts.dialect {
         Dialect::Gemini => Some(("generationConfig", "maxOutputTokens")),
         Dialect::BedrockConverse => Some(("inferenceConfig", "maxTokens")),
+        Dialect::Ollama => Some(("options", "num_predict")),
         _ => None,
     };
     if let Some((object, member)) = nested {

@@ -5,6 +5,7 @@
 
 use super::admit::{Admission, Path, admit, has_residency};
 use super::body_room::Claim;
+use super::calls::{self, Job};
 use super::capability;
 use super::exchange::{Exchange, Limits, is_event_stream};
 use super::failure::{
@@ -172,7 +173,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     };
     let gateway = Arc::clone(draft.gateway());
     let backend = &place.upstream.backend;
-    let Some(_in_flight) = place.upstream.enter() else {
+    let Some(in_flight) = place.upstream.enter() else {
         let message = "The backend is at its limit of requests in flight; try again in a moment.";
         let refusal = Refusal::new("route", ErrorCode::Overloaded, message).with_retry_after(1);
         return failed(draft, refusal, false);
@@ -205,7 +206,9 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
         return failed(draft, refusal, false);
     };
-    if place.upstream.has_identity()
+    // Each of several calls is vouched for by itself, when it is made.
+    if wire.calls.is_none()
+        && place.upstream.has_identity()
         && let Err(error) =
             place.upstream.authorize(&mut request, &place.upstream_model, whole.as_ref(), started_at).await
     {
@@ -258,6 +261,22 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         idle: backend.idle_timeout,
         deadline: Instant::now() + backend.total_timeout + upload_time,
     };
+    if let Some(calls) = &wire.calls {
+        let (head, _) = request.into_parts();
+        let job = Job {
+            draft,
+            open,
+            upstream: Arc::clone(&place.upstream),
+            model: Arc::clone(&place.upstream_model),
+            calls: Arc::clone(calls),
+            uri: head.uri,
+            headers: head.headers,
+            limits,
+            in_flight,
+        };
+        return calls::ask_all(job, ask, wire, place, is_last).await;
+    }
+    let _in_flight = in_flight;
     let response = place.upstream.send(request);
     let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
     answer(exchange, ask, wire, place, clamped_to, is_last).await
@@ -328,7 +347,7 @@ async fn answer(
     }
     draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
-    let is_final = answer_facts.usage.is_some();
+    let is_final = answer_facts.usage.is_some() && !answer_facts.is_usage_partial;
     if !is_final && facts.dialect.is_upload() {
         // Subtitles end about where the sound does.
         let audio_input_ms = subtitles_end_ms(&body).filter(|_| open.is_charged_by_second());
@@ -422,6 +441,7 @@ fn open_attempt(
         unreported: media::unreported(facts, place.price.as_deref()),
         upload: None,
         begun_bytes: 0,
+        on_leave: place.upstream.backend.kind.facts().on_leave,
         is_regional: place.upstream.is_regional(),
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),

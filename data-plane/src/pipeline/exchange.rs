@@ -1,7 +1,7 @@
 //! One attempt on the wire: head, body, and what happens when the client leaves first.
 //!
-//! Rule: an exchange that is dropped unfinished goes on by itself for a bounded while, because the provider bills what it
-//! generated and only its last words say how much. Then it is cut and estimated.
+//! Rule: an exchange that is dropped unfinished goes on by itself for as long as the provider's row says, because the
+//! provider bills what it generated and only its last words say how much. Then it is cut and estimated.
 
 use super::settle::{Ending, OpenAttempt};
 use super::wire::Watch;
@@ -11,6 +11,7 @@ use crate::upstream::pool::{Responding, SendError};
 use bytes::{Bytes, BytesMut};
 use helix_llm::{Dialect, EndKind, ResponseFacts, scan_response};
 use helix_shared::error_code::ErrorCode;
+use helix_shared::provider::OnLeave;
 use http::response::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Body;
@@ -23,11 +24,11 @@ const DRAIN_STREAM: Duration = Duration::from_secs(2);
 /// How long a whole answer whose client left is waited for.
 const DRAIN_WHOLE: Duration = Duration::from_secs(60);
 /// The largest whole answer that is kept.
-const MOST_ANSWER_BYTES: usize = 64 << 20;
+pub(super) const MOST_ANSWER_BYTES: usize = 64 << 20;
 /// The largest error body that is passed on.
-const MOST_ERROR_BYTES: usize = 1 << 20;
+pub(super) const MOST_ERROR_BYTES: usize = 1 << 20;
 /// Status that a request is recorded with whose client left.
-const CLIENT_CLOSED_STATUS: u16 = 499;
+pub(super) const CLIENT_CLOSED_STATUS: u16 = 499;
 
 /// Limits of an exchange.
 #[derive(Debug, Clone, Copy)]
@@ -260,7 +261,7 @@ impl Exchange {
         }
         let Some((_, attempt)) = &self.parts else { return (ResponseFacts::default(), false) };
         let facts = scan_response(attempt.dialect, &self.whole, attempt.quirks);
-        let is_final = facts.usage.is_some();
+        let is_final = facts.usage.is_some() && !facts.is_usage_partial;
         (facts, is_final)
     }
 
@@ -268,12 +269,15 @@ impl Exchange {
     async fn drain(mut self) {
         // Sound says nothing of what it costs, however long it is listened to.
         let is_sound = self.parts.as_ref().is_some_and(|(_, attempt)| attempt.dialect == Dialect::OpenAiSpeech);
-        let limit = match (is_sound, self.is_stream_asked) {
-            (true, _) if !matches!(self.phase, Progress::Head(_)) => Duration::ZERO,
-            (_, true) => DRAIN_STREAM,
-            (_, false) => DRAIN_WHOLE,
+        let on_leave = self.parts.as_ref().map_or(OnLeave::DrainBriefly, |(_, attempt)| attempt.on_leave);
+        let limit = match (on_leave, self.is_stream_asked) {
+            _ if is_sound && !matches!(self.phase, Progress::Head(_)) => Some(Duration::ZERO),
+            (OnLeave::Cancel, _) => Some(Duration::ZERO),
+            (OnLeave::DrainBriefly, true) => Some(DRAIN_STREAM),
+            (OnLeave::DrainBriefly, false) => Some(DRAIN_WHOLE),
+            (OnLeave::Drain, _) => None,
         };
-        let limit = (Instant::now() + limit).min(self.limits.deadline);
+        let limit = limit.map_or(self.limits.deadline, |limit| (Instant::now() + limit).min(self.limits.deadline));
         let read = tokio::time::timeout_at(limit, self.read_on()).await;
         if read.is_err() {
             tracing::debug!("an answer nobody waits for was cut");
@@ -316,8 +320,8 @@ impl Exchange {
             return Ok(());
         }
         while let Progress::Body(body) = &mut self.phase {
-            let Some(frame) = body.frame().await else { break };
-            let Ok(frame) = frame else { break };
+            let Ok(frame) = tokio::time::timeout(self.limits.idle, body.frame()).await else { break };
+            let Some(Ok(frame)) = frame else { break };
             if let (Ok(data), Some(filter)) = (frame.into_data(), &mut self.filter) {
                 filter.push(data, &mut |_| {});
                 if filter.end() != helix_llm::StreamEnd::Open {
@@ -369,5 +373,7 @@ fn is_encoded(headers: &http::HeaderMap) -> bool {
 pub fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.trim_start().to_ascii_lowercase();
-    kind.starts_with("text/event-stream") || kind.starts_with("application/vnd.amazon.eventstream")
+    ["text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson"]
+        .iter()
+        .any(|known| kind.starts_with(known))
 }

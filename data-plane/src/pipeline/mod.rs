@@ -8,6 +8,7 @@ pub mod attempts;
 pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
+mod calls;
 mod capability;
 pub mod exchange;
 mod failure;
@@ -247,7 +248,8 @@ fn operation(dialect: Dialect) -> &'static str {
         | Dialect::AnthropicMessages
         | Dialect::OpenAiResponses
         | Dialect::BedrockConverse
-        | Dialect::Gemini => "chat",
+        | Dialect::Gemini
+        | Dialect::Ollama => "chat",
         Dialect::OpenAiStoredResponses => "responses",
         Dialect::OpenAiImages => "image_generation",
         Dialect::OpenAiImageEdits => "image_edit",

@@ -12,6 +12,7 @@ use helix_proto::convert::record::{basis_to_wire, tokens_to_wire};
 use helix_proto::v1;
 use helix_shared::catalog::{Catalog, ModelPrice, PriceOrigin, ServiceTier, Terms, cost};
 use helix_shared::money::NanoUsd;
+use helix_shared::provider::OnLeave;
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::{CostBasis, TokenUsage};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct OpenAttempt {
     pub upload: Option<Upload>,
     /// How much of the body was here before.
     pub begun_bytes: u64,
+    /// What is done when the client leaves.
+    pub on_leave: OnLeave,
     /// Whether the place itself is priced as a region.
     pub is_regional: bool,
     /// When it began, µs since 1970: the moment whose prices hold.

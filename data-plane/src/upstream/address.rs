@@ -60,7 +60,7 @@ impl Address {
         let mut is_regional = false;
         let form = backend.kind.facts().paths;
         match form {
-            PathForm::AsGiven | PathForm::Bedrock => {}
+            PathForm::AsGiven | PathForm::Bedrock | PathForm::Ollama => {}
             PathForm::UnderV1 if prefix.is_empty() => prefix.push_str("/v1"),
             PathForm::UnderV1 => {}
             PathForm::OwnVersion => prefix = prefix.strip_suffix("/v1").unwrap_or(&prefix).to_owned(),

@@ -202,9 +202,9 @@ impl Upstream {
         self.address.uri_of(&path, query)
     }
 
-    /// The address of a model of Bedrock at this backend; `None` when the parts make no URL.
-    pub fn model_uri(&self, model: &str, is_stream: bool) -> Option<Uri> {
-        let uri = self.address.uri_of(&bedrock::model_path(model, is_stream)?, None)?;
+    /// The address of an operation (`/converse`) on a model of Bedrock at this backend; `None` when the parts make no URL.
+    pub fn model_uri(&self, model: &str, operation: &str) -> Option<Uri> {
+        let uri = self.address.uri_of(&bedrock::model_path(model, operation)?, None)?;
         let Some(host) = bedrock::host_for(uri.host()?, model) else { return Some(uri) };
         let mut parts = uri.into_parts();
         parts.authority = host.parse().ok();

@@ -94,7 +94,9 @@ impl Identities {
                 let access = EntraAccess::from_secret(key)?;
                 Holder::Microsoft(self.keep(EntraSource::new(access, &backend.base_url, ambient, desk)))
             }
-            PathForm::AsGiven | PathForm::UnderV1 | PathForm::OwnVersion | PathForm::Gemini => return None,
+            PathForm::AsGiven | PathForm::UnderV1 | PathForm::OwnVersion | PathForm::Gemini | PathForm::Ollama => {
+                return None;
+            }
         };
         Some(Identity { holder, region, is_fixed })
     }

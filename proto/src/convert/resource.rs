@@ -130,6 +130,10 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
             cache_write_pico_usd: it.cache_write.map(PicoUsd::get),
             cache_write_long_pico_usd: it.cache_write_long.map(PicoUsd::get),
             max_output_tokens: it.max_output_tokens,
+            per_image_pico_usd: it.per_image.map(PicoUsd::get),
+            per_second_pico_usd: it.per_second.map(PicoUsd::get),
+            per_character_pico_usd: it.per_character.map(PicoUsd::get),
+            per_search_pico_usd: it.per_search.map(PicoUsd::get),
         }),
         Resource::Model(it) => Body::Model(v1::Model {
             pattern: it.pattern,
@@ -235,6 +239,10 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
             cache_write: it.cache_write_pico_usd.map(PicoUsd::new),
             cache_write_long: it.cache_write_long_pico_usd.map(PicoUsd::new),
             max_output_tokens: it.max_output_tokens,
+            per_image: it.per_image_pico_usd.map(PicoUsd::new),
+            per_second: it.per_second_pico_usd.map(PicoUsd::new),
+            per_character: it.per_character_pico_usd.map(PicoUsd::new),
+            per_search: it.per_search_pico_usd.map(PicoUsd::new),
         }),
         Body::Model(it) => Resource::Model(shared::Model {
             pattern: it.pattern,

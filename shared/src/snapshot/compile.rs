@@ -11,6 +11,7 @@ use crate::budget::limit::{BudgetScope, Limit};
 use crate::catalog::{ModelPattern, PriceOverride};
 use crate::cloud::google::GoogleAccess;
 use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
+use crate::money::PicoUsd;
 use crate::provider::{HttpVersion, PathForm, ProviderKind};
 use crate::rbac::{Grant, Role, Scope};
 use crate::routing::{Params, Route, RouteTable, Strategy, Target};
@@ -340,8 +341,15 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
 
 fn price_override(price: &resource::Price, pattern: ModelPattern) -> PriceOverride {
     let mut stated = PriceOverride::new(price.backend_id.as_str(), pattern);
-    stated.input = Some(price.input);
-    stated.output = Some(price.output);
+    // What is charged by another unit, and by tokens nothing, has no price for tokens: it does not give them away.
+    let has_unit = price.per_image.or(price.per_second).or(price.per_character).is_some();
+    let has_tokens = !has_unit || price.input > PicoUsd::ZERO || price.output > PicoUsd::ZERO;
+    stated.input = Some(price.input).filter(|_| has_tokens);
+    stated.output = Some(price.output).filter(|_| has_tokens);
+    stated.per_image = price.per_image;
+    stated.per_second = price.per_second;
+    stated.per_character = price.per_character;
+    stated.per_search = price.per_search;
     stated.cache_read = price.cache_read;
     stated.cache_write = price.cache_write;
     stated.cache_write_long = price.cache_write_long;

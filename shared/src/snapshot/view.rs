@@ -10,7 +10,7 @@ use crate::budget::Limit;
 use crate::catalog::PriceOverride;
 use crate::ids::{ApiKeyId, BackendId, TeamId, UserId};
 use crate::provider::azure::Generation;
-use crate::provider::{Api, CapField, HttpVersion, PathForm, ProviderKind};
+use crate::provider::{Api, CapField, HttpVersion, PathForm, ProviderKind, WireFamily};
 use crate::rbac::Grant;
 use crate::routing::RouteTable;
 use crate::secret::Secret;
@@ -115,6 +115,15 @@ impl Backend {
         if self.takes_newer_options() { self.kind.facts().cap_field } else { CapField::MaxTokens }
     }
 
+    /// The wire format that a model is asked in here.
+    pub fn family_of(&self, model: &str) -> WireFamily {
+        let has_openai_path = self.base_url.trim_end_matches('/').ends_with("/v1");
+        match self.kind.facts().paths {
+            PathForm::Ollama if has_openai_path => WireFamily::OpenAi,
+            _ => self.kind.family_of(model),
+        }
+    }
+
     /// Whether a request may have `stream_options` here.
     pub fn takes_stream_options(&self) -> bool {
         self.kind.facts().takes_stream_options && self.takes_newer_options()
@@ -136,7 +145,8 @@ impl Backend {
             | PathForm::OwnVersion
             | PathForm::Gemini
             | PathForm::Vertex
-            | PathForm::Bedrock => true,
+            | PathForm::Bedrock
+            | PathForm::Ollama => true,
         }
     }
 }

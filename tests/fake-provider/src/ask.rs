@@ -58,6 +58,16 @@ pub(crate) enum Endpoint {
     Generate,
     /// `POST /v1beta/models/{model}:streamGenerateContent`.
     StreamGenerate,
+    /// `POST /v1beta/models/{model}:batchEmbedContents`.
+    BatchEmbed,
+    /// `POST …/models/{model}:predict` of Vertex AI.
+    Predict,
+    /// `POST /model/{model}/invoke` of Bedrock, for embeddings.
+    Invoke,
+    /// `POST /api/embed` of Ollama.
+    OllamaEmbed,
+    /// `POST /api/chat` of Ollama.
+    OllamaChat,
 }
 
 impl Endpoint {
@@ -80,6 +90,11 @@ impl Endpoint {
             ("/converse-stream", Self::ConverseStream),
             (":generateContent", Self::Generate),
             (":streamGenerateContent", Self::StreamGenerate),
+            (":batchEmbedContents", Self::BatchEmbed),
+            (":predict", Self::Predict),
+            ("/invoke", Self::Invoke),
+            ("/api/embed", Self::OllamaEmbed),
+            ("/api/chat", Self::OllamaChat),
         ];
         let hosted = crate::vertex::endpoint(path);
         hosted.or_else(|| ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint))
@@ -96,10 +111,12 @@ impl Endpoint {
             | Self::Images
             | Self::ImageEdits
             | Self::Speech
-            | Self::Transcripts => Dialect::OpenAi,
+            | Self::Transcripts
+            | Self::OllamaEmbed
+            | Self::OllamaChat => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
-            Self::Converse | Self::ConverseStream => Dialect::Bedrock,
-            Self::Generate | Self::StreamGenerate => Dialect::Gemini,
+            Self::Converse | Self::ConverseStream | Self::Invoke => Dialect::Bedrock,
+            Self::Generate | Self::StreamGenerate | Self::BatchEmbed | Self::Predict => Dialect::Gemini,
         }
     }
 }
@@ -207,6 +224,9 @@ fn has_tool_result(body: &Value) -> bool {
 pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<Ask, Fault> {
     let headers = &parts.headers;
     let fields = body.as_object().ok_or_else(|| Fault::invalid("the body is not a JSON object"))?;
+    if matches!(endpoint, Endpoint::BatchEmbed | Endpoint::Predict | Endpoint::Invoke | Endpoint::OllamaEmbed) {
+        return crate::embed::read(endpoint, parts, body);
+    }
     if endpoint.dialect() == Dialect::Gemini {
         let mut ask = crate::gemini::read(endpoint, &parts.uri, body)?;
         visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
@@ -230,12 +250,19 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
         }
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
+        Endpoint::OllamaChat => crate::ollama::read(body, &mut ask)?,
         Endpoint::Completions => read_completion(body, &mut ask)?,
         Endpoint::Responses => crate::responses::read(body, &mut ask)?,
         Endpoint::Images | Endpoint::ImageEdits | Endpoint::Speech | Endpoint::Transcripts => {
             crate::media::read(endpoint, body, &mut ask)?;
         }
-        Endpoint::Moderations | Endpoint::Generate | Endpoint::StreamGenerate => {}
+        Endpoint::Moderations
+        | Endpoint::Generate
+        | Endpoint::StreamGenerate
+        | Endpoint::BatchEmbed
+        | Endpoint::Predict
+        | Endpoint::Invoke
+        | Endpoint::OllamaEmbed => {}
         Endpoint::Converse | Endpoint::ConverseStream => {
             require_messages(body)?;
             let config = body.get("inferenceConfig").unwrap_or(&Value::Null);
@@ -347,7 +374,20 @@ fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    for field in ["messages", "system", "input", "prompt", "tools", "contents", "systemInstruction"] {
+    const FIELDS: [&str; 11] = [
+        "messages",
+        "system",
+        "input",
+        "prompt",
+        "tools",
+        "contents",
+        "systemInstruction",
+        "requests",
+        "instances",
+        "inputText",
+        "texts",
+    ];
+    for field in FIELDS {
         if let Some(value) = body.get(field) {
             walk(value, visit);
         }

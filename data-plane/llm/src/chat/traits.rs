@@ -170,6 +170,21 @@ impl ModelTraits {
         }
     }
 
+    /// Returns the traits of a model at Ollama, by its name. One that does not think refuses every word about it.
+    pub fn ollama(model: &str) -> Self {
+        let is_of = |families: &[&str]| families.iter().any(|family| model.contains(family));
+        let thinks = is_of(&["gpt-oss", "qwen3", "deepseek-r1", "deepseek-v3.1", "magistral"])
+            && !is_of(&["coder", "instruct", "embedding"]);
+        Self {
+            takes_top_k: true,
+            thinking: if thinks { ThinkingForm::Adaptive } else { ThinkingForm::None },
+            least_thinking: LeastThinking::Disabled,
+            takes_forced_tools: false,
+            takes_urls: false,
+            ..Self::openai_compatible()
+        }
+    }
+
     /// Returns the traits of a server that speaks like OpenAI.
     pub fn openai_compatible() -> Self {
         Self {

@@ -11,7 +11,7 @@ use crate::chat::pairing;
 use crate::chat::request::{Conversation, Role};
 use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
-use crate::dialect::{anthropic, bedrock, gemini, openai_chat, openai_responses};
+use crate::dialect::{anthropic, bedrock, gemini, ollama, openai_chat, openai_completions, openai_responses};
 use crate::json::Node;
 
 /// What a request is translated for.
@@ -89,7 +89,8 @@ pub(super) fn parse(from: ChatDialect, body: &[u8]) -> Result<(Conversation, Ans
         ChatDialect::OpenAiChat => openai_chat::parse(body)?,
         ChatDialect::AnthropicMessages => anthropic::parse(body)?,
         ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
-        ChatDialect::Bedrock | ChatDialect::Gemini => {
+        ChatDialect::OpenAiCompletions => openai_completions::parse(body)?,
+        ChatDialect::Bedrock | ChatDialect::Gemini | ChatDialect::Ollama => {
             return Err(TranslateError::UnsupportedSource { dialect: from.as_str() });
         }
     };
@@ -127,7 +128,10 @@ pub fn translate_fetched(
         ChatDialect::AnthropicMessages => anthropic::render(&mut conversation, context, &mut plan)?,
         ChatDialect::Bedrock => bedrock::render(&mut conversation, context, &mut plan)?,
         ChatDialect::Gemini => gemini::render(&mut conversation, context, &mut plan)?,
-        ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() }),
+        ChatDialect::Ollama => ollama::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::OpenAiResponses | ChatDialect::OpenAiCompletions => {
+            return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() });
+        }
     };
     Ok(Translated { body: Bytes::from(rendered.to_bytes()), dropped: conversation.unread, plan })
 }

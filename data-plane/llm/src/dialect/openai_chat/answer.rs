@@ -103,7 +103,7 @@ pub(super) fn stop_of(choice: &Node, has_calls: bool, is_refused: bool) -> Stop 
     }
 }
 
-pub(super) fn render_stop(stop: &Stop) -> &'static str {
+pub(crate) fn render_stop(stop: &Stop) -> &'static str {
     match stop {
         Stop::End | Stop::Sequence(_) => "stop",
         Stop::Length => "length",
@@ -207,7 +207,7 @@ pub(crate) fn freeform_input(arguments: &str) -> String {
 }
 
 /// Renders the counters as OpenAI means them: cached tokens lie inside `prompt_tokens`.
-pub(super) fn render_usage(usage: TokenUsage) -> Node {
+pub(crate) fn render_usage(usage: TokenUsage) -> Node {
     let (prompt, completion) = (usage.total_input_tokens(), usage.total_output_tokens());
     let written = usage.cache_write_tokens.saturating_add(usage.cache_write_long_tokens);
     let mut node = object! {

@@ -219,11 +219,11 @@ proptest! {
 
     #[test]
     fn any_json_is_taken_or_refused(request in "\\{(\"(model|messages|input|tools|role|content|type|text|tool_calls|system)\":|[\\[\\]{},]|\"user\"|\"tool\"|1|null|true){0,25}\\}") {
-        for (from, to) in [CHAT, MESSAGES, RESPONSES].into_iter().flat_map(|from| [CHAT, MESSAGES, GEMINI, BEDROCK].map(|to| (from, to))) {
+        for (from, to) in [CHAT, MESSAGES, RESPONSES, ChatDialect::OpenAiCompletions].into_iter().flat_map(|from| [CHAT, MESSAGES, GEMINI, BEDROCK, ChatDialect::Ollama].map(|to| (from, to))) {
             // It must not panic; whether it is a request is the generator's luck.
             drop(translate_request(from, to, request.as_bytes(), &context_for(to, "m")));
         }
-        for provider in [CHAT, MESSAGES, GEMINI, BEDROCK] {
+        for provider in [CHAT, MESSAGES, GEMINI, BEDROCK, ChatDialect::Ollama] {
             for client in ChatDialect::ALL {
                 drop(translate_answer(provider, client, request.as_bytes(), &asking(), &answer_context()));
             }

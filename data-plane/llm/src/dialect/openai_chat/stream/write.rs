@@ -158,7 +158,7 @@ impl StreamWriter {
     }
 }
 
-fn write_data(node: &Node, out: &mut Vec<u8>) {
+pub(crate) fn write_data(node: &Node, out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
     node.write(out);
     out.extend_from_slice(b"\n\n");
