@@ -106,6 +106,10 @@ on_every_database! {
         let hard = Budget {
             id: "hard".to_owned(), scope: "instance".to_owned(), label: String::new(), limit_nano: nano(1_000),
             period: "daily".to_owned(), mode: "hard".to_owned(), timezone: "UTC".to_owned(), alert_at: vec![],
+            week_start: None,
+            prior_timezone: None,
+            prior_week_start: None,
+            prior_until: None,
             managed: Managed::Db, updated_at: NOW,
         };
         tx.put(&hard).await.unwrap();
