@@ -5,7 +5,7 @@
 //! heard to their end, because they are billed.
 
 use super::attempts::{Ask, Tried};
-use super::exchange::{Broken, CLIENT_CLOSED_STATUS, Limits, MOST_ANSWER_BYTES, MOST_ERROR_BYTES};
+use super::exchange::{Broken, CLIENT_CLOSED_STATUS, Limits, MOST_ANSWER_BYTES, MOST_ERROR_BYTES, Phase, is_encoded};
 use super::failure::{Failure, is_key_over, lost, may_fail_over, provider_refusal};
 use super::refusal::Refusal;
 use super::respond::{self, Answer};
@@ -76,6 +76,8 @@ struct Done {
     body: Option<Bytes>,
     cost: NanoUsd,
     freed: NanoUsd,
+    /// When the attempt began, on the monotonic clock, µs.
+    began_us: u64,
 }
 
 /// Makes the calls and answers. They go on by themselves when the client leaves.
@@ -85,10 +87,10 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
     let (tell, told) = oneshot::channel();
     gateway.drains.spawn("calls", job.run(tell));
     let Ok(done) = told.await else { return lost(family) };
-    let Done { mut draft, gathered, body, cost, freed } = done;
+    let Done { mut draft, gathered, body, cost, freed, began_us } = done;
     let calls = gathered.pieces.len();
-    let failed = |draft, refusal, verbatim, is_final, is_key_over| {
-        Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, is_key_over }))
+    let failed = |draft, refusal, verbatim, is_final, key_over_us| {
+        Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us }))
     };
     let message = match gathered.trouble {
         None => "The provider's answer could not be read.",
@@ -98,18 +100,19 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
             let message = match broken {
                 Broken::Unreachable => "The provider could not be reached.",
                 Broken::Disconnected => "The provider's answer broke off.",
-                Broken::TimedOut => "The provider did not answer in time.",
+                Broken::TimedOut(phase) => phase.overdue(),
+                Broken::Encoded => "The provider's answer is encoded, which it was not asked for, and is not read.",
                 Broken::TooLarge => "The provider's answer is larger than the gateway keeps.",
             };
-            return failed(draft, Refusal::new("model", broken.code(), message), None, is_last, false);
+            return failed(draft, Refusal::new("model", broken.code(), message), None, is_last, None);
         }
         Some(Trouble::Credential) => {
             let message = "The gateway has no valid credential for the provider. This is not about your key; tell your administrator.";
             let refusal = Refusal::new("model", ErrorCode::UpstreamCredential, message);
-            return failed(draft, refusal, None, is_last, false);
+            return failed(draft, refusal, None, is_last, None);
         }
         Some(Trouble::Refused(mut parts, body)) => {
-            let is_over = is_key_over(&parts);
+            let is_over = is_key_over(&parts).then_some(began_us);
             let body = job_calls(wire).map_or(body.clone(), |calls| calls.explain(&mut parts, body));
             let status = parts.status.as_u16();
             draft.stage("model", "error", format_args!("status {status}"));
@@ -121,7 +124,7 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
         }
     };
     let (Some(body), Some(mut parts)) = (body, gathered.head) else {
-        return failed(draft, Refusal::new("model", ErrorCode::UpstreamError, message), None, is_last, false);
+        return failed(draft, Refusal::new("model", ErrorCode::UpstreamError, message), None, is_last, None);
     };
     let model = &place.upstream_model;
     let backend = &place.upstream.backend.id;
@@ -173,7 +176,7 @@ impl Job {
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
         let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);
-        let estimated = open.estimated_input_tokens;
+        let (estimated, began_us) = (open.estimated_input_tokens, open.started_monotonic_us);
         let cost = open.close(&mut draft, &ending);
         let all: Option<Vec<Piece>> = gathered.pieces.iter().cloned().collect();
         let all = all.filter(|_| gathered.trouble.is_none());
@@ -183,7 +186,7 @@ impl Job {
         });
         let body = all.and_then(|pieces| calls.join(&pieces, usage, draft.request_id(), draft.started_at_us()).ok());
         let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
-        if let Err(Done { mut draft, cost, .. }) = tell.send(Done { draft, gathered, body, cost, freed }) {
+        if let Err(Done { mut draft, cost, .. }) = tell.send(Done { draft, gathered, body, cost, freed, began_us }) {
             draft.stage("cost", draft.last_basis(), format_args!("{cost} USD, client gone"));
             draft.failed("model", CLIENT_CLOSED, CLIENT_CLOSED_STATUS);
             draft.finish();
@@ -239,7 +242,7 @@ impl Job {
         let until = |limit| (Instant::now() + limit).min(self.limits.deadline);
         let sent = tokio::time::timeout_at(until(self.limits.first_byte), self.upstream.send(request)).await;
         let response = match sent {
-            Err(_) => return Err(Trouble::Broken(Broken::TimedOut)),
+            Err(_) => return Err(Trouble::Broken(self.limits.passed(Phase::FirstByte))),
             Ok(Err(SendError::Unreachable(error))) => {
                 tracing::debug!(error = %crate::chain(&*error), "no connection to the provider");
                 return Err(Trouble::Broken(Broken::Unreachable));
@@ -251,11 +254,20 @@ impl Job {
             Ok(Ok(response)) => response,
         };
         let (parts, mut answer) = response.into_parts();
+        if is_encoded(&parts.headers) {
+            // An error costs nothing, whatever it says.
+            let is_error = !parts.status.is_success();
+            return Err(if is_error {
+                Trouble::Refused(parts, Bytes::new())
+            } else {
+                Trouble::Broken(Broken::Encoded)
+            });
+        }
         let most = if parts.status.is_success() { MOST_ANSWER_BYTES } else { MOST_ERROR_BYTES };
         let mut whole = BytesMut::new();
         loop {
             let frame = tokio::time::timeout_at(until(self.limits.idle), answer.frame()).await;
-            let Some(frame) = frame.map_err(|_| Trouble::Broken(Broken::TimedOut))? else { break };
+            let Some(frame) = frame.map_err(|_| Trouble::Broken(self.limits.passed(Phase::NextChunk)))? else { break };
             let Ok(data) = frame.map_err(|_| Trouble::Broken(Broken::Disconnected))?.into_data() else { continue };
             if whole.len() + data.len() > most {
                 return Err(Trouble::Broken(Broken::TooLarge));

@@ -363,7 +363,7 @@ impl Drop for Exchange {
 
 /// Whether an answer must be decoded to be read. None is: what it would grow to, nobody knows before. Servers of events say
 /// `none` to what stands before them.
-fn is_encoded(headers: &http::HeaderMap) -> bool {
+pub(super) fn is_encoded(headers: &http::HeaderMap) -> bool {
     let is_plain =
         |encoding: &[u8]| ["", "identity", "none"].iter().any(|it| encoding.eq_ignore_ascii_case(it.as_bytes()));
     headers.get_all(http::header::CONTENT_ENCODING).iter().any(|encoding| !is_plain(encoding.as_bytes()))

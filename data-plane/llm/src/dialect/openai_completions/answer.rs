@@ -85,6 +85,7 @@ impl StreamWriter {
             | Event::CallStart { .. }
             | Event::Arguments { .. }
             | Event::CallEnd { .. }
+            | Event::Cited { .. }
             | Event::BlockEnd => {}
         }
         Ok(())
