@@ -274,7 +274,7 @@ async fn a_providers_report_stands_beside_the_ledger_and_too_far_apart_is_exit_1
             !record.served_model.starts_with("gpt") && record.backend_id == "openai" && october(record)
         };
         let result = |line_item: &str, nano: i64| {
-            let value = format!("{}e-9", nano);
+            let value = format!("{nano}e-9");
             format!(
                 r#"{{"object":"organization.costs.result","amount":{{"value":{value},"currency":"usd"}},"line_item":"{line_item}","project_id":"proj_1"}}"#
             )

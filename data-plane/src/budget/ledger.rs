@@ -251,7 +251,6 @@ mod tests {
 
     #[test]
     #[ignore = "a measurement: cargo test --release -p helix-data-plane --lib along_six_budgets -- --ignored --nocapture"]
-    #[expect(clippy::print_stderr, clippy::disallowed_methods, reason = "it prints a figure and promises nothing")]
     fn measure_reserving_and_settling_along_six_budgets() {
         const TIMES: u32 = 200_000;
         let (ledger, path) = (Ledger::default(), six_budgets());

@@ -77,7 +77,7 @@ struct Done {
     cost: NanoUsd,
     freed: NanoUsd,
     /// When the attempt began, on the monotonic clock, µs.
-    started_us: u64,
+    began_us: u64,
 }
 
 /// Makes the calls and answers. They go on by themselves when the client leaves.
@@ -87,7 +87,7 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
     let (tell, told) = oneshot::channel();
     gateway.drains.spawn("calls", job.run(tell));
     let Ok(done) = told.await else { return lost(family) };
-    let Done { mut draft, gathered, body, cost, freed, started_us } = done;
+    let Done { mut draft, gathered, body, cost, freed, began_us } = done;
     let calls = gathered.pieces.len();
     let failed = |draft, refusal, verbatim, is_final, key_over_us| {
         Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us }))
@@ -101,9 +101,7 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
                 Broken::Unreachable => "The provider could not be reached.",
                 Broken::Disconnected => "The provider's answer broke off.",
                 Broken::TimedOut(phase) => phase.overdue(),
-                Broken::Encoded => {
-                    "The provider's answer is encoded (content-encoding), which it was not asked for, and is not read."
-                }
+                Broken::Encoded => "The provider's answer is encoded, which it was not asked for, and is not read.",
                 Broken::TooLarge => "The provider's answer is larger than the gateway keeps.",
             };
             return failed(draft, Refusal::new("model", broken.code(), message), None, is_last, None);
@@ -114,7 +112,7 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
             return failed(draft, refusal, None, is_last, None);
         }
         Some(Trouble::Refused(mut parts, body)) => {
-            let key_over_us = is_key_over(&parts).then_some(started_us);
+            let is_over = is_key_over(&parts).then_some(began_us);
             let body = job_calls(wire).map_or(body.clone(), |calls| calls.explain(&mut parts, body));
             let status = parts.status.as_u16();
             draft.stage("model", "error", format_args!("status {status}"));
@@ -122,7 +120,7 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
             super::retry_after::add(&mut parts, &body);
             let body = job_calls(wire).map_or(body.clone(), |calls| calls.error(&mut parts, &body, draft.request_id()));
             let (refusal, verbatim) = provider_refusal(status, parts, body);
-            return failed(draft, refusal, verbatim, is_final, key_over_us);
+            return failed(draft, refusal, verbatim, is_final, is_over);
         }
     };
     let (Some(body), Some(mut parts)) = (body, gathered.head) else {
@@ -178,8 +176,7 @@ impl Job {
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
         let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);
-        let estimated = open.estimated_input_tokens;
-        let started_us = open.started_monotonic_us;
+        let (estimated, began_us) = (open.estimated_input_tokens, open.started_monotonic_us);
         let cost = open.close(&mut draft, &ending);
         let all: Option<Vec<Piece>> = gathered.pieces.iter().cloned().collect();
         let all = all.filter(|_| gathered.trouble.is_none());
@@ -189,7 +186,7 @@ impl Job {
         });
         let body = all.and_then(|pieces| calls.join(&pieces, usage, draft.request_id(), draft.started_at_us()).ok());
         let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
-        if let Err(Done { mut draft, cost, .. }) = tell.send(Done { draft, gathered, body, cost, freed, started_us }) {
+        if let Err(Done { mut draft, cost, .. }) = tell.send(Done { draft, gathered, body, cost, freed, began_us }) {
             draft.stage("cost", draft.last_basis(), format_args!("{cost} USD, client gone"));
             draft.failed("model", CLIENT_CLOSED, CLIENT_CLOSED_STATUS);
             draft.finish();
@@ -258,7 +255,13 @@ impl Job {
         };
         let (parts, mut answer) = response.into_parts();
         if is_encoded(&parts.headers) {
-            return Err(Trouble::Broken(Broken::Encoded));
+            // An error costs nothing, whatever it says.
+            let is_error = !parts.status.is_success();
+            return Err(if is_error {
+                Trouble::Refused(parts, Bytes::new())
+            } else {
+                Trouble::Broken(Broken::Encoded)
+            });
         }
         let most = if parts.status.is_success() { MOST_ANSWER_BYTES } else { MOST_ERROR_BYTES };
         let mut whole = BytesMut::new();

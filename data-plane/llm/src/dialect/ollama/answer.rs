@@ -28,7 +28,7 @@ pub(crate) fn parse_answer(body: &[u8], context: &AnswerContext) -> std::result:
     let has_calls = kinds.iter().any(|kind| matches!(kind, BlockKind::Call(_)));
     let stop = stop_of(node.text("done_reason").unwrap_or_default(), has_calls);
     let blocks = kinds.into_iter().map(|kind| Block::new(kind, Place::default())).collect();
-    Ok(Answer { blocks, cited: Vec::new(), stop })
+    Ok(Answer { blocks, stop, ..Answer::default() })
 }
 
 /// Reads id, name and arguments of a call; the id is made where there is none.
