@@ -231,7 +231,10 @@ async fn focus_has_its_mandatory_columns_words_and_the_ledgers_total() {
         let told: Value = serde_json::from_str(&text(&out)).unwrap();
         let found = rows(&std::fs::read_to_string(folder.path().join("october.csv")).unwrap());
         let wanted = cost_of(&made, october) + correction.amount.get();
-        assert_eq!((told["costNanoUsd"].as_i64(), told["rows"].as_u64()), (Some(wanted), Some(found.len() as u64)));
+        assert_eq!(
+            (told["costNanoUsd"].as_i64(), told["rows"].as_u64()),
+            (Some(wanted), u64::try_from(found.len()).ok())
+        );
         let mut sums = BTreeMap::new();
         for row in &found {
             for column in mandatory {
@@ -273,7 +276,7 @@ async fn a_providers_report_stands_beside_the_ledger_and_too_far_apart_is_exit_1
             !record.served_model.starts_with("gpt") && record.backend_id == "openai" && october(record)
         };
         let result = |line_item: &str, nano: i64| {
-            let value = format!("{}e-9", nano);
+            let value = format!("{nano}e-9");
             format!(
                 r#"{{"object":"organization.costs.result","amount":{{"value":{value},"currency":"usd"}},"line_item":"{line_item}","project_id":"proj_1"}}"#
             )

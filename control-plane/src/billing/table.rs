@@ -30,7 +30,7 @@ pub(super) fn csv_line<'t>(out: &mut dyn Write, cells: impl IntoIterator<Item = 
             Cell::Null => {}
             Cell::Plain(text) => csv_text(out, &text)?,
             Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
-                csv_text(out, &format!("'{text}"))?
+                csv_text(out, &format!("'{text}"))?;
             }
             Cell::Text(text) => csv_text(out, text)?,
             Cell::Count(count) => write!(out, "{count}")?,
