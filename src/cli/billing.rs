@@ -122,7 +122,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             // renamed into place: nobody bills from half a file
             match &done {
                 Ok(_) => {
-                    std::fs::rename(partial(path), path).with_context(|| format!("cannot write {}", path.display()))?
+                    std::fs::rename(partial(path), path).with_context(|| format!("cannot write {}", path.display()))?;
                 }
                 Err(_) => drop(std::fs::remove_file(partial(path))),
             }
