@@ -4,7 +4,9 @@
 //! under `cli/`; this one only parses.
 
 mod admin;
+mod alerts;
 mod billing;
+mod budgets;
 mod configuration;
 pub(crate) mod context;
 mod correct;
@@ -61,6 +63,9 @@ enum Command {
     /// API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Budgets, and what lies on top of them.
+    #[command(subcommand)]
+    Budgets(budgets::BudgetsCommand),
     /// Send one governed request, and show what the gateway did.
     Test(test::TestArgs),
     /// The ledger of requests.
@@ -114,6 +119,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(common) => doctor::run(&common),
         Command::Admin(command) => admin::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Budgets(command) => budgets::run(&command),
         Command::Test(args) => test::run(&args),
         Command::Ledger(command) => ledger::run(&command),
         Command::Billing(command) => billing::run(&command),

@@ -2,7 +2,7 @@
 //! files of its own.
 
 use super::context::{block_on, load_instance, open};
-use super::{Common, correct, forecast, report, suspense};
+use super::{Common, alerts, correct, forecast, report, suspense};
 use crate::output::{self, count};
 use clap::Subcommand;
 use serde_json::json;
@@ -18,6 +18,8 @@ pub(super) enum LedgerCommand {
     Forecast(Common),
     /// Book what a request should have cost as a new entry; the record stays.
     Correct(correct::CorrectArgs),
+    /// List what people were told of budgets: shares of a limit that were reached.
+    Alerts(alerts::AlertsArgs),
     /// List what vanished data planes hold of budgets: it counts as spent.
     Suspense(Common),
     /// Say that a vanished process is dead and spent at most this much: what it held beyond comes free.
@@ -32,6 +34,7 @@ pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
         LedgerCommand::Report(args) => report::run(args),
         LedgerCommand::Forecast(common) => forecast::run(common),
         LedgerCommand::Correct(args) => correct::run(args),
+        LedgerCommand::Alerts(args) => alerts::list(args),
         LedgerCommand::Suspense(common) => suspense::list(common),
         LedgerCommand::Release(args) => suspense::release(args),
         LedgerCommand::Restored(args) => suspense::restored(args),
@@ -51,6 +54,7 @@ fn verify(common: &Common) -> anyhow::Result<ExitCode> {
             count(report.leases, "lease"),
             count(report.corrections, "correction"),
             count(report.rollups, "rollup"),
+            count(report.adjustments, "budget adjustment"),
         ]
         .join(", ");
         let mut text = if report.is_clean() {
@@ -73,6 +77,7 @@ fn verify(common: &Common) -> anyhow::Result<ExitCode> {
         let value = json!({
             "ok": report.is_clean(), "records": report.records, "incarnations": report.incarnations,
             "accounts": report.accounts, "leases": report.leases, "corrections": report.corrections, "rollups": report.rollups,
+            "adjustments": report.adjustments,
             "openIntents": report.open_intents, "problemCount": report.problem_count, "problems": report.problems,
             "firstBad": report.first_bad.as_ref().map(|bad| json!({
                 "incarnation": bad.incarnation.as_str(), "seq": bad.seq, "requestId": bad.request_id, "problem": bad.problem,

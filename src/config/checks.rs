@@ -233,6 +233,10 @@ pub(super) fn defines_user(email: &Email, node: &Node, decoder: &mut Decoder<'_>
     decoder.define(Noun::User, email.as_str(), &node.source);
 }
 
+pub(super) fn defines_key(name: &String, _node: &Node, decoder: &mut Decoder<'_>) {
+    decoder.note_defined(Noun::Key, name);
+}
+
 pub(super) fn uses_provider(name: &String, node: &Node, decoder: &mut Decoder<'_>) {
     decoder.refer(Noun::Provider, name, &node.source);
 }
@@ -266,6 +270,9 @@ pub(super) fn uses_scope(scope: &Scope, node: &Node, decoder: &mut Decoder<'_>) 
         Scope::Instance => {}
         Scope::Team(name) => decoder.refer(Noun::Team, name, &node.source),
         Scope::User(email) => decoder.refer(Noun::User, email, &node.source),
+        Scope::Key(name) => decoder.refer(Noun::Key, name, &node.source),
+        // compared with the routes when all of them are known
+        Scope::Model(_) => {}
     }
 }
 

@@ -8,7 +8,10 @@ use super::desired::{Desired, KeyFace, desired};
 use super::error::AppError;
 use crate::publish::compiler::{self, SETTINGS_ID, credential_place, setting};
 use crate::settings::FileConfig;
+use helix_shared::budget::{Limit, WeekStart};
+use helix_shared::ids::BudgetId;
 use helix_shared::snapshot::compile::compile;
+use helix_shared::snapshot::resource::{Budget, PriorCalendar};
 use helix_shared::snapshot::{Resource, ResourceKey, ResourceKind};
 use helix_shared::time::UnixMicros;
 use helix_store::{self as store, ChangeOp, Managed, Setting, Subject, Tx};
@@ -44,6 +47,7 @@ impl App {
             changes.push((key.kind, key.id.clone(), ChangeOp::Remove));
         }
         for (key, resource) in &desired.resources {
+            let resource = &kept_calendar(current.get(key), resource, now);
             if current.get(key) == Some(resource) {
                 continue;
             }
@@ -117,7 +121,8 @@ impl App {
             add(&row.id.clone(), compiler::api_key(row));
         }
         for row in tx.list_managed::<store::Budget>(Managed::File).await? {
-            add(&row.id.clone(), compiler::budget(row));
+            // what lies on top of it is not the file's
+            add(&row.id.clone(), Resource::Budget(row.resource(Vec::new())));
         }
         Ok(held)
     }
@@ -180,7 +185,27 @@ impl App {
     }
 }
 
-fn budget_row(id: String, it: helix_shared::snapshot::resource::Budget, now: UnixMicros) -> store::Budget {
+/// A budget of another calendar than before keeps the old one to the end of the present period: what is spent in it is not
+/// forgotten by a change of the zone.
+fn kept_calendar(current: Option<&Resource>, wanted: &Resource, now: UnixMicros) -> Resource {
+    let (Some(Resource::Budget(current)), Resource::Budget(wanted)) = (current, wanted) else { return wanted.clone() };
+    let is_same = current.timezone == wanted.timezone && current.week_start == wanted.week_start;
+    let prior = if is_same { current.prior.clone() } else { prior_of(current, wanted, now) };
+    Resource::Budget(Budget { prior, ..wanted.clone() })
+}
+
+fn prior_of(current: &Budget, wanted: &Budget, now: UnixMicros) -> Option<PriorCalendar> {
+    // one that could not be used has no period that could be forgotten
+    let limit = Limit::of(BudgetId::from("current"), current).ok()?;
+    let (timezone, week_start) = (limit.calendar.timezone(now), limit.calendar.week_start(now));
+    if timezone == wanted.timezone && Some(week_start) == WeekStart::parse(&wanted.week_start) {
+        return None;
+    }
+    let until = limit.window(now).ok()?.end;
+    Some(PriorCalendar { timezone: timezone.to_owned(), week_start: week_start.as_str().to_owned(), until })
+}
+
+fn budget_row(id: String, it: Budget, now: UnixMicros) -> store::Budget {
     store::Budget {
         id,
         scope: it.scope,
@@ -189,7 +214,11 @@ fn budget_row(id: String, it: helix_shared::snapshot::resource::Budget, now: Uni
         period: it.period,
         mode: it.mode,
         timezone: it.timezone,
-        alert_at: Vec::new(),
+        alert_at: it.alert_at,
+        week_start: Some(it.week_start).filter(|day| !day.is_empty()),
+        prior_timezone: it.prior.as_ref().map(|prior| prior.timezone.clone()),
+        prior_week_start: it.prior.as_ref().map(|prior| prior.week_start.clone()),
+        prior_until: it.prior.map(|prior| prior.until),
         managed: Managed::File,
         updated_at: now,
     }
@@ -211,6 +240,10 @@ fn price_row(
         cache_read_pico: it.cache_read,
         cache_write_pico: it.cache_write,
         cache_write_long_pico: it.cache_write_long,
+        per_image_pico: it.per_image,
+        per_second_pico: it.per_second,
+        per_character_pico: it.per_character,
+        per_search_pico: it.per_search,
         managed: Managed::File,
         updated_at: now,
     })
@@ -221,6 +254,7 @@ fn model_row(id: String, it: helix_shared::snapshot::resource::Model, now: UnixM
         backend_id: place.backend_id,
         upstream_model: place.upstream_model,
         weight: place.weight,
+        fetches_urls: place.fetches_urls,
     };
     store::Model {
         id,
@@ -247,6 +281,7 @@ fn provider_row(
         api_version: it.api_version,
         sealed_credential,
         spec: store::ProviderSpec {
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,

@@ -5,7 +5,7 @@
 
 use super::App;
 use helix_shared::budget::forecast::{Forecast, MOST_DAYS, Outlook, forecast};
-use helix_shared::budget::{AccountKey, BudgetScope, Period, Window};
+use helix_shared::budget::{AccountKey, BudgetScope, Limit, Window};
 use helix_shared::ids::BudgetId;
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
@@ -24,7 +24,7 @@ pub struct Foretold {
     pub label: String,
     /// How long a period is.
     pub period: &'static str,
-    /// The amount per period.
+    /// The limit that holds now, with what lies on top.
     pub limit: NanoUsd,
     /// What is spent of it.
     pub spent: NanoUsd,
@@ -43,24 +43,25 @@ impl App {
         let now = self.now();
         let mut tx = self.db.read().await?;
         let mut foretold = Vec::new();
-        for budget in tx.list::<Budget>().await? {
-            let Some(scope) = BudgetScope::parse(&budget.scope) else { continue };
-            let Some(period) = Period::parse(&budget.period) else { continue };
-            let Ok(window) = period.window(now, &budget.timezone) else { continue };
-            let key = AccountKey { budget_id: BudgetId::from(budget.id.as_str()), period_start: window.start };
+        let budgets = tx.list::<Budget>().await?;
+        let mut increases = tx.increases(&budgets).await?;
+        for budget in budgets {
+            let on_top = increases.remove(&budget.id).unwrap_or_default();
+            let Ok(known) = Limit::of(BudgetId::from(budget.id.as_str()), &budget.resource(on_top)) else { continue };
+            let Ok(window) = known.window(now) else { continue };
+            let key = AccountKey { budget_id: known.id.clone(), period_start: window.start };
             let account = tx.account(&key).await?;
-            let spent = account.as_ref().map_or(NanoUsd::ZERO, |account| account.settled);
-            let limit = account.and_then(|account| account.limit).unwrap_or(budget.limit_nano);
-            let days = days(&mut tx, &scope, now).await?;
+            let spent = account.map_or(NanoUsd::ZERO, |account| account.settled);
+            let limit = known.at(now);
+            let days = days(&mut tx, &known.scope, now).await?;
             let left = limit.saturating_sub(spent);
             let forecast = forecast(&Outlook { days: &days, now, left, period_end: window.end });
-            let label = if budget.label.is_empty() { budget.scope.clone() } else { budget.label.clone() };
-            let (budget_id, scope) = (budget.id, budget.scope);
+            let label = if budget.label.is_empty() { budget.scope.clone() } else { budget.label };
             foretold.push(Foretold {
-                budget_id,
-                scope,
+                budget_id: budget.id,
+                scope: budget.scope,
                 label,
-                period: period.as_str(),
+                period: known.period.as_str(),
                 limit,
                 spent,
                 window,
@@ -76,20 +77,25 @@ async fn days(tx: &mut Tx, scope: &BudgetScope, now: UnixMicros) -> Result<Vec<N
     let until = RollupSpan::Day.bucket(now);
     let most = i64::try_from(MOST_DAYS).unwrap_or_default();
     let from = UnixMicros::new(until.get().saturating_sub(most.saturating_mul(DAY_US)));
-    let filters = match scope {
-        BudgetScope::Instance => Vec::new(),
-        BudgetScope::Team(id) => vec![(Dimension::Team, id.as_str().to_owned())],
-        BudgetScope::User(id) => vec![(Dimension::User, id.as_str().to_owned())],
+    let of = |dimension, id: &str| vec![(dimension, id.to_owned())];
+    let (filters, group_by) = match scope {
+        BudgetScope::Instance => (Vec::new(), Vec::new()),
+        BudgetScope::Team(id) => (of(Dimension::Team, id.as_str()), Vec::new()),
+        BudgetScope::User(id) => (of(Dimension::User, id.as_str()), Vec::new()),
+        BudgetScope::Key(id) => (of(Dimension::Key, id.as_str()), Vec::new()),
+        // sums know a model by the name that answered; a budget may cover further names for it
+        BudgetScope::Model(_) => (Vec::new(), vec![Dimension::Model]),
     };
-    let query = ReportQuery { from, until, group_by: Vec::new(), every: Some(RollupSpan::Day), filters };
-    let rows = tx.report(&query).await?;
+    let query = ReportQuery { from, until, group_by, every: Some(RollupSpan::Day), filters };
+    let mut rows = tx.report(&query).await?;
+    rows.retain(|row| row.names.first().is_none_or(|model| scope.covers_model(model)));
     let Some(first) = rows.first().map(|row| row.bucket) else { return Ok(Vec::new()) };
     let count = usize::try_from(until.get().saturating_sub(first.get()) / DAY_US).unwrap_or_default();
     let mut days = vec![NanoUsd::ZERO; count];
     for row in rows {
         let at = usize::try_from(row.bucket.get().saturating_sub(first.get()) / DAY_US).unwrap_or(usize::MAX);
         if let Some(day) = days.get_mut(at) {
-            *day = row.totals.cost;
+            *day = day.saturating_add(row.totals.cost);
         }
     }
     Ok(days)

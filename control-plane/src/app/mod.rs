@@ -4,6 +4,7 @@
 //! same. Nothing outside of this module writes a row of configuration. One file a noun.
 
 pub mod actor;
+pub mod budgets;
 mod desired;
 pub mod doctor;
 mod error;
@@ -17,6 +18,7 @@ pub mod users;
 mod validate;
 
 pub use actor::Actor;
+pub use budgets::{BudgetState, Said, Span};
 pub use doctor::Facts;
 pub use error::AppError;
 pub use file::SyncOutcome;

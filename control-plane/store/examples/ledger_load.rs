@@ -133,6 +133,7 @@ fn record(incarnation: &Incarnation, node: &NodeId, seq: u64, at: i64, draw: &mu
         usage,
         cost,
         basis: CostBasis::Exact,
+        unreserved: vec![],
         charged: vec![account("instance/monthly".to_owned()), account(format!("team:team-{team:02}/monthly"))],
         started_at: UnixMicros::new(at),
         first_byte_us: 412_345,

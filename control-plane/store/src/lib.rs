@@ -7,6 +7,8 @@
 //! when it loses a race. Nothing here decides who may do what.
 
 pub use accounts::{Account, Lease};
+pub use adjustments::{AdjustmentKind, BudgetAdjustment, NewAdjustment};
+pub use alerts::BudgetEvent;
 pub use api_keys::{ApiKey, from_hex, to_hex};
 pub use budgets::Budget;
 pub use config_log::{Change, ChangeOp};
@@ -16,7 +18,7 @@ pub use db::{Db, Tx};
 pub use dialect::Dialect;
 pub use error::{Result, StoreError};
 pub use escrow::EscrowSpeaker;
-pub use escrow_fleet::Recalled;
+pub use escrow_fleet::{Awaited, Recalled};
 pub use incarnations::IncarnationRow;
 pub use migrate::SchemaStep;
 pub use models::{Model, ModelBackend};
@@ -36,6 +38,8 @@ pub use users::{Membership, User};
 pub use verify_report::{BadRecord, LedgerReport};
 
 mod accounts;
+mod adjustments;
+mod alerts;
 mod api_keys;
 mod budgets;
 mod config_log;
@@ -51,6 +55,7 @@ mod escrow_fleet;
 mod escrow_rows;
 mod escrow_suspense;
 mod incarnations;
+mod limits;
 mod migrate;
 mod migrations;
 mod models;

@@ -3,13 +3,14 @@
 //! Rule: a batch is one transaction: rows that are new by (incarnation, seq), and, for those rows only, the sums, the
 //! accounts and the leases they count in. What cannot be kept is parked beside them and never blocks what follows.
 
+use crate::alerts::BudgetEvent;
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::escrow_charges::Charge;
 use crate::rollups::Added;
 use crate::usage_read::{read_record, select_records};
-use crate::usage_row::{COLUMNS, Checked, RECORDS, check, clip};
+use crate::usage_row::{COLUMNS, Checked, Cover, RECORDS, check, clip};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::record::Record;
@@ -17,7 +18,7 @@ use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
-const DEAD_LETTERS: &str = "dead_letters";
+pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 /// Rows a statement inserts at once: 36 columns each, and SQLite takes 32,766 values.
 const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
@@ -45,6 +46,8 @@ pub struct IngestOutcome {
     pub rejected: Vec<u64>,
     /// How many records were new.
     pub inserted: usize,
+    /// What they made budgets reach.
+    pub alerts: Vec<BudgetEvent>,
 }
 
 impl Db {
@@ -96,6 +99,8 @@ impl Db {
         let centers = tx.cost_centers().await?;
         fresh.values_mut().for_each(|checked| checked.cost_center = centers.of(checked.record));
         tx.insert_fresh(incarnation, &fresh).await?;
+        let charged: BTreeSet<&AccountKey> = fresh.values().flat_map(|it| it.charged.iter().copied()).collect();
+        let alerts = tx.raise_alerts(&charged, now).await?;
         let rejected: Vec<u64> = parked.keys().copied().collect();
         tx.park(incarnation, parked.into_values(), now).await?;
         let present: BTreeSet<i64> = known.into_iter().chain(fresh.keys().copied()).collect();
@@ -105,7 +110,7 @@ impl Db {
         }
         tx.commit().await?;
         let through_seq = u64::try_from(reached).map_err(|error| StoreError::corrupt(RECORDS, error))?;
-        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len() })
+        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len(), alerts })
     }
 }
 
@@ -191,7 +196,7 @@ impl Tx {
             let mut insert = Query::insert();
             insert.into_table(RECORDS).columns(COLUMNS);
             for checked in chunk {
-                insert.values_panic(checked.values(|account| leased.contains(account)));
+                insert.values_panic(checked.values(&leased));
             }
             self.execute(RECORDS, &insert).await?;
         }
@@ -201,7 +206,10 @@ impl Tx {
             added.add(checked);
             for account in &checked.charged {
                 let charge = charges.entry((*account).clone()).or_default();
-                let side = if leased.contains(account) { &mut charge.leased } else { &mut charge.unleased };
+                let side = match checked.cover(account, &leased) {
+                    Cover::Lease => &mut charge.leased,
+                    Cover::None | Cover::Unreserved => &mut charge.unleased,
+                };
                 *side = side.saturating_add(checked.record.cost);
             }
         }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::incarnations::INCARNATIONS;
 use crate::row::{Cells, Row};
 use crate::trace_text;
-use crate::usage_row::{AttemptRow, COLUMNS, ChargeRow, RECORDS, StageRow, UnitsRow};
+use crate::usage_row::{AttemptRow, COLUMNS, ChargeRow, Cover, RECORDS, StageRow, UnitsRow};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
 use helix_shared::money::NanoUsd;
@@ -178,7 +178,10 @@ pub(crate) fn read_record(row: &Row) -> Result<Record> {
     let basis = CostBasis::parse(&basis).ok_or_else(|| cells.corrupt("the basis is none that is known"))?;
     let started_at = UnixMicros::new(cells.take()?);
     let (first_byte_us, total_us) = (unsigned(cells)?, unsigned(cells)?);
-    let charged = json::<Vec<ChargeRow>>(cells)?.iter().map(account_of).collect();
+    let charges = json::<Vec<ChargeRow>>(cells)?;
+    let charged = charges.iter().map(account_of).collect();
+    let unreserved = charges.iter().filter(|(_, _, cover)| *cover == Cover::Unreserved as u8);
+    let unreserved = unreserved.map(|(budget_id, _, _)| BudgetId::from(budget_id.as_str())).collect();
     let mut attempts = parse_attempts(&cells.take::<String>()?).map_err(|error| cells.corrupt(error))?;
     let stage = |(name, verdict, reason, duration_us): StageRow| Stage { name, verdict, reason, duration_us };
     let mut stages: Vec<Stage> = json::<Vec<StageRow>>(cells)?.into_iter().map(stage).collect();
@@ -211,6 +214,7 @@ pub(crate) fn read_record(row: &Row) -> Result<Record> {
         cost,
         basis,
         charged,
+        unreserved,
         started_at,
         first_byte_us,
         total_us,

@@ -13,6 +13,7 @@ use helix_shared::money::NanoUsd;
 use helix_shared::record::{Attempt, Decision, Record};
 use helix_shared::usage::TokenUsage;
 use sea_query::Expr;
+use std::collections::BTreeSet;
 
 pub(crate) const RECORDS: &str = "usage_records";
 
@@ -65,10 +66,27 @@ const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
 pub(crate) type AttemptRow = (u64, String, String, u16, String, u32, i64, String, String);
 /// Stage as kept: name, verdict, reason, µs.
 pub(crate) type StageRow = (String, String, String, u64);
-/// Charge as kept: budget, period, 1 when a lease covers it.
+/// Charge as kept: budget, period, what covers it.
 pub(crate) type ChargeRow = (String, i64, u8);
 /// What an attempt used and by which prices: the version, and its units without the zeros at the end.
 pub(crate) type UnitsRow = (String, Vec<u64>);
+
+/// Whether a charge lies within what a lease holds. A lease covers only what was reserved under it: what was spent while a
+/// budget was soft is spent beside the lease that the same process may hold from before or after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cover {
+    /// The incarnation holds no lease of the account.
+    None = 0,
+    /// A lease covers it.
+    Lease = 1,
+    /// Nothing was reserved of it: the budget was soft.
+    Unreserved = 2,
+}
+
+/// Whether a charge as kept is covered by a lease.
+pub(crate) fn is_leased((_, _, cover): &ChargeRow) -> bool {
+    *cover == Cover::Lease as u8
+}
 
 /// A record that can be kept.
 #[derive(Debug)]
@@ -134,6 +152,7 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
         actor.team_id.as_ref().map(TeamId::as_str),
     ];
     let budget_ids = record.charged.iter().map(|account| account.budget_id.as_str());
+    let budget_ids = budget_ids.chain(record.unreserved.iter().map(|id| id.as_str()));
     let ids = actor_ids.into_iter().flatten().chain([record.backend_id.as_str()]).chain(budget_ids);
     if let Some(id) = ids.into_iter().find(|id| !key_fits(id)) {
         return Err(format!(
@@ -197,8 +216,16 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 }
 
 impl Checked<'_> {
-    /// The row. `is_leased` tells which accounts are covered by a lease of this incarnation.
-    pub(crate) fn values(&self, is_leased: impl Fn(&AccountKey) -> bool) -> Vec<Expr> {
+    /// What covers a charge, when the incarnation holds leases of these accounts.
+    pub(crate) fn cover(&self, account: &AccountKey, leased: &BTreeSet<AccountKey>) -> Cover {
+        if self.record.unreserved.contains(&account.budget_id) {
+            return Cover::Unreserved;
+        }
+        if leased.contains(account) { Cover::Lease } else { Cover::None }
+    }
+
+    /// The row. `leased` are the accounts that this incarnation holds leases of.
+    pub(crate) fn values(&self, leased: &BTreeSet<AccountKey>) -> Vec<Expr> {
         let record = self.record;
         let usage = &record.usage;
         let (stage, code) = match &record.decision {
@@ -238,7 +265,7 @@ impl Checked<'_> {
             Expr::val(record.started_at.get()),
             number(record.first_byte_us),
             number(record.total_us),
-            Expr::val(charges_json(&self.charged, is_leased)),
+            Expr::val(charges_json(&self.charged, |account| self.cover(account, leased))),
             Expr::val(attempts_json(&record.attempts)),
             // the release before this one reads stages here; they are in `trace`
             Expr::val("[]"),
@@ -289,7 +316,7 @@ fn attempt_units_json(record: &Record) -> Option<String> {
 
 /// Accounts that are charged without a lease.
 pub(crate) fn unleased_json(charged: &[AccountKey]) -> String {
-    charges_json(&charged.iter().collect::<Vec<_>>(), |_| false)
+    charges_json(&charged.iter().collect::<Vec<_>>(), |_| Cover::None)
 }
 
 /// Long cache writes, reasoning, audio in, audio out, searches, and what media are charged by; empty when there are none.
@@ -315,10 +342,10 @@ fn other_units(usage: &TokenUsage) -> String {
     if others.iter().all(|units| *units == 0) { String::new() } else { json(&others) }
 }
 
-fn charges_json(charged: &[&AccountKey], is_leased: impl Fn(&AccountKey) -> bool) -> String {
+fn charges_json(charged: &[&AccountKey], cover: impl Fn(&AccountKey) -> Cover) -> String {
     let rows: Vec<ChargeRow> = charged
         .iter()
-        .map(|key| (key.budget_id.as_str().to_owned(), key.period_start.get(), u8::from(is_leased(key))))
+        .map(|key| (key.budget_id.as_str().to_owned(), key.period_start.get(), cover(key) as u8))
         .collect();
     json(&rows)
 }

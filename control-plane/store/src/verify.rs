@@ -11,7 +11,7 @@ use crate::db::{Db, Tx};
 use crate::error::Result;
 use crate::incarnations::{INCARNATIONS, IncarnationRow};
 use crate::usage_read::{account_of, parse_attempts};
-use crate::usage_row::{ChargeRow, RECORDS};
+use crate::usage_row::{ChargeRow, RECORDS, is_leased};
 use crate::verify_report::{BadRecord, LedgerReport};
 use helix_shared::budget::plane::Seal;
 use helix_shared::budget::{AccountKey, Mode};
@@ -74,6 +74,7 @@ impl Db {
         books.corrections(&mut tx, &corrections).await?;
         books.compare_accounts(&mut tx).await?;
         tx.verify_rollups(&corrections, &mut books.report).await?;
+        tx.verify_adjustments(&mut books.report).await?;
         Ok(books.report)
     }
 }
@@ -158,11 +159,11 @@ impl Books {
     fn charge(&mut self, walk: &mut Walk<'_>, charge: &ChargeRow, cost: i128) {
         let key = account_of(charge);
         let derived = self.accounts.entry(key.clone()).or_default();
-        if charge.2 == 0 {
-            derived.unleased += cost;
-        } else {
+        if is_leased(charge) {
             derived.leased += cost;
             *walk.leased.entry(key).or_default() += cost;
+        } else {
+            derived.unleased += cost;
         }
     }
 
@@ -306,8 +307,8 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
     if escrow > peak {
         problems.push(format!("escrow is {escrow}, the highest limit it had is {peak}"));
     }
-    // what was spent in truth cannot be refused afterwards
-    if is_hard && account.limit.is_some() && settled - derived.corrected_up > peak {
+    // what was spent while it was soft was promised to nobody, and what a correction added cannot be refused afterwards
+    if is_hard && account.limit.is_some() && settled - unleased > peak {
         problems.push(format!("it is hard and settled is {settled}, the highest limit it had is {peak}"));
     }
     problems

@@ -10,7 +10,7 @@ use helix_control_plane::{ControlPlane, Settings, StartError};
 use helix_proto::convert::resource::{from_wire, key_from_wire};
 use helix_proto::v1;
 use helix_proto::v1::config_discovery_client::ConfigDiscoveryClient;
-use helix_shared::budget::{Mode, Period};
+use helix_shared::budget::{Mode, Period, WeekStart};
 use helix_shared::money::NanoUsd;
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
@@ -60,6 +60,7 @@ pub(crate) fn file() -> FileConfig {
             base_url: None,
             api_version: None,
             api_key: Some(Secret::new("sk-canary-of-the-provider")),
+            http_version: String::new(),
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
@@ -70,6 +71,7 @@ pub(crate) fn file() -> FileConfig {
             pattern: "gpt-*".to_owned(),
             strategy: "priority".to_owned(),
             params: "drop".to_owned(),
+            fetches_urls: false,
             backends: vec![FileBackend { provider: "openai".to_owned(), model: None, weight: 1 }],
         }],
         prices: Vec::new(),
@@ -108,6 +110,8 @@ pub(crate) fn budget(scope: FileScope, usd: i64, mode: Mode) -> FileBudget {
         period: Period::Monthly,
         mode,
         timezone: "UTC".to_owned(),
+        week_start: WeekStart::Monday,
+        alert_at: Vec::new(),
     }
 }
 

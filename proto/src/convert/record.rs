@@ -149,6 +149,7 @@ pub fn record_from_wire(
         cost: NanoUsd::new(wire.cost_nano_usd),
         basis: basis_from_wire(wire.basis),
         charged: wire.charged.iter().map(account_from_wire).collect(),
+        unreserved: wire.unreserved.into_iter().map(BudgetId::from).collect(),
         started_at: UnixMicros::new(timing.started_at_us),
         first_byte_us: timing.first_byte_us,
         total_us: timing.total_us,

@@ -253,6 +253,7 @@ pub(crate) fn record(number: usize, seq: u64, cost: i64, charged: &[&str]) -> Re
         cost: nano(cost),
         basis: CostBasis::Exact,
         charged: charged.iter().map(|budget| account(budget)).collect(),
+        unreserved: Vec::new(),
         started_at: NOW,
         first_byte_us: 900,
         total_us: 1800,

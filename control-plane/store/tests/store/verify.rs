@@ -16,6 +16,10 @@ async fn fill(test: &TestDb) {
         mode: "hard".to_owned(),
         timezone: "UTC".to_owned(),
         alert_at: vec![],
+        week_start: None,
+        prior_timezone: None,
+        prior_week_start: None,
+        prior_until: None,
         managed: Managed::Db,
         updated_at: NOW,
     };
