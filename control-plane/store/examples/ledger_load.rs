@@ -52,7 +52,10 @@ const MODELS: [(&str, &str); 12] = [
 
 /// Says a line.
 macro_rules! say {
-    ($($text:tt)+) => { writeln!(std::io::stdout(), $($text)+).unwrap() };
+    ($($text:tt)+) => {{
+        let mut out = std::io::stdout();
+        writeln!(out, $($text)+).unwrap();
+    }};
 }
 
 /// SplitMix64.
@@ -112,7 +115,7 @@ fn record(incarnation: &Incarnation, node: &NodeId, seq: u64, at: i64, draw: &mu
         served_model: model.to_owned(),
         backend_id: provider.to_owned(),
         strategy: "priority".to_owned(),
-        is_streaming: seq % 2 == 0,
+        is_streaming: seq.is_multiple_of(2),
         http_status: 200,
         attempts: vec![Attempt {
             intent: seq,

@@ -87,13 +87,13 @@ impl Tx {
                     std::collections::btree_map::Entry::Occupied(_) => postponed.push(key),
                 }
             }
-            let mut held = self.keys_of(wanted.keys().copied().collect()).await?;
+            let mut held = self.keys_of(&wanted.keys().copied().collect::<Vec<_>>()).await?;
             let missing: Vec<i64> = wanted.keys().copied().filter(|id| !held.contains_key(id)).collect();
             if !missing.is_empty() {
                 for chunk in missing.chunks(CHUNK) {
                     self.insert_keys(chunk.iter().filter_map(|id| Some((*id, wanted.get(id)?)))).await?;
                 }
-                held.extend(self.keys_of(missing).await?);
+                held.extend(self.keys_of(&missing).await?);
             }
             for (id, key) in wanted {
                 if held.get(&id) == Some(&key) {
@@ -107,7 +107,7 @@ impl Tx {
         if open.is_empty() { Ok(found) } else { Err(StoreError::corrupt(KEYS, "no number is free for a key of sums")) }
     }
 
-    async fn keys_of(&mut self, ids: Vec<i64>) -> Result<BTreeMap<i64, RollupKey>> {
+    async fn keys_of(&mut self, ids: &[i64]) -> Result<BTreeMap<i64, RollupKey>> {
         let mut held = BTreeMap::new();
         for chunk in ids.chunks(CHUNK) {
             // always the same number of places: a server plans the statement once

@@ -221,12 +221,13 @@ impl Added {
 impl Tx {
     /// Raises the sums, in order, so that two batches wait for each other instead of deadlocking.
     pub(crate) async fn raise_rollups(&mut self, added: Added) -> Result<()> {
-        let keys: BTreeSet<RollupKey> = added.0.iter().flat_map(BTreeMap::keys).map(|(_, key)| key.clone()).collect();
+        let Added(maps) = added;
+        let keys: BTreeSet<RollupKey> = maps.iter().flat_map(BTreeMap::keys).map(|(_, key)| key.clone()).collect();
         let ids = self.key_ids(keys).await?;
-        for (span, map) in RollupSpan::ALL.into_iter().zip(&added.0) {
+        for (span, map) in RollupSpan::ALL.into_iter().zip(maps) {
             // by number, as the table is
-            let rows: BTreeMap<(i64, i64), &Sums> =
-                map.iter().filter_map(|((bucket, key), sums)| Some(((*bucket, *ids.get(key)?), sums))).collect();
+            let rows: BTreeMap<(i64, i64), Sums> =
+                map.into_iter().filter_map(|((bucket, key), sums)| Some(((bucket, *ids.get(&key)?), sums))).collect();
             let rows: Vec<_> = rows.into_iter().collect();
             for chunk in rows.chunks(CHUNK) {
                 self.raise(span.table(), chunk).await?;
@@ -235,11 +236,11 @@ impl Tx {
         Ok(())
     }
 
-    async fn raise(&mut self, table: &'static str, rows: &[((i64, i64), &Sums)]) -> Result<()> {
+    async fn raise(&mut self, table: &'static str, rows: &[((i64, i64), Sums)]) -> Result<()> {
         let mut insert = Query::insert();
         insert.into_table(table).columns(["bucket", "key_id"].into_iter().chain(SUMS));
         for ((bucket, id), sums) in rows {
-            insert.values_panic([*bucket, *id].into_iter().chain(**sums).map(Expr::val));
+            insert.values_panic([*bucket, *id].into_iter().chain(*sums).map(Expr::val));
         }
         let dialect = self.dialect();
         let raised = SUMS.map(|column| (column, Expr::col((table, column)).add(dialect.proposed(column))));
