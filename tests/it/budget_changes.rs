@@ -27,7 +27,7 @@ impl Site {
         let (provider, folder) = (provider(), tempfile::tempdir().unwrap());
         let yaml = purse::yaml(&provider.url(), budgets);
         let (control, planes) = match planes {
-            0 => (Gateway::serve(&folder.path().join("control"), &yaml), Vec::new()),
+            0 => (Gateway::serve(folder.path(), &yaml), Vec::new()),
             count => {
                 let control = control_plane(&folder.path().join("control"), &yaml);
                 let join = |number| {
