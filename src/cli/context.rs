@@ -28,7 +28,7 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 /// # Errors
 /// Every finding, when one of them is an error.
 pub(crate) fn load(common: &Common) -> anyhow::Result<Loaded> {
-    read(common, environment(), &[])
+    read(common, &environment(), &[])
 }
 
 /// Loads the configuration for a command that opens the instance and calls no provider. It also works in a shell that is set up
@@ -44,7 +44,7 @@ pub(crate) fn load_instance(common: &Common) -> anyhow::Result<Loaded> {
             environment.remove(variable);
         }
     }
-    read(common, environment, &[])
+    read(common, &environment, &[])
 }
 
 /// Loads the configuration for a role, with flags over it, and prints its warnings.
@@ -52,16 +52,16 @@ pub(crate) fn load_instance(common: &Common) -> anyhow::Result<Loaded> {
 /// # Errors
 /// Every finding, when one of them is an error.
 pub(crate) fn load_with_warnings(common: &Common, flags: &[(String, String)]) -> anyhow::Result<Loaded> {
-    let loaded = read(common, environment(), flags)?;
+    let loaded = read(common, &environment(), flags)?;
     if !loaded.warnings.0.is_empty() {
         output::complain(&format!("{}\n", loaded.warnings));
     }
     Ok(loaded)
 }
 
-fn read(common: &Common, environment: BTreeMap<String, String>, flags: &[(String, String)]) -> anyhow::Result<Loaded> {
+fn read(common: &Common, environment: &BTreeMap<String, String>, flags: &[(String, String)]) -> anyhow::Result<Loaded> {
     let path = common.path();
-    config::load(path.as_deref(), &environment, flags)
+    config::load(path.as_deref(), environment, flags)
         .map_err(|findings| anyhow::anyhow!("the configuration is not valid; nothing was applied\n\n{findings}"))
 }
 
