@@ -5,13 +5,18 @@
 
 mod admin;
 mod alerts;
+mod billing;
 mod budgets;
 mod configuration;
 pub(crate) mod context;
+mod correct;
 mod db;
 mod doctor;
+mod forecast;
 mod keys;
 mod ledger;
+mod period;
+mod report;
 mod suspense;
 mod test;
 mod trace;
@@ -66,6 +71,9 @@ enum Command {
     /// The ledger of requests.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// Bills: exports, and what providers say.
+    #[command(subcommand)]
+    Billing(billing::BillingCommand),
     /// The database.
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -114,6 +122,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Budgets(command) => budgets::run(&command),
         Command::Test(args) => test::run(&args),
         Command::Ledger(command) => ledger::run(&command),
+        Command::Billing(command) => billing::run(&command),
         Command::Db(command) => db::run(&command),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -1,5 +1,6 @@
 //! What a data plane needs to know to start. Plain values: reading files and environment is the binary's business.
 
+use helix_shared::egress::Network;
 use helix_shared::ids::NodeId;
 use helix_shared::secret::Secret;
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub surroundings: Surroundings,
     /// How long requests in flight may go on after shutdown began.
     pub drain: Duration,
+    /// Networks beside the public ones that may be fetched from where a route fetches URLs.
+    pub fetch_networks: Vec<Network>,
     /// Metrics of what else runs in this process.
     pub further_metrics: FurtherMetrics,
 }

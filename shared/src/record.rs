@@ -4,7 +4,7 @@
 //! protocol; this is the same fact in typed form.
 
 use crate::budget::AccountKey;
-use crate::ids::{ApiKeyId, BackendId, Incarnation, NodeId, TeamId, UserId};
+use crate::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
 use crate::money::NanoUsd;
 use crate::time::UnixMicros;
 use crate::usage::{CostBasis, TokenUsage};
@@ -50,6 +50,8 @@ pub struct Record {
     pub basis: CostBasis,
     /// Accounts the cost is charged to.
     pub charged: Vec<AccountKey>,
+    /// Budgets of `charged` that nothing was reserved of: they were soft when the request was admitted.
+    pub unreserved: Vec<BudgetId>,
     /// When the request came.
     pub started_at: UnixMicros,
     /// Until the first byte to the caller, in µs; 0: none was sent.
@@ -118,10 +120,15 @@ pub struct Attempt {
     pub error: String,
     /// How long, in µs.
     pub duration_us: u32,
+    /// What it used, by kind.
+    pub usage: TokenUsage,
     /// What it cost.
     pub cost: NanoUsd,
     /// How sure that is.
     pub basis: String,
+    /// Which prices: the day of the catalogue, or `config` for a price of the configuration that the record names; empty:
+    /// none applied.
+    pub price_version: String,
     /// The provider's own id of the request.
     pub provider_request_id: String,
 }

@@ -44,6 +44,7 @@ pub(super) fn list(common: &Common) -> anyhow::Result<ExitCode> {
     block_on(async {
         let app = open(&loaded).await?;
         let listed = app.db().suspense(SystemClock::new().now()).await?;
+        let awaited = app.db().awaited().await?;
         app.close().await;
         let mut text = match listed.len() {
             0 => "No vanished data plane holds money of a budget.".to_owned(),
@@ -64,6 +65,19 @@ pub(super) fn list(common: &Common) -> anyhow::Result<ExitCode> {
                 item.since
             ));
         }
+        let is_learning = awaited.is_some();
+        let awaited: Vec<[String; 3]> = awaited
+            .into_iter()
+            .flatten()
+            .map(|one| [one.node.to_string(), one.incarnation.to_string(), one.since.to_string()])
+            .collect();
+        if is_learning {
+            text.push_str(&waits_for(&awaited));
+        }
+        let awaiting: Vec<_> = awaited
+            .iter()
+            .map(|[node, incarnation, since]| json!({ "nodeId": node, "incarnation": incarnation, "lastHeard": since }))
+            .collect();
         let items: Vec<_> = listed
             .iter()
             .map(|item| {
@@ -75,7 +89,11 @@ pub(super) fn list(common: &Common) -> anyhow::Result<ExitCode> {
                 })
             })
             .collect();
-        output::answer(common.json(), &text, &json!({ "suspense": items }));
+        output::answer(
+            common.json(),
+            &text,
+            &json!({ "suspense": items, "isLearning": is_learning, "awaited": awaiting }),
+        );
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -114,6 +132,22 @@ pub(super) fn restored(args: &RestoredArgs) -> anyhow::Result<ExitCode> {
         output::answer(args.common.json(), text, &json!({ "ok": true }));
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Says whom the fleet waits for after a restore; each is told as a data plane, a process of it, and when it was last heard.
+fn waits_for(awaited: &[[String; 3]]) -> String {
+    if awaited.is_empty() {
+        return "\nThe database was restored, and every data plane has declared what it holds: hard budgets grant again with \
+                the next report of one."
+            .to_owned();
+    }
+    let mut text = "\nThe database was restored: hard budgets grant nothing until these have declared what they hold. \
+                    `ledger release` excuses a process that is gone for good:"
+        .to_owned();
+    for [node, incarnation, since] in awaited {
+        text.push_str(&format!("\n  data plane {node}, process {incarnation}, last heard {since}"));
+    }
+    text
 }
 
 fn words(why: Vanished) -> &'static str {

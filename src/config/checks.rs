@@ -56,6 +56,14 @@ pub(super) fn some_time(value: &Duration, node: &Node, decoder: &mut Decoder<'_>
     }
 }
 
+pub(super) fn cost_center(name: &Option<String>, node: &Node, decoder: &mut Decoder<'_>) {
+    let Some(name) = name else { return };
+    if name.is_empty() || name.chars().any(char::is_control) || name.chars().count() > 64 {
+        let message = format!("`{}` must have 1 to 64 characters that can be printed", decoder.path());
+        decoder.error("E0104", &node.source, message);
+    }
+}
+
 pub(super) fn timezone(name: &String, node: &Node, decoder: &mut Decoder<'_>) {
     if jiff::tz::TimeZone::get(name).is_ok() {
         return;

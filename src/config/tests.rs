@@ -471,3 +471,17 @@ fn bedrock_takes_what_the_usual_variables_say_and_the_file_does_not() {
     assert!(without_file.settings.providers["bedrock"].api_key.is_some());
     assert!(!show_text(&without_file, Origins::Shown).contains(CANARY));
 }
+
+#[test]
+fn every_seed_that_was_fuzzed_is_read_or_refused_with_words() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/config");
+    let mut seeds = 0;
+    for seed in std::fs::read_dir(folder).expect("seeds") {
+        let seed = seed.expect("a seed").path();
+        if let Err(found) = load(Some(&seed), &variables(&[("SET", "value")]), &[]) {
+            assert!(!found.to_string().is_empty(), "{}", seed.display());
+        }
+        seeds += 1;
+    }
+    assert!(seeds > 0);
+}

@@ -35,6 +35,16 @@ choices! {
         Strict = "strict",
     }
 
+    /// The version of HTTP that a provider is spoken to.
+    pub(crate) enum HttpVersion {
+        /// HTTP/2 where the server offers it in its TLS handshake, HTTP/1.1 elsewhere.
+        Auto = "auto",
+        /// HTTP/1.1.
+        One = "http1",
+        /// HTTP/2, also without TLS.
+        Two = "http2",
+    }
+
     /// A role of a user.
     pub(crate) enum Role {
         /// May do everything.

@@ -271,7 +271,7 @@ async fn a_request_is_refused_rather_than_clamped_below_256_tokens_or_under_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_without_a_price_is_refused_under_a_hard_budget() {
+async fn a_model_without_a_price_is_refused_under_a_hard_budget_n18() {
     let shop = Shop::open(&json!({}), &budget("instance", 1_000 * WORST, "hard"));
     let answer = shop.send(Dialect::OpenAi, "hi", &json!({ "model": "mystery" })).await;
     assert_eq!((answer.status, answer.header("x-helix-error-code")), (403, "unpriced_model"), "{}", answer.text());
@@ -314,7 +314,7 @@ fn endings() -> Vec<(Dialect, Value, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_a_request_ends_nothing_stays_reserved() {
+async fn however_a_request_ends_nothing_stays_reserved_n26() {
     let limit = 1_000 * WORST;
     let shop = Shop::open(&json!({ "input_tokens": 80, "output_tokens": 20 }), &budget("instance", limit, "hard"));
     let endings = endings();

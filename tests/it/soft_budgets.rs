@@ -1,7 +1,7 @@
 //! Soft budgets warn and never refuse, and what is spent under them is on the books all the same.
 
 use crate::support::client::Client;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{ANY_PORT, Gateway};
 use crate::support::ledger::{Ledger, sqlite_in};
 use crate::support::patience::until;
 use crate::support::purse::{self, Dialect, WORST, budget, send, usd};
@@ -80,4 +80,43 @@ async fn a_process_that_dies_under_a_soft_budget_books_what_it_had_sent() {
     assert!(gateway.stop(), "an orderly end");
     Ledger::read(&url).await.assert_at_rest();
     assert_eq!(gateway.verify()["ok"].as_bool(), Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_spent_while_a_hard_budget_was_soft_counts_when_it_is_hard_again() {
+    let script = purse::at_the_worst_case();
+    let provider = FakeProvider::new().with_script(script).run("127.0.0.1:0".parse().unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = |mode: &str| purse::yaml(&provider.url(), &budget("instance", 200 * WORST, mode));
+    let mut gateway = Gateway::serve(folder.path(), &yaml("hard"));
+    let (client, url) = (Client::new(), gateway.url());
+    let ask = async || send(&client, &url, Dialect::OpenAi, &Dialect::OpenAi.body("hi", &json!({}))).await;
+    // only a hard budget says what remains of it
+    let is_hard = async || !ask().await.header("x-helix-budget-remaining-usd").is_empty();
+    let switch = async |mode: &str| {
+        gateway.write(&format!("version: 1\n{ANY_PORT}{}", yaml(mode)));
+        gateway.reload();
+        until(mode, async || (is_hard().await == (mode == "hard")).then_some(())).await;
+    };
+    assert!(is_hard().await);
+    switch("soft").await;
+    for _ in 0..10 {
+        assert_eq!(ask().await.status, 200);
+    }
+    let url_of_books = sqlite_in(folder.path());
+    let asked = provider.bill.settled().await.len();
+    assert!(asked < 150, "{asked}");
+    until("every record is here", async || (Ledger::read(&url_of_books).await.records.len() == asked).then_some(()))
+        .await;
+    switch("hard").await;
+    let mut admitted = 0;
+    while ask().await.status == 200 {
+        admitted += 1;
+        assert!(admitted <= 200, "the budget never ends");
+    }
+    let bill = provider.bill.settled().await;
+    assert_eq!(bill.len(), 200, "to the last request, and not one more");
+    assert!(gateway.stop(), "an orderly end");
+    let report = gateway.verify();
+    assert_eq!(report["ok"].as_bool(), Some(true), "{report}");
 }

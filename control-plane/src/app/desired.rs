@@ -15,6 +15,7 @@ use helix_shared::provider::ProviderKind;
 use helix_shared::rbac::Role;
 use helix_shared::snapshot::resource::{ApiKey, Backend, Budget, Model, ModelBackend, Price, RoleGrant, Team, User};
 use helix_shared::snapshot::{Resource, ResourceKey};
+use helix_store::Subject;
 use std::collections::BTreeMap;
 
 /// Longest id that the database keeps.
@@ -33,6 +34,8 @@ pub(super) struct KeyFace {
 pub(super) struct Desired {
     pub(super) resources: BTreeMap<ResourceKey, Resource>,
     pub(super) faces: BTreeMap<String, KeyFace>,
+    /// Cost centres of those who have one.
+    pub(super) cost_centers: BTreeMap<(Subject, String), String>,
 }
 
 /// Reads the file's objects.
@@ -55,6 +58,7 @@ pub(super) fn desired(file: &FileConfig, vault: &Vault) -> Result<Desired, AppEr
             deny_models: team.deny_models.clone(),
         };
         desired.add_unique(&team.name, Resource::Team(body))?;
+        desired.cost_center(Subject::Team, &team.name, team.cost_center.as_ref());
     }
     for user in &file.users {
         desired.user(user, file)?;
@@ -77,6 +81,12 @@ impl Desired {
                 format!("{} `{id}`", twice.kind().as_str().replace('_', " ")),
                 "the configuration file defines it twice",
             )),
+        }
+    }
+
+    fn cost_center(&mut self, subject: Subject, id: &str, name: Option<&String>) {
+        if let Some(name) = name {
+            self.cost_centers.insert((subject, id.to_owned()), name.clone());
         }
     }
 
@@ -103,6 +113,7 @@ impl Desired {
             base_url,
             api_version: provider.api_version.clone(),
             api_key: provider.api_key.clone().filter(|key| !key.is_empty()),
+            http_version: provider.http_version.clone(),
             connect_timeout_ms: provider.connect_timeout_ms,
             first_byte_timeout_ms: provider.first_byte_timeout_ms,
             idle_timeout_ms: provider.idle_timeout_ms,
@@ -118,6 +129,7 @@ impl Desired {
             backend_id: place.provider.clone(),
             upstream_model: place.model.clone(),
             weight: place.weight,
+            fetches_urls: model.fetches_urls,
         };
         let body = Model {
             pattern: model.pattern.clone(),
@@ -138,6 +150,10 @@ impl Desired {
             cache_read: price.cache_read,
             cache_write: price.cache_write,
             cache_write_long: price.cache_write_long,
+            per_image: price.per_image,
+            per_second: price.per_second,
+            per_character: price.per_character,
+            per_search: price.per_search,
             max_output_tokens: price.max_output_tokens,
         };
         self.add_numbered(&format!("{}/{}", price.provider, price.model), Resource::Price(body));
@@ -156,6 +172,7 @@ impl Desired {
             team_ids: user.teams.clone(),
         };
         self.add_unique(&id, Resource::User(body))?;
+        self.cost_center(Subject::User, &id, user.cost_center.as_ref());
         let roles = if user.roles.is_empty() { [Role::Member].as_slice() } else { &user.roles };
         for role in roles {
             let teams: Vec<Option<&String>> = match role {

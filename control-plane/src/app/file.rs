@@ -14,7 +14,7 @@ use helix_shared::snapshot::compile::compile;
 use helix_shared::snapshot::resource::{Budget, PriorCalendar};
 use helix_shared::snapshot::{Resource, ResourceKey, ResourceKind};
 use helix_shared::time::UnixMicros;
-use helix_store::{self as store, ChangeOp, Managed, Setting, Tx};
+use helix_store::{self as store, ChangeOp, Managed, Setting, Subject, Tx};
 use std::collections::BTreeMap;
 
 /// What a sync did.
@@ -57,6 +57,14 @@ impl App {
             self.put(&mut tx, key, resource, desired.faces.get(&key.id), now).await?;
             changes.push((key.kind, key.id.clone(), ChangeOp::Upsert));
         }
+        let cost_centers = changed_cost_centers(&mut tx, &desired, &current).await?;
+        for (subject, id, _) in &cost_centers {
+            // a new revision, so that records tell from when on it holds
+            let kind = kind_of(*subject);
+            if !changes.iter().any(|(changed, of, _)| *changed == kind && of == id) {
+                changes.push((kind, id.clone(), ChangeOp::Upsert));
+            }
+        }
         if sync_body_limit(&mut tx, file, now).await? {
             changes.push((ResourceKind::Settings, SETTINGS_ID.to_owned(), ChangeOp::Upsert));
         }
@@ -69,6 +77,9 @@ impl App {
         self.try_compile(&mut tx, &desired).await?;
         let changes: Vec<_> = changes.iter().map(|(kind, id, op)| (*kind, id.as_str(), *op)).collect();
         let revision = tx.bump(&changes, now).await?;
+        for (subject, id, name) in &cost_centers {
+            tx.set_cost_center(*subject, id, revision, name).await?;
+        }
         self.commit(tx).await?;
         Ok(SyncOutcome { revision, upserted, removed })
     }
@@ -229,6 +240,10 @@ fn price_row(
         cache_read_pico: it.cache_read,
         cache_write_pico: it.cache_write,
         cache_write_long_pico: it.cache_write_long,
+        per_image_pico: it.per_image,
+        per_second_pico: it.per_second,
+        per_character_pico: it.per_character,
+        per_search_pico: it.per_search,
         managed: Managed::File,
         updated_at: now,
     })
@@ -239,6 +254,7 @@ fn model_row(id: String, it: helix_shared::snapshot::resource::Model, now: UnixM
         backend_id: place.backend_id,
         upstream_model: place.upstream_model,
         weight: place.weight,
+        fetches_urls: place.fetches_urls,
     };
     store::Model {
         id,
@@ -265,6 +281,7 @@ fn provider_row(
         api_version: it.api_version,
         sealed_credential,
         spec: store::ProviderSpec {
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -335,6 +352,39 @@ async fn sync_body_limit(tx: &mut Tx, file: &FileConfig, now: UnixMicros) -> Res
         }
         (_, None) => Ok(false),
     }
+}
+
+fn kind_of(subject: Subject) -> ResourceKind {
+    match subject {
+        Subject::Team => ResourceKind::Team,
+        Subject::User => ResourceKind::User,
+    }
+}
+
+/// Whose cost centre the file changes, and to what; an empty text takes it away.
+async fn changed_cost_centers(
+    tx: &mut Tx,
+    desired: &Desired,
+    current: &Resources,
+) -> Result<Vec<(Subject, String, String)>, AppError> {
+    let held = tx.cost_centers().await?.current();
+    let of_file = |subject: Subject, id: &str| {
+        let key = ResourceKey { kind: kind_of(subject), id: id.to_owned() };
+        current.contains_key(&key) || desired.resources.contains_key(&key)
+    };
+    let mut changed = Vec::new();
+    for ((subject, id), name) in &desired.cost_centers {
+        if held.get(&(*subject, id.clone())) != Some(name) {
+            changed.push((*subject, id.clone(), name.clone()));
+        }
+    }
+    for (subject, id) in held.into_keys() {
+        let is_kept = desired.cost_centers.contains_key(&(subject, id.clone()));
+        if !is_kept && of_file(subject, &id) {
+            changed.push((subject, id, String::new()));
+        }
+    }
+    Ok(changed)
 }
 
 fn count(changes: &[(ResourceKind, String, ChangeOp)]) -> (usize, usize) {

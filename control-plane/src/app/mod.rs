@@ -9,6 +9,7 @@ mod desired;
 pub mod doctor;
 mod error;
 pub mod file;
+pub mod forecast;
 pub mod keys;
 pub mod open;
 pub mod requests;

@@ -90,6 +90,10 @@ impl BudgetService {
     async fn serve(&self, mut reports: Streaming<v1::EscrowReport>, out: &UpdateSender) -> Result<(), Status> {
         let Some(first) = reports.message().await? else { return Ok(()) };
         let node = Identity::introduce(first.node)?;
+        let owner = self.db.owner(&node.incarnation).await.map_err(|error| unavailable(&error))?;
+        if owner.is_some_and(|owner| owner != node.node_id) {
+            return Err(Status::permission_denied("the incarnation belongs to another node"));
+        }
         let _held = self.holders.connect(&node.incarnation, out);
         let mut exchange = Exchange { service: self, node, out, soft: BTreeSet::new() };
         let mut steps: Vec<Step> = first.step.into_iter().collect();
@@ -266,8 +270,12 @@ impl Exchange<'_> {
         let now = self.service.clock.now();
         self.service.holders.note_rates(&self.node.incarnation, &said.balances);
         let mut pasts = Vec::with_capacity(said.pasts.len());
+        let mut refused = Vec::new();
         for past in said.pasts.into_values() {
-            pasts.push(self.checked(past).await?);
+            match self.checked(past).await? {
+                Ok(past) => pasts.push(past),
+                Err(incarnation) => refused.push(incarnation),
+            }
         }
         let (node, incarnation) = (self.node.node_id.clone(), self.node.incarnation.clone());
         let speaker = self.speaker(now, said.balances.iter().map(|balance| &balance.account));
@@ -281,11 +289,11 @@ impl Exchange<'_> {
         }
         for outcome in told.unwrap_or_default() {
             match outcome {
-                Outcome::Acknowledged { epoch, standings, pasts, is_learning, has_forgotten } => {
-                    if has_forgotten && !is_learning {
-                        self.has_forgotten(now).await?;
+                Outcome::Acknowledged { epoch, standings, pasts, is_learning, .. } => {
+                    if is_learning {
+                        self.is_learning(epoch);
                     }
-                    self.acknowledge(epoch, &standings, pasts, is_learning, now).await?;
+                    self.acknowledge(epoch, &standings, (pasts, &refused), is_learning, now).await?;
                 }
                 Outcome::Sealed => self.send(Told::Sealed(v1::Sealed {})).await?,
                 Outcome::Granted { .. } | Outcome::Taken(_) => {}
@@ -294,10 +302,19 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// A past is whole only if every record of it is here and can be read: what was spent is known by them.
-    async fn checked(&self, past: Past) -> Result<Past, StoreError> {
+    /// A past is whole only if every record of it is here and can be read: what was spent is known by them. One that another
+    /// node opened is not this node's to speak of; it is named and left alone.
+    async fn checked(&self, past: Past) -> Result<Result<Past, Incarnation>, StoreError> {
+        if self.service.db.owner(&past.incarnation).await?.is_some_and(|owner| owner != self.node.node_id) {
+            tracing::warn!(
+                node.id = %self.node.node_id, incarnation = %past.incarnation,
+                "data plane {} speaks of process {} of another data plane; that is left as it was",
+                self.node.node_id, past.incarnation
+            );
+            return Ok(Err(past.incarnation));
+        }
         if !past.is_whole {
-            return Ok(past);
+            return Ok(Ok(past));
         }
         let is_whole = self.service.db.has_every_record(&past.incarnation, past.last_seq).await?;
         if !is_whole {
@@ -307,22 +324,24 @@ impl Exchange<'_> {
                 past.incarnation
             );
         }
-        Ok(Past { is_whole, ..past })
+        Ok(Ok(Past { is_whole, ..past }))
     }
 
-    async fn has_forgotten(&self, now: UnixMicros) -> Result<(), StoreError> {
-        tracing::error!(
-            node.id = %self.node.node_id,
-            "a node was granted more than the database knows: it has forgotten commits. Nothing is granted until every node has declared what it holds"
-        );
-        self.service.db.begin_history(now, "a node proved a grant that was not on the books").await
+    /// Says once that a new history is being learned.
+    fn is_learning(&self, epoch: Epoch) {
+        if epoch > self.service.holders.epoch() {
+            tracing::error!(
+                epoch,
+                "the database may not know what was granted: it has forgotten commits, or somebody said so. Nothing is granted until every node has declared what it holds; `ledger suspense` lists whom it waits for"
+            );
+        }
     }
 
     async fn acknowledge(
         &self,
         epoch: Epoch,
         standings: &[Standing],
-        taken: Vec<Incarnation>,
+        (taken, refused): (Vec<Incarnation>, &[Incarnation]),
         is_learning: bool,
         now: UnixMicros,
     ) -> Result<(), StoreError> {
@@ -339,6 +358,10 @@ impl Exchange<'_> {
             let past = Past { incarnation, finals: finals.unwrap_or_default(), is_whole, last_seq: 0 };
             pasts.push(past_to_wire(&past));
         }
+        pasts.extend(refused.iter().map(|incarnation| {
+            let (incarnation, finals) = (incarnation.clone(), Vec::new());
+            past_to_wire(&Past { incarnation, finals, is_whole: false, last_seq: 0 })
+        }));
         self.send(Told::Acknowledged(v1::Acknowledged { totals, epoch, pasts, is_learning })).await
     }
 

@@ -6,7 +6,7 @@ use super::budget_service::BudgetService;
 use crate::error::chain;
 use helix_shared::budget::AccountKey;
 use helix_shared::time::UnixMicros;
-use helix_store::Dialect;
+use helix_store::{Dialect, StoreError};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,6 +16,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const RECALL_KEPT: Duration = Duration::from_mins(5);
 /// How often vanished nodes are looked at.
 const SUSPENSE_EVERY: Duration = Duration::from_mins(1);
+
+/// A process that was not heard for so long is gone: far longer than any node goes on without a control plane.
+const LONG_GONE: Duration = Duration::from_hours(30 * 24);
+
+/// What is long gone is looked for each so many looks at vanished nodes: every hour.
+const REST_EVERY_LOOKS: u64 = 60;
 
 /// Starts the jobs.
 pub(crate) fn start(service: &BudgetService) {
@@ -54,8 +60,10 @@ async fn follow_recalls(service: &BudgetService) {
 }
 
 async fn expire_suspense(service: &BudgetService) {
+    let mut looks = 0_u64;
     loop {
         tokio::time::sleep(SUSPENSE_EVERY).await;
+        looks = looks.wrapping_add(1);
         let now = service.clock.now();
         match service.db.expire_suspense(now, service.counts_histories).await {
             Ok(0) => {}
@@ -65,10 +73,29 @@ async fn expire_suspense(service: &BudgetService) {
             ),
             Err(error) => tracing::warn!(error = %chain(&error), "vanished nodes cannot be looked at now"),
         }
+        if looks % REST_EVERY_LOOKS == 0
+            && let Err(error) = put_to_rest(service).await
+        {
+            tracing::warn!(error = %chain(&error), "data planes that are long gone cannot be put to rest now");
+        }
         if let Err(error) = service.db.forget_recalls(before(service, RECALL_KEPT * 2)).await {
             tracing::debug!(error = %chain(&error), "old recalls stay for now");
         }
     }
+}
+
+/// Ends what was not heard for so long that it holds nothing of a present period, and forgets what ended and left nothing.
+async fn put_to_rest(service: &BudgetService) -> Result<(), StoreError> {
+    let (now, since) = (service.clock.now(), before(service, LONG_GONE));
+    let retired = service.db.retire(since, now, service.counts_histories).await?;
+    if retired > 0 {
+        tracing::info!(retired, "data planes that were not heard for a long time are not waited for any more");
+    }
+    let forgotten = service.db.forget_incarnations(since).await?;
+    if forgotten > 0 {
+        tracing::debug!(forgotten, "processes that left nothing are forgotten");
+    }
+    Ok(())
 }
 
 fn before(service: &BudgetService, span: Duration) -> UnixMicros {

@@ -164,6 +164,10 @@ pub(crate) fn price(row: helix_store::Price) -> Resource {
         cache_read: row.cache_read_pico,
         cache_write: row.cache_write_pico,
         cache_write_long: row.cache_write_long_pico,
+        per_image: row.per_image_pico,
+        per_second: row.per_second_pico,
+        per_character: row.per_character_pico,
+        per_search: row.per_search_pico,
         max_output_tokens: row.max_output_tokens.and_then(|tokens| u64::try_from(tokens).ok()),
     })
 }
@@ -173,6 +177,7 @@ pub(crate) fn model(row: helix_store::Model) -> Resource {
         backend_id: place.backend_id,
         upstream_model: place.upstream_model,
         weight: place.weight,
+        fetches_urls: place.fetches_urls,
     };
     Resource::Model(Model {
         pattern: row.pattern,
@@ -200,6 +205,7 @@ pub(crate) fn backend(row: helix_store::Provider, vault: &Vault) -> Resource {
         base_url: row.base_url,
         api_version: row.api_version,
         api_key,
+        http_version: row.spec.http_version,
         connect_timeout_ms: row.spec.connect_timeout_ms,
         first_byte_timeout_ms: row.spec.first_byte_timeout_ms,
         idle_timeout_ms: row.spec.idle_timeout_ms,

@@ -11,7 +11,7 @@ use helix_shared::budget::plane::{Funds, Lease as LeaseTotals};
 use helix_shared::ids::{BudgetId, Incarnation};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
-use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
+use sea_query::{Cond, Condition, Expr, ExprTrait as _, Order, Query, SelectStatement};
 
 pub(crate) const ACCOUNTS: &str = "accounts";
 pub(crate) const LEASES: &str = "leases";
@@ -30,7 +30,7 @@ pub struct Account {
     pub peak_limit: NanoUsd,
     /// Held by all incarnations: granted and not returned.
     pub escrow: NanoUsd,
-    /// Cost of the records that were charged by an incarnation without a lease (a soft budget).
+    /// Cost of the records that were charged without being reserved under a lease (a soft budget).
     pub unleased: NanoUsd,
     /// Cost of all records charged to it.
     pub settled: NanoUsd,
@@ -86,6 +86,12 @@ impl Tx {
     pub async fn account(&mut self, key: &AccountKey) -> Result<Option<Account>> {
         let row = self.fetch_optional(ACCOUNTS, &select_account(key)).await?;
         row.as_ref().map(read_account).transpose()
+    }
+
+    /// Of these accounts, those that exist.
+    pub(crate) async fn accounts_among(&mut self, keys: &[AccountKey]) -> Result<Vec<Account>> {
+        let query = select_accounts().cond_where(is_any_account(keys)).to_owned();
+        self.fetch_all(ACCOUNTS, &query).await?.iter().map(read_account).collect()
     }
 
     /// Lists the accounts of a budget, the newest period first.
@@ -166,6 +172,11 @@ pub(crate) fn broken(key: &AccountKey, what: &str) -> StoreError {
 
 pub(crate) fn is_account(key: &AccountKey) -> Expr {
     Expr::col("budget_id").eq(key.budget_id.as_str()).and(Expr::col("period_start").eq(key.period_start.get()))
+}
+
+/// Whether a row is of one of these accounts; nothing is of none.
+pub(crate) fn is_any_account(keys: &[AccountKey]) -> Condition {
+    keys.iter().fold(Cond::any().add(Expr::val(1_i64).eq(0_i64)), |any, key| any.add(is_account(key)))
 }
 
 pub(crate) fn select_accounts() -> SelectStatement {

@@ -9,11 +9,14 @@ use crate::error::{Result, StoreError};
 use crate::incarnations::SEEN_EVERY;
 use helix_shared::budget::AccountKey;
 use helix_shared::budget::broken::Broken;
-use helix_shared::budget::plane::{Answer, Command, Machine, Next, Outcome};
+use helix_shared::budget::plane::{Answer, Command, Machine, Next, Outcome, Seen};
 use helix_shared::ids::NodeId;
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
 use std::collections::BTreeMap;
+
+/// Accounts that one statement reads: SQLite takes a condition of at most a thousand parts.
+const ACCOUNTS_AT_ONCE: usize = 100;
 
 /// On whose behalf a machine is driven.
 #[derive(Clone, Debug)]
@@ -164,6 +167,7 @@ impl Tx {
                 Answer::Locked { seal: Default::default(), fleet, history }
             }
             Command::ReadAccount(key) => return self.read_funds(key, is_writing, speaker).await,
+            Command::ReadAccounts(keys) => Answer::Accounts(self.seen_accounts(keys, speaker).await?),
             Command::ReadLease(incarnation, key) => {
                 Answer::Lease(self.lease(incarnation, key).await?.map(|lease| lease.totals()))
             }
@@ -196,6 +200,9 @@ impl Tx {
                 self.put_seal(incarnation, *seal).await?;
                 Ok(Answer::Done)
             }
+            Command::RaiseHistory(beyond, why) => {
+                Ok(Answer::History(self.raise_history(*beyond, *why, speaker).await?))
+            }
             Command::BeginLearning(epoch) => {
                 self.begin_learning(*epoch, speaker.now).await?;
                 Ok(Answer::Done)
@@ -225,6 +232,21 @@ impl Tx {
             None if is_writing => Err(broken(key, "it vanished while it was read")),
             None => Ok(None),
         }
+    }
+
+    /// Several accounts, by two statements for all of them.
+    async fn seen_accounts(&mut self, keys: &[AccountKey], speaker: &EscrowSpeaker) -> Result<Vec<(AccountKey, Seen)>> {
+        let mut seen = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(ACCOUNTS_AT_ONCE) {
+            let held = self.all_held_by_others(keys, &speaker.node, speaker.now).await?;
+            for row in self.accounts_among(keys).await? {
+                let fleet_rate = speaker.fleet_rates.get(&row.key).copied().unwrap_or_default();
+                let recallable = held.get(&row.key).copied().unwrap_or_default();
+                let of = Seen { funds: row.funds(), period_end: row.period_end, fleet_rate, recallable };
+                seen.push((row.key, of));
+            }
+        }
+        Ok(seen)
     }
 
     async fn account_answer(&mut self, row: &crate::Account, speaker: &EscrowSpeaker) -> Result<Answer> {

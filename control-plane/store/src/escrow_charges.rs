@@ -52,8 +52,8 @@ impl Tx {
 /// Cost of new records on one account.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Charge {
-    /// By an incarnation that holds a lease of it.
+    /// Reserved under a lease of it.
     pub(crate) leased: NanoUsd,
-    /// By one that does not.
+    /// Beside any lease.
     pub(crate) unleased: NanoUsd,
 }

@@ -7,13 +7,14 @@ use crate::accounts::{ACCOUNT_KEY, is_account};
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
+use crate::escrow::EscrowSpeaker;
 use crate::incarnations::INCARNATIONS;
 use helix_shared::budget::AccountKey;
 use helix_shared::budget::message::Epoch;
-use helix_shared::budget::plane::Fleet;
-use helix_shared::ids::{BudgetId, NodeId};
+use helix_shared::budget::plane::{Fleet, Forgetting, Gate, gate};
+use helix_shared::ids::{BudgetId, Incarnation, NodeId};
 use helix_shared::time::UnixMicros;
-use sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
+use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 
 const FLEET: &str = "escrow_fleet";
 const DECLARED: &str = "escrow_declared";
@@ -21,6 +22,21 @@ const RECALLS: &str = "escrow_recalls";
 const EVENTS: &str = "escrow_events";
 /// The timeline that the server writes: a number that every failover and every restore to a point in time raises.
 const TIMELINE: &str = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint";
+
+/// What a service in PostgreSQL's clothes without its log says of [`TIMELINE`]: the function is unknown, not supported, or not
+/// for everybody. Any other error says nothing about the service.
+const HAS_NO_LOG: [&str; 3] = ["42883", "0A000", "42501"];
+
+/// A process that nothing is granted before, because it has not declared what it holds since the database was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The node.
+    pub node: NodeId,
+    /// Its open incarnation.
+    pub incarnation: Incarnation,
+    /// When it was last heard, as far as this database remembers.
+    pub since: UnixMicros,
+}
 
 /// An account that was recalled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +64,11 @@ impl Db {
         let mut tx = self.read().await?;
         match tx.timeline().await {
             Ok(timeline) => Ok(timeline > 0),
-            // a service in PostgreSQL's clothes without its log
-            Err(StoreError::Query(sqlx::Error::Database(_))) => Ok(false),
+            Err(StoreError::Query(sqlx::Error::Database(error)))
+                if error.code().is_some_and(|code| HAS_NO_LOG.contains(&code.as_ref())) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -66,19 +85,41 @@ impl Db {
     async fn begin_history_once(&self, now: UnixMicros, reason: &str) -> Result<()> {
         let mut tx = self.begin().await?;
         tx.lock_fleet().await?;
-        let before: i64 = match tx.fetch_optional(FLEET, &row(&["restored_ms"])).await? {
-            Some(row) => row.cells(FLEET).take()?,
-            None => 0,
-        };
-        let restored_ms = std::cmp::max(now.get() / 1_000, before.saturating_add(1));
-        let update = Query::update()
-            .table(FLEET)
-            .value("restored_ms", restored_ms)
-            .and_where(Expr::col("id").eq(1_i64))
-            .to_owned();
-        tx.execute(FLEET, &update).await?;
-        tx.note_event("history", "", 0, reason, now).await?;
+        tx.set_restored(now, 0, reason).await?;
         tx.commit().await
+    }
+
+    /// Lists whom the fleet waits for before anything is granted, by incarnation; `None` when nothing is being learned. A node
+    /// that is gone for good is excused by [`Db::release_suspense`] of each of its incarnations.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn awaited(&self) -> Result<Option<Vec<Awaited>>> {
+        let counts_histories = self.counts_histories().await?;
+        let mut tx = self.read().await?;
+        let (fleet, history) = tx.escrow_fleet(counts_histories, false).await?;
+        if gate(&fleet, history) == Gate::Open {
+            return Ok(None);
+        }
+        let epoch = i64::try_from(history).unwrap_or(i64::MAX);
+        let query = Query::select()
+            .columns(["node_id", "id", "seen_at"])
+            .from(INCARNATIONS)
+            .and_where(Expr::col("sealed").eq(0_i64))
+            .and_where(Expr::col("node_id").not_in_subquery(declared_in(epoch)))
+            .order_by("id", Order::Asc)
+            .to_owned();
+        let rows = tx.fetch_all(INCARNATIONS, &query).await?;
+        tx.rollback().await?;
+        let read = |row: &crate::row::Row| {
+            let mut cells = row.cells(INCARNATIONS);
+            Ok(Awaited {
+                node: NodeId::from(cells.take::<String>()?),
+                incarnation: Incarnation::from(cells.take::<String>()?),
+                since: UnixMicros::new(cells.take()?),
+            })
+        };
+        rows.iter().map(read).collect::<Result<_>>().map(Some)
     }
 
     /// Notes that an account was recalled, for control planes that other nodes are connected to.
@@ -191,6 +232,44 @@ impl Tx {
         self.fetch_optional(FLEET, &locked).await.map(|_| ())
     }
 
+    /// Gives the database a history that nobody has heard of, unless it has one beyond `beyond` by now. Returns its count.
+    pub(crate) async fn raise_history(
+        &mut self,
+        beyond: Epoch,
+        why: Forgetting,
+        speaker: &EscrowSpeaker,
+    ) -> Result<Epoch> {
+        self.lock_fleet().await?;
+        let (_, history) = self.escrow_fleet(speaker.counts_histories, false).await?;
+        if history > beyond {
+            return Ok(history);
+        }
+        let reason = match why {
+            Forgetting::Older => "the database is older than what the fleet remembers",
+            Forgetting::Grant => "a node proved a grant that was not on the books",
+        };
+        let beyond = i64::try_from(beyond).unwrap_or(i64::MAX);
+        self.set_restored(speaker.now, beyond, reason).await?;
+        let (_, history) = self.escrow_fleet(speaker.counts_histories, false).await?;
+        Ok(history)
+    }
+
+    /// Counts a restore: by the present moment, which no history before it had, and at least by `least`.
+    async fn set_restored(&mut self, now: UnixMicros, least: i64, reason: &str) -> Result<()> {
+        let before: i64 = match self.fetch_optional(FLEET, &row(&["restored_ms"])).await? {
+            Some(row) => row.cells(FLEET).take()?,
+            None => 0,
+        };
+        let restored_ms = [now.get() / 1_000, before.saturating_add(1), least].into_iter().fold(0, std::cmp::Ord::max);
+        let update = Query::update()
+            .table(FLEET)
+            .value("restored_ms", restored_ms)
+            .and_where(Expr::col("id").eq(1_i64))
+            .to_owned();
+        self.execute(FLEET, &update).await?;
+        self.note_event("history", "", 0, reason, now).await
+    }
+
     /// Learning begins, unless it has for this epoch.
     pub(crate) async fn begin_learning(&mut self, epoch: Epoch, now: UnixMicros) -> Result<()> {
         let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
@@ -222,13 +301,11 @@ impl Tx {
             .and_where(Expr::col("node_id").eq(node.as_str()))
             .to_owned();
         self.execute(DECLARED, &update).await?;
-        let declared =
-            Query::select().column("node_id").from(DECLARED).and_where(Expr::col("epoch").gte(epoch)).to_owned();
         let awaited = Query::select()
             .expr(Expr::col("node_id").count_distinct())
             .from(INCARNATIONS)
             .and_where(Expr::col("sealed").eq(0_i64))
-            .and_where(Expr::col("node_id").not_in_subquery(declared))
+            .and_where(Expr::col("node_id").not_in_subquery(declared_in(epoch)))
             .to_owned();
         let awaited: i64 = match self.fetch_optional(INCARNATIONS, &awaited).await? {
             Some(row) => row.cells(INCARNATIONS).take()?,
@@ -260,6 +337,11 @@ impl Tx {
             .to_owned();
         self.execute(EVENTS, &insert).await.map(|_| ())
     }
+}
+
+/// Nodes that have declared in an epoch. Epochs are compared for equality: one of a history that was forgotten may be larger.
+fn declared_in(epoch: i64) -> SelectStatement {
+    Query::select().column("node_id").from(DECLARED).and_where(Expr::col("epoch").eq(epoch)).to_owned()
 }
 
 fn unsigned(number: i64) -> u64 {

@@ -4,16 +4,19 @@
 //! account's escrow before, in the same transaction, and so holds the account's row. Incarnations are locked first,
 //! accounts after them in key order, so transactions wait for each other and seldom deadlock.
 
-use crate::accounts::{ACCOUNTS, Account, LEASES, broken, is_account, read_account, select_account};
+use crate::accounts::{
+    ACCOUNT_KEY, ACCOUNTS, Account, LEASES, broken, is_account, is_any_account, read_account, select_account,
+};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::incarnations::INCARNATIONS;
 use helix_shared::budget::AccountKey;
 use helix_shared::budget::plane::{Lease, Seal};
-use helix_shared::ids::{Incarnation, NodeId};
+use helix_shared::ids::{BudgetId, Incarnation, NodeId};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
 use sea_query::{CaseStatement, Expr, ExprTrait as _, Func, Query};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a node holds that was not heard for this long is not expected back soon. It stays counted.
@@ -151,31 +154,12 @@ impl Tx {
         node: &NodeId,
         now: UnixMicros,
     ) -> Result<(NanoUsd, u32)> {
-        let earliest = now.get().saturating_sub(i64::try_from(REACHABLE.as_micros()).unwrap_or(i64::MAX));
-        let reachable = Query::select()
-            .column("id")
-            .from(INCARNATIONS)
-            .and_where(Expr::col("sealed").eq(0_i64))
-            .and_where(Expr::col("node_id").ne(node.as_str()))
-            .and_where(Expr::col("seen_at").gt(earliest))
-            .to_owned();
-        let spent: Expr = CaseStatement::new()
-            .case(Expr::col("settled_nano").gt(Expr::col("spent_nano")), Expr::col("settled_nano"))
-            .finally(Expr::col("spent_nano"))
-            .into();
-        let written_off = Expr::expr(Func::coalesce([Expr::col("written_off_nano"), Expr::val(0_i64)]));
-        let held = || Expr::col("granted_nano").sub(Expr::col("returned_nano"));
-        let hold = held().sub(spent.clone()).sub(written_off.clone());
-        let is_hold = held().gt(spent.add(written_off));
-        let hold: Expr = CaseStatement::new().case(is_hold, hold).finally(Expr::val(0_i64)).into();
         let query = Query::select()
-            .expr(self.dialect().sum(hold))
+            .expr(self.dialect().sum(hold()))
             .expr(Expr::col("incarnation").count())
             .from(LEASES)
             .cond_where(is_account(key))
-            .and_where(Expr::col("sealed").eq(0_i64))
-            .and_where(held().gt(0_i64))
-            .and_where(Expr::col("incarnation").in_subquery(reachable))
+            .cond_where(is_reachable_lease(node, now))
             .to_owned();
         let Some(row) = self.fetch_optional(LEASES, &query).await? else { return Ok((NanoUsd::ZERO, 0)) };
         let mut cells = row.cells(LEASES);
@@ -183,4 +167,59 @@ impl Tx {
         let holders: i64 = cells.take()?;
         Ok((recallable, u32::try_from(holders).unwrap_or(u32::MAX)))
     }
+
+    /// The same sum for several accounts at once; one that nobody else holds is left out.
+    pub(crate) async fn all_held_by_others(
+        &mut self,
+        keys: &[AccountKey],
+        node: &NodeId,
+        now: UnixMicros,
+    ) -> Result<BTreeMap<AccountKey, NanoUsd>> {
+        let query = Query::select()
+            .columns(ACCOUNT_KEY)
+            .expr(self.dialect().sum(hold()))
+            .from(LEASES)
+            .cond_where(is_any_account(keys))
+            .cond_where(is_reachable_lease(node, now))
+            .group_by_columns(ACCOUNT_KEY)
+            .to_owned();
+        let rows = self.fetch_all(LEASES, &query).await?;
+        let read = |row: &crate::row::Row| {
+            let mut cells = row.cells(LEASES);
+            let budget_id = BudgetId::from(cells.take::<String>()?);
+            let key = AccountKey { budget_id, period_start: UnixMicros::new(cells.take()?) };
+            Ok((key, NanoUsd::new(cells.take()?)))
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+fn held() -> Expr {
+    Expr::col("granted_nano").sub(Expr::col("returned_nano"))
+}
+
+/// What a lease holds and is not known to be spent, as `plane::Lease::hold` has it.
+fn hold() -> Expr {
+    let spent: Expr = CaseStatement::new()
+        .case(Expr::col("settled_nano").gt(Expr::col("spent_nano")), Expr::col("settled_nano"))
+        .finally(Expr::col("spent_nano"))
+        .into();
+    let written_off = Expr::expr(Func::coalesce([Expr::col("written_off_nano"), Expr::val(0_i64)]));
+    let rest = held().sub(spent.clone()).sub(written_off.clone());
+    let is_hold = held().gt(spent.add(written_off));
+    CaseStatement::new().case(is_hold, rest).finally(Expr::val(0_i64)).into()
+}
+
+/// Whether a lease holds anything and is of an open incarnation of another node that was heard lately.
+fn is_reachable_lease(node: &NodeId, now: UnixMicros) -> Expr {
+    let earliest = now.get().saturating_sub(i64::try_from(REACHABLE.as_micros()).unwrap_or(i64::MAX));
+    let reachable = Query::select()
+        .column("id")
+        .from(INCARNATIONS)
+        .and_where(Expr::col("sealed").eq(0_i64))
+        .and_where(Expr::col("node_id").ne(node.as_str()))
+        .and_where(Expr::col("seen_at").gt(earliest))
+        .to_owned();
+    let is_open = Expr::col("sealed").eq(0_i64);
+    is_open.and(held().gt(0_i64)).and(Expr::col("incarnation").in_subquery(reachable))
 }

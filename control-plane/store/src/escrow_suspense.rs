@@ -85,6 +85,36 @@ impl Db {
         Ok(expired)
     }
 
+    /// Seals incarnations that were not heard since `before` and can hold nothing that is still worth anything: every account
+    /// that they hold something of is over since then. What they hold counts as spent; nothing comes free. Without this, each
+    /// node that ever vanished would be waited for after a restore. Returns how many there were.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn retire(&self, before: UnixMicros, now: UnixMicros, counts_histories: bool) -> Result<usize> {
+        let mut retired = 0;
+        let mut tx = self.read().await?;
+        let open = tx.open_incarnations().await?;
+        tx.rollback().await?;
+        for known in open.into_iter().filter(|known| known.seen_at < before) {
+            let mut tx = self.read().await?;
+            let leases = tx.leases_of(&known.id).await?;
+            let mut is_over = true;
+            for lease in leases.iter().filter(|lease| lease.totals().hold() > NanoUsd::ZERO) {
+                let account = tx.account(&lease.account).await?;
+                is_over &= account.is_some_and(|account| account.period_end.get() != 0 && account.period_end < before);
+            }
+            tx.rollback().await?;
+            if !is_over {
+                continue;
+            }
+            let speaker = EscrowSpeaker { node: known.node_id, now, fleet_rates: BTreeMap::new(), counts_histories };
+            self.run_escrow(Settling::new(What::Retire, known.id, Vec::new(), now, 0), &speaker).await?;
+            retired += 1;
+        }
+        Ok(retired)
+    }
+
     /// Releases what a dead incarnation holds beyond `spent`, the most that it can have spent of any account, on an
     /// operator's word. A journal that turns up later corrects it.
     ///

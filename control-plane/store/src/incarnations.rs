@@ -3,11 +3,14 @@
 //! Rule: an incarnation is locked before anything of it changes, so its messages are handled one after the other; a
 //! sealed one is never granted anything again.
 
-use crate::db::Tx;
+use crate::accounts::LEASES;
+use crate::db::{Db, Tx};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::row::Row;
 use crate::schema::KEY_CHARS;
+use crate::usage::DEAD_LETTERS;
+use crate::usage_row::RECORDS;
 use helix_shared::budget::plane::Seal;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::time::UnixMicros;
@@ -17,6 +20,9 @@ use std::time::Duration;
 pub(crate) const INCARNATIONS: &str = "incarnations";
 /// How old `seen_at` may be before it is written again: not every heartbeat is a disk write.
 pub(crate) const SEEN_EVERY: Duration = Duration::from_secs(15);
+
+/// So many are forgotten in one transaction.
+const FORGOTTEN_AT_ONCE: u64 = 500;
 
 /// One process start of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +39,62 @@ pub struct IncarnationRow {
     pub seal: Seal,
     /// When it was last heard of, to about 15 seconds.
     pub seen_at: UnixMicros,
+}
+
+impl Db {
+    /// The node that an incarnation belongs to: the first that was heard of it; `None` when nobody was.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn owner(&self, id: &Incarnation) -> Result<Option<NodeId>> {
+        let mut tx = self.read().await?;
+        let known = tx.incarnation(id).await?;
+        tx.rollback().await?;
+        Ok(known.map(|known| known.node_id))
+    }
+
+    /// Forgets incarnations that are sealed, were last heard before a moment, and left nothing that the books are made of: no
+    /// record and no lease that anything was granted of. Returns how many.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn forget_incarnations(&self, before: UnixMicros) -> Result<u64> {
+        // by the index of each table: the records may be many millions
+        let left = |table: &'static str| {
+            let is_its = Expr::col((table, "incarnation")).equals((INCARNATIONS, "id"));
+            Query::select().expr(Expr::val(1_i64)).from(table).and_where(is_its).to_owned()
+        };
+        let is_charged = Expr::col("granted_nano").gt(0_i64).or(Expr::col("settled_nano").gt(0_i64));
+        let query = Query::select()
+            .column("id")
+            .from(INCARNATIONS)
+            .and_where(Expr::col("sealed").ne(0_i64))
+            .and_where(Expr::col("seen_at").lt(before.get()))
+            .and_where(Expr::exists(left(RECORDS)).not())
+            .and_where(Expr::exists(left(DEAD_LETTERS)).not())
+            .and_where(Expr::exists(left(LEASES).and_where(is_charged).to_owned()).not())
+            .limit(FORGOTTEN_AT_ONCE)
+            .to_owned();
+        let mut tx = self.begin().await?;
+        let mut forgotten = 0;
+        for row in tx.fetch_all(INCARNATIONS, &query).await? {
+            let id: String = row.cells(INCARNATIONS).take()?;
+            // a record may come at this very moment: who takes it in has locked the row
+            let locked = select().and_where(Expr::col("id").eq(id.as_str())).lock_exclusive().to_owned();
+            tx.fetch_optional(INCARNATIONS, &locked).await?;
+            let again = query.clone().and_where(Expr::col("id").eq(id.as_str())).to_owned();
+            if tx.fetch_optional(INCARNATIONS, &again).await?.is_none() {
+                continue;
+            }
+            let leases =
+                Query::delete().from_table(LEASES).and_where(Expr::col("incarnation").eq(id.as_str())).to_owned();
+            tx.execute(LEASES, &leases).await?;
+            let known = Query::delete().from_table(INCARNATIONS).and_where(Expr::col("id").eq(id.as_str())).to_owned();
+            forgotten += tx.execute(INCARNATIONS, &known).await?;
+        }
+        tx.commit().await?;
+        Ok(forgotten)
+    }
 }
 
 impl Tx {

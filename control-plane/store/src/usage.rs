@@ -10,7 +10,7 @@ use crate::error::{Result, StoreError};
 use crate::escrow_charges::Charge;
 use crate::rollups::Added;
 use crate::usage_read::{read_record, select_records};
-use crate::usage_row::{COLUMNS, Checked, RECORDS, check, clip};
+use crate::usage_row::{COLUMNS, Checked, Cover, RECORDS, check, clip};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::record::Record;
@@ -18,8 +18,8 @@ use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
-const DEAD_LETTERS: &str = "dead_letters";
-/// Rows a statement inserts at once: 32 columns each, and SQLite takes 32,766 values.
+pub(crate) const DEAD_LETTERS: &str = "dead_letters";
+/// Rows a statement inserts at once: 36 columns each, and SQLite takes 32,766 values.
 const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
 const PAGE: u64 = 256;
@@ -96,6 +96,8 @@ impl Db {
         fresh.retain(|seq, _| !known.contains(seq));
         // number zero is never reached by the count, so it is always told again
         parked.retain(|seq, _| *seq > through || *seq == 0);
+        let centers = tx.cost_centers().await?;
+        fresh.values_mut().for_each(|checked| checked.cost_center = centers.of(checked.record));
         tx.insert_fresh(incarnation, &fresh).await?;
         let charged: BTreeSet<&AccountKey> = fresh.values().flat_map(|it| it.charged.iter().copied()).collect();
         let alerts = tx.raise_alerts(&charged, now).await?;
@@ -194,7 +196,7 @@ impl Tx {
             let mut insert = Query::insert();
             insert.into_table(RECORDS).columns(COLUMNS);
             for checked in chunk {
-                insert.values_panic(checked.values(|account| leased.contains(account)));
+                insert.values_panic(checked.values(&leased));
             }
             self.execute(RECORDS, &insert).await?;
         }
@@ -204,7 +206,10 @@ impl Tx {
             added.add(checked);
             for account in &checked.charged {
                 let charge = charges.entry((*account).clone()).or_default();
-                let side = if leased.contains(account) { &mut charge.leased } else { &mut charge.unleased };
+                let side = match checked.cover(account, &leased) {
+                    Cover::Lease => &mut charge.leased,
+                    Cover::None | Cover::Unreserved => &mut charge.unleased,
+                };
                 *side = side.saturating_add(checked.record.cost);
             }
         }

@@ -18,7 +18,9 @@ pub struct LedgerReport {
     pub accounts: u64,
     /// Leases compared.
     pub leases: u64,
-    /// Hourly and daily sums compared.
+    /// Corrections added up.
+    pub corrections: u64,
+    /// Sums by hour, day and month compared.
     pub rollups: u64,
     /// Entries on top of budgets that were checked.
     pub adjustments: u64,

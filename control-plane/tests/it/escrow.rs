@@ -23,8 +23,12 @@ pub(crate) struct Escrow {
 
 impl Escrow {
     pub(crate) async fn open(fixture: &Fixture, id: &str) -> Self {
+        Self::open_as(fixture, introduction(id)).await
+    }
+
+    async fn open_as(fixture: &Fixture, node: v1::Node) -> Self {
         let (to, reports) = mpsc::channel(64);
-        to.send(v1::EscrowReport { node: Some(introduction(id)), step: None }).await.unwrap();
+        to.send(v1::EscrowReport { node: Some(node), step: None }).await.unwrap();
         let mut client = BudgetEscrowClient::new(fixture.channel().await);
         let from = soon(client.exchange(ReceiverStream::new(reports))).await.unwrap().into_inner();
         Self { to, from }
@@ -112,12 +116,20 @@ async fn grants_of_two_nodes_never_pass_the_limit_and_a_close_frees_the_rest() {
         is_whole,
         last_seq,
     };
+    // a node may not close what another one opened, nor speak for it
+    let told = two.declare(Vec::new(), vec![past(true, 0)]).await;
+    assert_eq!((told.pasts.len(), told.pasts[0].is_whole), (1, false));
+    let mut stranger = Escrow::open_as(&fixture, v1::Node { node_id: "two".to_owned(), ..introduction("one") }).await;
+    let refused = soon(stranger.from.message()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    let next = v1::Node { incarnation: "one-2".to_owned(), ..introduction("one") };
+    let mut again = Escrow::open_as(&fixture, next).await;
     // a journal that may lack its end, or whose records have not all arrived, closes nothing
     for torn in [past(false, 0), past(true, 3)] {
-        let told = two.declare(Vec::new(), vec![torn]).await;
+        let told = again.declare(Vec::new(), vec![torn]).await;
         assert_eq!((told.pasts.len(), told.pasts[0].is_whole), (1, false));
     }
-    let told = two.declare(Vec::new(), vec![past(true, 0)]).await;
+    let told = again.declare(Vec::new(), vec![past(true, 0)]).await;
     assert!(told.pasts[0].is_whole);
     assert_eq!(told.pasts[0].finals[0].spent_total_nano_usd, USD * 2 / 10);
     let granted = two.acquire(2, &[(BUDGET, USD, USD)]).await;

@@ -228,6 +228,45 @@ mod tests {
         }
     }
 
+    fn six_budgets() -> [Arc<Slot>; 6] {
+        ["instance", "team", "user", "key", "model", "weekly"].map(|name| slot(name, i64::MAX / 2))
+    }
+
+    #[test]
+    fn reserving_and_settling_along_six_budgets_allocates_nothing() {
+        let (ledger, path) = (Ledger::default(), six_budgets());
+        let work = || {
+            for amount in 1..100 {
+                let held = ledger.reserve(&path, NanoUsd::new(amount), 0).unwrap();
+                assert_eq!(held.settle(NanoUsd::new(amount / 2)), NanoUsd::ZERO);
+                drop(ledger.reserve(&path, NanoUsd::new(amount), 0).unwrap());
+                assert!(ledger.reserve(&path, NanoUsd::MAX, 0).is_err());
+            }
+        };
+        let counted = allocation_counter::measure(work);
+        assert_eq!((counted.count_total, counted.bytes_total), (0, 0), "{counted:?}");
+        // the counter counts
+        assert!(allocation_counter::measure(|| drop(Box::new(path.len()))).count_total > 0);
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release -p helix-data-plane --lib along_six_budgets -- --ignored --nocapture"]
+    #[expect(clippy::print_stderr, clippy::disallowed_methods, reason = "it prints a figure and promises nothing")]
+    fn measure_reserving_and_settling_along_six_budgets() {
+        const TIMES: u32 = 200_000;
+        let (ledger, path) = (Ledger::default(), six_budgets());
+        let mut best = std::time::Duration::MAX;
+        for _ in 0..20 {
+            let begun = std::time::Instant::now();
+            for _ in 0..TIMES {
+                let held = ledger.reserve(std::hint::black_box(&path), NanoUsd::new(1_000), 0).unwrap();
+                std::hint::black_box(held.settle(NanoUsd::new(400)));
+            }
+            best = best.min(begun.elapsed() / TIMES);
+        }
+        eprintln!("reserve and settle along six budgets: {} ns", best.as_nanos());
+    }
+
     #[test]
     fn two_hundred_threads_never_take_more_than_there_is() {
         let (ledger, path) = (Ledger::default(), [slot("instance", 50), slot("team", 1_000)]);

@@ -17,6 +17,7 @@ use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
 use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 const STAGE: &str = "budget";
@@ -33,9 +34,9 @@ const TOKENS_PER_SEARCH: u64 = 20_000;
 #[derive(Debug, Default)]
 pub struct Path {
     /// Hard budgets, in order, with their limits.
-    pub hard: Vec<Arc<Slot>>,
-    hard_limits: Vec<Arc<Limit>>,
-    soft: Vec<(Arc<Slot>, Arc<Limit>)>,
+    pub hard: SmallVec<[Arc<Slot>; 6]>,
+    hard_limits: SmallVec<[Arc<Limit>; 6]>,
+    soft: SmallVec<[(Arc<Slot>, Arc<Limit>); 2]>,
 }
 
 /// An admitted attempt.
@@ -102,6 +103,11 @@ impl Path {
             None => self.hard.iter().map(of_slot).collect(),
         };
         hard.into_iter().chain(self.soft.iter().map(|(slot, _)| of_slot(slot))).collect()
+    }
+
+    /// The budgets of a request that nothing is reserved of.
+    pub fn unreserved(&self) -> Vec<String> {
+        self.soft.iter().map(|(slot, _)| slot.budget_id.as_str().to_owned()).collect()
     }
 
     /// The least money left in a hard budget.

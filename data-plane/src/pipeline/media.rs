@@ -25,8 +25,6 @@ const USUAL_MS_PER_CHARACTER: u64 = 72;
 const SILENCE_CHARACTERS: u64 = 10;
 /// More than the 21 tokens that a second of speech has at the published prices.
 const TOKENS_PER_SECOND: u64 = 25;
-/// What an estimate takes for a picture of unknown make.
-const USUAL_PICTURE_TOKENS: u64 = 1_056;
 /// What a transcript has at most where nobody knows the model.
 const TRANSCRIPT_TOKENS: u64 = 16_384;
 
@@ -60,7 +58,7 @@ pub fn bound(
         }
         Dialect::OpenAiSpeech => {
             let characters = facts.wish.characters;
-            let ms = characters.saturating_add(SILENCE_CHARACTERS).saturating_mul(MOST_MS_PER_CHARACTER);
+            let ms = spoken_ms(facts, MOST_MS_PER_CHARACTER);
             if price.units.character.is_some() {
                 bound.characters_max = characters;
             } else if has_tokens {
@@ -86,6 +84,31 @@ pub fn bound(
     Ok(bound)
 }
 
+/// How long the text of a request is spoken, at so much a character and at the speed that was asked for.
+fn spoken_ms(facts: &RequestFacts, ms_per_character: u64) -> u64 {
+    let ms = facts.wish.characters.saturating_add(SILENCE_CHARACTERS).saturating_mul(ms_per_character);
+    ms.saturating_mul(1_000).div_ceil(facts.wish.speed_permille.unwrap_or(1_000).max(1))
+}
+
+/// Of an upload whose length nobody had said: what is booked for the bytes that came, and no more than for those that might.
+pub fn as_far_as_it_came(usage: TokenUsage, bytes: u64) -> TokenUsage {
+    let ms = usual_sound_ms(bytes);
+    TokenUsage {
+        audio_input_ms: usage.audio_input_ms.min(ms),
+        audio_input_tokens: usage.audio_input_tokens.min(sound_tokens(ms)),
+        ..usage
+    }
+}
+
+fn usual_sound_ms(bytes: u64) -> u64 {
+    bytes.saturating_mul(1_000) / USUAL_BYTES_PER_SECOND
+}
+
+/// Ten tokens a second of sound.
+fn sound_tokens(ms: u64) -> u64 {
+    ms / 100
+}
+
 fn unbounded() -> Refusal {
     let message = "Under a hard budget a request's cost must have a bound: what the model hears at most is not known.";
     Refusal::new("budget", ErrorCode::UnboundedCost, message)
@@ -102,7 +125,8 @@ pub fn unreported(facts: &RequestFacts, price: Option<&ModelPrice>) -> Option<(T
         }
         Dialect::OpenAiImages | Dialect::OpenAiImageEdits => {
             let input_tokens = facts.estimate_input_tokens();
-            let image_output_tokens = facts.choices.saturating_mul(USUAL_PICTURE_TOKENS);
+            // A stream that is cut has made as much of its pictures as nobody knows: all that their quality may take.
+            let image_output_tokens = facts.choices.saturating_mul(facts.wish.image_tokens_max);
             (TokenUsage { input_tokens, image_output_tokens, ..none }, false)
         }
         Dialect::OpenAiSpeech => {
@@ -111,19 +135,57 @@ pub fn unreported(facts: &RequestFacts, price: Option<&ModelPrice>) -> Option<(T
                 // What is charged by the character is known before it is spoken.
                 return Some((TokenUsage { characters, ..none }, true));
             }
-            let ms = characters.saturating_add(SILENCE_CHARACTERS).saturating_mul(USUAL_MS_PER_CHARACTER);
+            let ms = spoken_ms(facts, USUAL_MS_PER_CHARACTER);
             let input_tokens = facts.estimate_input_tokens();
             let audio_output_tokens = ms.saturating_mul(TOKENS_PER_SECOND).div_ceil(1_000);
             (TokenUsage { input_tokens, audio_output_tokens, ..none }, false)
         }
         Dialect::OpenAiTranscriptions | Dialect::OpenAiTranslations => {
-            let ms = facts.wish.upload_bytes.unwrap_or(0).saturating_mul(1_000) / USUAL_BYTES_PER_SECOND;
+            let ms = usual_sound_ms(facts.wish.upload_bytes.unwrap_or(0));
             if price.is_none_or(|price| price.units.audio_input_second.is_some()) {
                 return Some((TokenUsage { audio_input_ms: ms, ..none }, false));
             }
-            // Ten tokens a second of sound.
-            (TokenUsage { audio_input_tokens: ms / 100, ..none }, false)
+            (TokenUsage { audio_input_tokens: sound_tokens(ms), ..none }, false)
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helix_llm::scan_request;
+
+    fn facts(dialect: Dialect, body: &str) -> RequestFacts {
+        scan_request(dialect, body.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn slow_speech_lasts_longer_and_fast_speech_shorter() {
+        let input = "x".repeat(90);
+        for (speed, expected) in
+            [("", 100_000), (",\"speed\":1.0", 100_000), (",\"speed\":0.25", 400_000), (",\"speed\":4", 25_000)]
+        {
+            let body = format!("{{\"model\":\"tts-1\",\"input\":\"{input}\"{speed}}}");
+            assert_eq!(spoken_ms(&facts(Dialect::OpenAiSpeech, &body), MOST_MS_PER_CHARACTER), expected, "{speed}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_nobody_reported_is_booked_at_what_its_quality_may_take() {
+        for (quality, tokens) in [("low", 2_048), ("high", 16_384)] {
+            let body = format!("{{\"model\":\"m\",\"prompt\":\"p\",\"n\":3,\"quality\":\"{quality}\"}}");
+            let (usage, is_exact) = unreported(&facts(Dialect::OpenAiImages, &body), None).unwrap();
+            assert_eq!((usage.image_output_tokens, is_exact), (3 * tokens, false), "{quality}");
+        }
+    }
+
+    #[test]
+    fn an_upload_of_unknown_length_is_booked_by_what_came() {
+        let might = TokenUsage { audio_input_ms: usual_sound_ms(100 << 20), ..TokenUsage::default() };
+        assert_eq!(as_far_as_it_came(might, 40_000).audio_input_ms, 10_000);
+        assert_eq!(as_far_as_it_came(might, u64::MAX), might);
+        let tokens = TokenUsage { audio_input_tokens: 1 << 20, ..TokenUsage::default() };
+        assert_eq!(as_far_as_it_came(tokens, 40_000).audio_input_tokens, 100);
+    }
 }

@@ -8,9 +8,11 @@ pub mod attempts;
 pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
+mod calls;
 mod capability;
 pub mod exchange;
 mod failure;
+mod files;
 mod first_frame;
 pub mod headers;
 pub mod inspect;
@@ -246,7 +248,8 @@ fn operation(dialect: Dialect) -> &'static str {
         | Dialect::AnthropicMessages
         | Dialect::OpenAiResponses
         | Dialect::BedrockConverse
-        | Dialect::Gemini => "chat",
+        | Dialect::Gemini
+        | Dialect::Ollama => "chat",
         Dialect::OpenAiStoredResponses => "responses",
         Dialect::OpenAiImages => "image_generation",
         Dialect::OpenAiImageEdits => "image_edit",

@@ -3,14 +3,16 @@
 //! Rule: exactly once per attempt, on every way out. The provider's final counts are exact; a cut answer is estimated from
 //! what was seen and never above what was reserved; what nobody can know is booked at the worst case.
 
+use super::media;
 use crate::budget::Reservation;
 use crate::records::draft::Draft;
 use crate::upstream::body::Upload;
 use helix_llm::{Dialect, Family, Quirks, ResponseFacts, estimate_tokens};
 use helix_proto::convert::record::{basis_to_wire, tokens_to_wire};
 use helix_proto::v1;
-use helix_shared::catalog::{ModelPrice, ServiceTier, Terms, cost};
+use helix_shared::catalog::{Catalog, ModelPrice, PriceOrigin, ServiceTier, Terms, cost};
 use helix_shared::money::NanoUsd;
+use helix_shared::provider::OnLeave;
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::{CostBasis, TokenUsage};
 use std::sync::Arc;
@@ -42,6 +44,10 @@ pub struct OpenAttempt {
     pub unreported: Option<(TokenUsage, bool)>,
     /// What the client still sends.
     pub upload: Option<Upload>,
+    /// How much of the body was here before.
+    pub begun_bytes: u64,
+    /// What is done when the client leaves.
+    pub on_leave: OnLeave,
     /// Whether the place itself is priced as a region.
     pub is_regional: bool,
     /// When it began, µs since 1970: the moment whose prices hold.
@@ -134,6 +140,7 @@ impl OpenAttempt {
             cost_nano_usd: amount.get(),
             basis: basis_to_wire(basis).into(),
             provider_request_id: std::mem::take(&mut self.provider_request_id),
+            price_version: self.price_version(basis).to_owned(),
         });
         amount
     }
@@ -153,14 +160,14 @@ impl OpenAttempt {
                 None => (usage, self.worst_case, CostBasis::Unknown),
             };
         }
-        let unreported = self.unreported.filter(|_| counted.is_none());
+        let unreported = self.unreported().filter(|_| counted.is_none());
         if let Some((usage, true)) = unreported {
             return match self.price(&usage, facts) {
                 Some(amount) => (usage, amount, CostBasis::Exact),
                 None => (usage, self.worst_case, CostBasis::Unknown),
             };
         }
-        let usage = match (self.unreported, counted) {
+        let usage = match (self.unreported(), counted) {
             (Some((usage, _)), None) => usage,
             (Some(_), Some(usage)) => usage,
             (None, _) => self.estimate(facts),
@@ -172,6 +179,16 @@ impl OpenAttempt {
             None => (self.worst_case, CostBasis::Unknown),
         };
         (usage, amount, basis)
+    }
+
+    /// Which prices the cost was made by.
+    fn price_version(&self, basis: CostBasis) -> &'static str {
+        match self.price.as_ref().map(|price| price.origin) {
+            Some(_) if basis == CostBasis::ProviderReported => "",
+            Some(PriceOrigin::Catalog) => Catalog::bundled().as_of(),
+            Some(PriceOrigin::Override) => "config",
+            Some(PriceOrigin::Local) | None => "",
+        }
     }
 
     fn price(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {
@@ -202,8 +219,17 @@ impl OpenAttempt {
         usage
     }
 
+    /// What is booked when the provider says nothing of its usage. How long an upload was, which nobody had to say, is known
+    /// once all of it was passed on.
+    fn unreported(&self) -> Option<(TokenUsage, bool)> {
+        let (usage, is_exact) = self.unreported?;
+        let whole = self.upload.as_ref().filter(|upload| upload.is_whole());
+        let bytes = whole.map(|upload| upload.passed_bytes().saturating_add(self.begun_bytes));
+        Some((bytes.map_or(usage, |bytes| media::as_far_as_it_came(usage, bytes)), is_exact))
+    }
+
     fn estimated_input(&self) -> TokenUsage {
-        if let Some((usage, _)) = self.unreported {
+        if let Some((usage, _)) = self.unreported() {
             return usage;
         }
         TokenUsage { input_tokens: self.estimated_input_tokens, ..TokenUsage::default() }

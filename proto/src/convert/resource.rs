@@ -130,6 +130,10 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
             cache_write_pico_usd: it.cache_write.map(PicoUsd::get),
             cache_write_long_pico_usd: it.cache_write_long.map(PicoUsd::get),
             max_output_tokens: it.max_output_tokens,
+            per_image_pico_usd: it.per_image.map(PicoUsd::get),
+            per_second_pico_usd: it.per_second.map(PicoUsd::get),
+            per_character_pico_usd: it.per_character.map(PicoUsd::get),
+            per_search_pico_usd: it.per_search.map(PicoUsd::get),
         }),
         Resource::Model(it) => Body::Model(v1::Model {
             pattern: it.pattern,
@@ -143,6 +147,7 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
             base_url: it.base_url,
             api_version: it.api_version,
             api_key: it.api_key.map(|key| key.expose().to_vec()),
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -170,7 +175,12 @@ fn increase_from_wire(increase: &v1::Increase) -> Increase {
 }
 
 fn place_to_wire(place: shared::ModelBackend) -> v1::ModelBackend {
-    v1::ModelBackend { backend_id: place.backend_id, upstream_model: place.upstream_model, weight: place.weight }
+    v1::ModelBackend {
+        backend_id: place.backend_id,
+        upstream_model: place.upstream_model,
+        weight: place.weight,
+        fetches_urls: place.fetches_urls,
+    }
 }
 
 fn body_from_wire(body: v1::resource::Body) -> Resource {
@@ -229,6 +239,10 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
             cache_write: it.cache_write_pico_usd.map(PicoUsd::new),
             cache_write_long: it.cache_write_long_pico_usd.map(PicoUsd::new),
             max_output_tokens: it.max_output_tokens,
+            per_image: it.per_image_pico_usd.map(PicoUsd::new),
+            per_second: it.per_second_pico_usd.map(PicoUsd::new),
+            per_character: it.per_character_pico_usd.map(PicoUsd::new),
+            per_search: it.per_search_pico_usd.map(PicoUsd::new),
         }),
         Body::Model(it) => Resource::Model(shared::Model {
             pattern: it.pattern,
@@ -242,6 +256,7 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
             base_url: it.base_url,
             api_version: it.api_version,
             api_key: it.api_key.map(Secret::new),
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -253,7 +268,12 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
 }
 
 fn place_from_wire(place: v1::ModelBackend) -> shared::ModelBackend {
-    shared::ModelBackend { backend_id: place.backend_id, upstream_model: place.upstream_model, weight: place.weight }
+    shared::ModelBackend {
+        backend_id: place.backend_id,
+        upstream_model: place.upstream_model,
+        weight: place.weight,
+        fetches_urls: place.fetches_urls,
+    }
 }
 
 #[cfg(test)]

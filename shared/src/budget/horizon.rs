@@ -13,6 +13,9 @@ pub const OFFLINE_HORIZON_S: u32 = 30 * 60;
 /// The most that the horizon may be set to: eight hours, in seconds.
 pub const MOST_HORIZON_S: u32 = 8 * 60 * 60;
 
+/// A budget that nothing was reserved of for so many seconds is at rest: the largest reservation has faded to a fiftieth.
+const IDLE_TICKS: u32 = 60;
+
 /// Returns for how many seconds of its own rate a node should hold money.
 ///
 /// `available` is what nobody holds, `fleet_rate` what all nodes reserve in a second, `offline_horizon_s` the longest
@@ -29,6 +32,8 @@ pub struct Rate {
     reserved_since: NanoUsd,
     per_second: NanoUsd,
     largest: NanoUsd,
+    /// Ticks in a row without a reservation.
+    idle_ticks: u32,
 }
 
 impl Rate {
@@ -50,8 +55,20 @@ impl Rate {
         self.per_second = NanoUsd::new((rate - rate / 4).saturating_add(reserved / 4));
         if reserved == 0 {
             self.largest = NanoUsd::new(self.largest.get() - self.largest.get() / 16);
+            self.idle_ticks = self.idle_ticks.saturating_add(1);
+        } else {
+            self.idle_ticks = 0;
         }
         self.reserved_since = NanoUsd::ZERO;
+        if self.is_idle() {
+            (self.per_second, self.largest) = (NanoUsd::ZERO, NanoUsd::ZERO);
+        }
+    }
+
+    /// Whether nothing was reserved for so long that nothing need be held: what the rate and the largest reservation have
+    /// faded to by then would admit nobody.
+    pub fn is_idle(&self) -> bool {
+        self.idle_ticks >= IDLE_TICKS
     }
 
     /// Reserved in a second, smoothed.
@@ -90,10 +107,16 @@ mod tests {
             rate.tick();
         }
         assert!((900..=1_000).contains(&rate.per_second().get()), "{rate:?}");
-        for _ in 0..60 {
+        for _ in 0..59 {
             rate.tick();
         }
-        assert!(rate.per_second().get() < 5, "{rate:?}");
+        assert!(rate.per_second().get() < 5 && !rate.is_idle(), "{rate:?}");
         assert!(rate.wish(30).get() < 1_000);
+        rate.tick();
+        assert!(rate.is_idle());
+        assert_eq!(rate.wish(MOST_HORIZON_S), NanoUsd::ZERO, "at rest nothing is wished for");
+        rate.note(NanoUsd::new(7));
+        rate.tick();
+        assert!(!rate.is_idle() && rate.wish(30) > NanoUsd::ZERO);
     }
 }

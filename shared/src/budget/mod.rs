@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod broken;
 pub mod escrow;
+pub mod forecast;
 pub mod horizon;
 pub mod limit;
 pub mod message;

@@ -60,11 +60,13 @@ pub enum Bug {
     LearningByTimeout,
     /// Never recalls.
     NoRecall,
+    /// Takes a database that is older than what it has learned for the one that it is a copy of.
+    TrustOlderCopy,
 }
 
 impl Bug {
     /// Every bug; its number is its place, from 1.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::CheckThenAct,
         Self::LastGrantWins,
         Self::FreshAccountAgain,
@@ -92,6 +94,7 @@ impl Bug {
         Self::NoLearning,
         Self::LearningByTimeout,
         Self::NoRecall,
+        Self::TrustOlderCopy,
     ];
 }
 

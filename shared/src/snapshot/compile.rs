@@ -11,7 +11,8 @@ use crate::budget::limit::{BudgetScope, Limit};
 use crate::catalog::{ModelPattern, PriceOverride};
 use crate::cloud::google::GoogleAccess;
 use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
-use crate::provider::{PathForm, ProviderKind};
+use crate::money::PicoUsd;
+use crate::provider::{HttpVersion, PathForm, ProviderKind};
 use crate::rbac::{Grant, Role, Scope};
 use crate::routing::{Params, Route, RouteTable, Strategy, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -282,6 +283,7 @@ impl Compiler {
                     backend,
                     upstream_model: place.upstream_model.as_deref().map(Arc::from),
                     weight: place.weight,
+                    fetches_urls: place.fetches_urls,
                 }),
                 None => trouble = Some(format!("backend `{}` is not available", place.backend_id)),
             }
@@ -319,6 +321,8 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
             return Err("the API version must be at most 64 letters, digits, `-`, `.` and `_`".into());
         }
     }
+    let http_version = HttpVersion::parse(&backend.http_version)
+        .ok_or_else(|| format!("HTTP version `{}` is not known", backend.http_version))?;
     let limit = |ms: u32, default: u64| Duration::from_millis(if ms == 0 { default } else { u64::from(ms) });
     Ok(Backend {
         id: BackendId::from(key.id.as_str()),
@@ -326,6 +330,7 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
         base_url: base_url.to_owned(),
         api_version: backend.api_version.clone().filter(|_| kind.facts().has_api_version),
         api_key: backend.api_key.clone(),
+        http_version,
         connect_timeout: limit(backend.connect_timeout_ms, 8_000),
         first_byte_timeout: limit(backend.first_byte_timeout_ms, 600_000),
         idle_timeout: limit(backend.idle_timeout_ms, 300_000),
@@ -336,8 +341,15 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
 
 fn price_override(price: &resource::Price, pattern: ModelPattern) -> PriceOverride {
     let mut stated = PriceOverride::new(price.backend_id.as_str(), pattern);
-    stated.input = Some(price.input);
-    stated.output = Some(price.output);
+    // What is charged by another unit, and by tokens nothing, has no price for tokens: it does not give them away.
+    let has_unit = price.per_image.or(price.per_second).or(price.per_character).is_some();
+    let has_tokens = !has_unit || price.input > PicoUsd::ZERO || price.output > PicoUsd::ZERO;
+    stated.input = Some(price.input).filter(|_| has_tokens);
+    stated.output = Some(price.output).filter(|_| has_tokens);
+    stated.per_image = price.per_image;
+    stated.per_second = price.per_second;
+    stated.per_character = price.per_character;
+    stated.per_search = price.per_search;
     stated.cache_read = price.cache_read;
     stated.cache_write = price.cache_write;
     stated.cache_write_long = price.cache_write_long;

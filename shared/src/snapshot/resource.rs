@@ -233,6 +233,14 @@ pub struct Price {
     pub cache_write: Option<PicoUsd>,
     /// Cache write, long lifetime; `None`: as the short one.
     pub cache_write_long: Option<PicoUsd>,
+    /// A picture that is made.
+    pub per_image: Option<PicoUsd>,
+    /// A second of sound, heard or made.
+    pub per_second: Option<PicoUsd>,
+    /// A character that is spoken.
+    pub per_character: Option<PicoUsd>,
+    /// One web search on the provider's side.
+    pub per_search: Option<PicoUsd>,
     /// The most output tokens the model can give.
     pub max_output_tokens: Option<u64>,
 }
@@ -261,6 +269,8 @@ pub struct ModelBackend {
     pub upstream_model: Option<String>,
     /// Share under the weighted strategy.
     pub weight: u32,
+    /// Whether the gateway fetches what URLs in requests point at, where the backend does not.
+    pub fetches_urls: bool,
 }
 
 /// A provider account.
@@ -274,6 +284,8 @@ pub struct Backend {
     pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
+    /// The version of HTTP that it is spoken to: stable name; empty: as agreed with it.
+    pub http_version: String,
     /// Limit of connecting, TLS included, in ms.
     pub connect_timeout_ms: u32,
     /// Limit until the response head, in ms.

@@ -65,14 +65,29 @@ impl Client {
         self.send(Method::GET, url, headers, Bytes::new()).await
     }
 
+    /// Posts a body with headers to somebody who may not be there; `None` when no head of an answer came.
+    pub(crate) async fn try_post(&self, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Option<Answer> {
+        self.try_send(Method::POST, url, headers, body.into()).await.ok()
+    }
+
     /// Sends anything and reads the answer to its end, broken or not.
     pub(crate) async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
+        self.try_send(method, url, headers, body).await.expect("somebody answers")
+    }
+
+    async fn try_send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, hyper_util::client::legacy::Error> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::from(body)).expect("the request is well formed");
-        let (parts, mut body) = self.0.request(request).await.expect("somebody answers").into_parts();
+        let (parts, mut body) = self.0.request(request).await?.into_parts();
         let (mut bytes, mut is_whole) = (Vec::new(), true);
         while let Some(frame) = body.frame().await {
             match frame {
@@ -83,6 +98,6 @@ impl Client {
                 }
             }
         }
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes.into(), is_whole }
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes.into(), is_whole })
     }
 }

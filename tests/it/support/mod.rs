@@ -16,5 +16,6 @@ pub(crate) mod raw;
 pub(crate) mod resources;
 pub(crate) mod rust_source;
 pub(crate) mod scripted_control;
+pub(crate) mod server;
 pub(crate) mod storm;
 pub(crate) mod world;

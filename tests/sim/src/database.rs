@@ -4,7 +4,7 @@
 //! transaction; reads lock nothing and see what was committed last, which may be changed in the next moment.
 
 use helix_shared::budget::AccountKey;
-use helix_shared::budget::plane::{Answer, Command, Fleet, Funds, Lease, Seal};
+use helix_shared::budget::plane::{Answer, Command, Fleet, Funds, Lease, Seal, Seen};
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
@@ -31,6 +31,7 @@ enum Undo {
     Lease(AccountKey, Incarnation, Option<Lease>),
     Incarnation(Incarnation, Option<IncarnationRow>),
     Fleet(Fleet),
+    Restored(u64),
     Declared(NodeId, Option<u64>),
 }
 
@@ -67,7 +68,10 @@ pub(crate) struct Database {
     pub(crate) fleet: Fleet,
     declared: BTreeMap<NodeId, u64>,
     pub(crate) nodes: Vec<NodeId>,
-    pub(crate) history: u64,
+    /// The server's own count of its histories, and what was added to it by those who knew better. Of the two, only the
+    /// second is in a row.
+    timeline: u64,
+    restored: u64,
     pub(crate) rates: BTreeMap<AccountKey, BTreeMap<Incarnation, NanoUsd>>,
     /// A total of a lease was written that is less than before.
     pub(crate) has_shrunk: bool,
@@ -87,7 +91,8 @@ impl Database {
             fleet: Fleet { epoch: 1, ..Fleet::default() },
             declared: BTreeMap::new(),
             nodes,
-            history: 1,
+            timeline: 1,
+            restored: 0,
             rates: BTreeMap::new(),
             has_shrunk: false,
             locks: BTreeMap::new(),
@@ -95,6 +100,10 @@ impl Database {
             old_leases: BTreeMap::new(),
             commits: Vec::new(),
         }
+    }
+
+    pub(crate) fn history(&self) -> u64 {
+        self.timeline + self.restored
     }
 
     pub(crate) fn lease(&self, key: &AccountKey, incarnation: &Incarnation) -> Option<Lease> {
@@ -130,7 +139,7 @@ impl Database {
     pub(crate) fn execute(&mut self, tx: &mut Tx, id: u64, command: &Command, now_us: i64) -> Executed {
         let lock = match command {
             Command::Lock(incarnation) => Some(Lock::Incarnation(incarnation.clone())),
-            Command::LockFleet | Command::BeginLearning(_) => Some(Lock::Fleet),
+            Command::LockFleet | Command::BeginLearning(_) | Command::RaiseHistory(..) => Some(Lock::Fleet),
             Command::TakeEscrow { account, .. } | Command::MoveEscrow { account, .. } => {
                 Some(Lock::Account(account.clone()))
             }
@@ -166,9 +175,9 @@ impl Database {
                 tx.undo.push(Undo::Incarnation(incarnation.clone(), before));
                 self.incarnations.insert(incarnation.clone(), row);
                 tx.incarnation = Some(incarnation.clone());
-                Answer::Locked { seal: row.seal, fleet: self.fleet_row(), history: self.history }
+                Answer::Locked { seal: row.seal, fleet: self.fleet_row(), history: self.history() }
             }
-            Command::LockFleet => Answer::Locked { seal: Seal::Open, fleet: self.fleet_row(), history: self.history },
+            Command::LockFleet => Answer::Locked { seal: Seal::Open, fleet: self.fleet_row(), history: self.history() },
             Command::OpenAccount { account, limit, period_end } => {
                 let before = self.accounts.get(account).copied();
                 let mut row = before.unwrap_or_default();
@@ -183,6 +192,10 @@ impl Database {
                     self.put_account(tx, account, AccountRow::default());
                 }
                 self.account(tx, account)
+            }
+            Command::ReadAccounts(accounts) => {
+                let known = accounts.iter().filter(|account| self.accounts.contains_key(*account));
+                Answer::Accounts(known.map(|account| (account.clone(), self.seen(tx, account).0)).collect())
             }
             Command::ReadLease(incarnation, account) => Answer::Lease(self.lease(account, incarnation)),
             Command::ReadLeases(incarnation) => Answer::Leases(self.leases_of(incarnation)),
@@ -226,6 +239,13 @@ impl Database {
                 }
                 Answer::Done
             }
+            Command::RaiseHistory(beyond, _) => {
+                if self.history() <= *beyond {
+                    tx.undo.push(Undo::Restored(self.restored));
+                    self.restored = (self.restored + 1).max(*beyond).max(u64::try_from(now_us / 1_000).unwrap_or(0));
+                }
+                Answer::History(self.history())
+            }
             Command::Declare(node, epoch) => {
                 let before = self.declared.insert(node.clone(), *epoch);
                 tx.undo.push(Undo::Declared(node.clone(), before));
@@ -251,7 +271,7 @@ impl Database {
     }
 
     fn fleet_row(&self) -> Fleet {
-        let is_awaited = |node: &&NodeId| self.declared.get(*node).is_none_or(|epoch| *epoch < self.fleet.epoch);
+        let is_awaited = |node: &&NodeId| self.declared.get(*node).is_none_or(|epoch| *epoch != self.fleet.epoch);
         let awaited = self.nodes.iter().filter(is_awaited).count();
         Fleet { awaited: u32::try_from(awaited).unwrap_or(u32::MAX), ..self.fleet }
     }
@@ -264,6 +284,11 @@ impl Database {
     }
 
     fn account(&self, tx: &Tx, key: &AccountKey) -> Answer {
+        let (Seen { funds, period_end, fleet_rate, recallable }, other_holders) = self.seen(tx, key);
+        Answer::Account { funds, period_end, fleet_rate, recallable, other_holders }
+    }
+
+    fn seen(&self, tx: &Tx, key: &AccountKey) -> (Seen, u32) {
         let row = match self.old_accounts.get(key) {
             Some((writer, before)) if *writer != tx.id => before.unwrap_or_default(),
             _ => self.accounts.get(key).copied().unwrap_or_default(),
@@ -281,7 +306,7 @@ impl Database {
             }
         }
         let fleet_rate = self.rates.get(key).into_iter().flatten().map(|(_, rate)| *rate).sum();
-        Answer::Account { funds: row.funds, period_end: row.period_end, fleet_rate, recallable, other_holders }
+        (Seen { funds: row.funds, period_end: row.period_end, fleet_rate, recallable }, other_holders)
     }
 
     /// Rolls a transaction back.
@@ -300,15 +325,17 @@ impl Database {
         self.old_leases.retain(|_, (writer, _)| *writer != tx.id);
     }
 
-    /// The last commits are forgotten. Every transaction must have been rolled back.
-    pub(crate) fn fail_over(&mut self, lost: u64) {
+    /// The last commits are forgotten. Every transaction must have been rolled back. `is_copied`: what is left was copied into
+    /// a new server, which begins to count its histories anew, if it can tell that it is older than what it has learned.
+    pub(crate) fn fail_over(&mut self, lost: u64, is_copied: bool) {
         for _ in 0..lost {
             match self.commits.pop() {
                 Some(undo) => self.undo(undo),
                 None => break,
             }
         }
-        self.history += 1;
+        let is_older = 1 + self.restored < self.fleet.epoch;
+        self.timeline = if is_copied && is_older { 1 } else { self.timeline + 1 };
     }
 
     fn undo(&mut self, undo: Vec<Undo>) {
@@ -320,6 +347,7 @@ impl Database {
                 }
                 Undo::Incarnation(incarnation, row) => put_back(&mut self.incarnations, incarnation, row),
                 Undo::Fleet(fleet) => self.fleet = fleet,
+                Undo::Restored(restored) => self.restored = restored,
                 Undo::Declared(node, epoch) => put_back(&mut self.declared, node, epoch),
             }
         }

@@ -30,7 +30,7 @@ pub(crate) enum Event {
     PlaneUp { plane: usize },
     CutOff { node: usize },
     Join { node: usize },
-    Failover { lost: u64 },
+    Failover { lost: u64, is_copied: bool },
     EditLimit { plane: usize, budget: usize, limit: i64 },
     MoveClock { plane: usize, by_us: i64 },
     Operator,

@@ -124,7 +124,7 @@ impl World {
             }
             *before = now;
             let lease = self.db.lease(&account, &incarnation).unwrap_or_default();
-            let is_learned = self.db.fleet.epoch == self.db.history && !self.db.fleet.is_learning;
+            let is_learned = self.db.fleet.epoch == self.db.history() && !self.db.fleet.is_learning;
             if is_learned && lease.granted < now[0] {
                 return Err(format!("the books of {incarnation} {account:?} say {lease:?}, it was granted {}", now[0]));
             }

@@ -107,7 +107,7 @@ impl Plan {
         }
         if rng.chance(1, 3) {
             for at in times(rng, 2) {
-                queue.at(at, Event::Failover { lost: rng.below(24) });
+                queue.at(at, Event::Failover { lost: rng.below(24), is_copied: rng.chance(1, 2) });
             }
         }
         for at in times(rng, 2) {

@@ -231,10 +231,10 @@ impl World {
     }
 
     /// The database fails over: open transactions are gone, and the last commits with them.
-    pub(crate) fn fail_over(&mut self, lost: u64) {
+    pub(crate) fn fail_over(&mut self, lost: u64, is_copied: bool) {
         self.summary.failovers += 1;
         self.end_sessions(|session| session.is_in_transaction);
-        self.db.fail_over(lost);
+        self.db.fail_over(lost, is_copied);
     }
 
     fn end_sessions(&mut self, ends: impl Fn(&Session) -> bool) {
@@ -288,6 +288,9 @@ impl World {
         let incarnation = dead[self.rng.index(dead.len())].clone();
         let evidence = self.oracle.charged_to(&incarnation);
         self.oracle.is_exact = false;
+        if self.rng.chance(1, 4) {
+            return self.settle(plane, What::Retire, incarnation, Vec::new());
+        }
         self.settle(plane, What::Release, incarnation, evidence)
     }
 

@@ -143,8 +143,8 @@ impl World {
             Event::PlaneUp { plane } => self.planes[plane].is_up = true,
             Event::CutOff { node } => self.proxies[node].is_cut_off = true,
             Event::Join { node } => self.proxies[node].is_cut_off = false,
-            Event::Failover { lost } => {
-                self.fail_over(lost);
+            Event::Failover { lost, is_copied } => {
+                self.fail_over(lost, is_copied);
                 self.excuse_double_faults();
             }
             Event::EditLimit { plane, budget, limit } if !self.is_healed => self.planes[plane].limits[budget] = limit,

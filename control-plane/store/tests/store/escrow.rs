@@ -5,8 +5,8 @@ use crate::support::{
     speaker,
 };
 use helix_shared::budget::message::{Past, Standing};
-use helix_shared::budget::plane::{Acquiring, Hearing, Outcome, Seal, Vanished};
-use helix_shared::ids::NodeId;
+use helix_shared::budget::plane::{Acquiring, Hearing, Outcome, Seal, Settling, Vanished, What};
+use helix_shared::ids::{BudgetId, NodeId};
 use helix_shared::time::UnixMicros;
 use helix_store::{Malformed, Node};
 
@@ -225,6 +225,27 @@ on_every_database! {
         assert_eq!((hard.granted, hard.available, hard.fleet_spent), (nano(20), nano(0), nano(80)));
     }
 
+    async fn what_was_spent_while_a_budget_was_soft_counts_beside_the_lease_from_before(test: &TestDb) {
+        one(test, 1, "b", 1_000, 100, 100).await;
+        // soft for a while: 700 are spent that nobody reserved; 60 were reserved while it was hard
+        let mut soft = record(1, 1, 700, &["b"]);
+        soft.unreserved = vec![BudgetId::from("b")];
+        let records = [soft, record(1, 2, 60, &["b"])];
+        test.db.ingest(&incarnation(1), &node(), &records, &[], NOW).await.unwrap();
+        hear(&test.db, 1, 0, vec![balance("b", 100, 60, 0)], vec![], NOW).await.unwrap();
+        let hard = one(test, 1, "b", 1_000, 1_000, 1_000).await;
+        assert_eq!((hard.granted, hard.available, hard.fleet_spent), (nano(300), nano(0), nano(760)));
+        assert_eq!(escrow_of(test, "b").await, 300);
+        let mut tx = test.db.read().await.unwrap();
+        let read = tx.request_by_id("0193-1-1").await.unwrap().unwrap();
+        assert_eq!(read.unreserved, [BudgetId::from("b")]);
+        drop(tx);
+        close(&test.db, 1, &[]).await.unwrap();
+        assert_eq!(escrow_of(test, "b").await, 60, "the lease spent what was reserved under it");
+        let report = test.db.verify_ledger().await.unwrap();
+        assert!(report.is_clean(), "{:?}", report.problems);
+    }
+
     async fn a_limit_at_the_end_of_the_range_is_a_limit(test: &TestDb) {
         assert_eq!(one(test, 1, "b", i64::MAX, 5, i64::MAX).await.granted.get(), i64::MAX / 2);
         assert_eq!(one(test, 2, "b", i64::MAX, i64::MAX, i64::MAX).await.available.get(), 0);
@@ -271,6 +292,117 @@ on_every_database! {
         // 400 and 100 are held: the rest is free, and not the 300 that were forgotten
         assert_eq!(ask_of(3, after(3_602)).await, (epoch, 500, false));
         assert_eq!(escrow_of(test, "b").await, 1_000);
+    }
+
+    async fn a_grant_that_is_not_on_the_books_begins_learning_in_the_transaction_that_takes_it(test: &TestDb) {
+        one(test, 1, "b", 1_000, 400, 400).await;
+        test.raw("UPDATE leases SET granted_nano = 100").await;
+        test.raw("UPDATE accounts SET escrow_nano = 100").await;
+        // the process that takes the proof dies with its first commit: nothing else needs to happen
+        let said = vec![balance("b", 400, 0, 0)];
+        let own = Settling::new(What::Report, incarnation(1), said, NOW, 1_800);
+        test.db.run_escrow(own, &speaker(1, NOW)).await.unwrap();
+        assert_eq!(escrow_of(test, "b").await, 400);
+        let awaited = test.db.awaited().await.unwrap().expect("nothing is granted until every node has declared");
+        assert_eq!(awaited.iter().map(|one| &one.incarnation).collect::<Vec<_>>(), [&incarnation(1)]);
+        assert_eq!(one(test, 2, "b", 1_000, 100, 100).await.granted, nano(0));
+    }
+
+    async fn a_database_that_counts_fewer_histories_than_a_node_has_heard_of_begins_a_new_one(test: &TestDb) {
+        one(test, 1, "b", 1_000, 400, 400).await;
+        one(test, 2, "b", 1_000, 100, 100).await;
+        // a dump from before the failovers that node 1 has lived through, in a new server
+        let heard_of = 9;
+        let hear_of = async |number: usize, granted: i64, said_in: u64, seconds: i64| {
+            let told =
+                hear(&test.db, number, said_in, vec![balance("b", granted, 0, 0)], vec![], after(seconds)).await.unwrap();
+            let [Outcome::Acknowledged { epoch, is_learning, .. }] = told.as_slice() else { panic!("{told:?}") };
+            (*epoch, *is_learning)
+        };
+        assert_eq!(hear_of(1, 400, u64::MAX, 0).await, (1, false), "nobody can have heard of that");
+        let (epoch, is_learning) = hear_of(1, 400, heard_of, 1).await;
+        assert!(epoch > heard_of && is_learning, "{epoch}: the node believes nothing older than what it has heard of");
+        assert_eq!(hear_of(1, 400, epoch, 5).await, (epoch, true));
+        assert_eq!(hear_of(2, 100, epoch, 6).await, (epoch, false));
+        // the fleet's row itself remembers more histories than the server counts
+        test.raw("UPDATE escrow_fleet SET restored_ms = 0").await;
+        test.raw("UPDATE escrow_declared SET epoch = epoch + 5").await;
+        assert_eq!(one(test, 3, "b", 1_000, 100, 100).await.granted, nano(0), "an older copy grants nothing");
+        assert_eq!(test.db.awaited().await.unwrap().unwrap().len(), 3, "whoever declared did so in another history");
+        let (again, is_learning) = hear_of(1, 400, epoch, 20).await;
+        assert!(again > epoch && is_learning, "{again}");
+    }
+
+    async fn a_node_that_is_gone_for_good_is_shown_and_its_release_ends_learning(test: &TestDb) {
+        one(test, 2, "b", 1_000, 100, 100).await;
+        // node 1 holds nothing that the books know of
+        hear(&test.db, 1, 0, vec![], vec![], NOW).await.unwrap();
+        assert_eq!(test.db.awaited().await.unwrap(), None);
+        test.db.begin_history(NOW, "restored").await.unwrap();
+        let beat = async |seconds| {
+            let said = vec![balance("b", 100, 0, 0)];
+            let awaited = test.db.awaited().await.unwrap();
+            let epoch = match hear(&test.db, 2, 0, said.clone(), vec![], after(seconds)).await.unwrap().as_slice() {
+                [Outcome::Acknowledged { epoch, .. }] => *epoch,
+                other => panic!("{other:?}"),
+            };
+            let told = hear(&test.db, 2, epoch, said, vec![], after(seconds)).await.unwrap();
+            let [Outcome::Acknowledged { is_learning, .. }] = told.as_slice() else { panic!("{told:?}") };
+            (awaited.map(|awaited| awaited.len()), *is_learning)
+        };
+        assert_eq!(beat(1).await, (Some(2), true));
+        assert_eq!(beat(70).await, (Some(1), true));
+        assert_eq!(test.db.suspense(after(70)).await.unwrap(), vec![], "it holds nothing");
+        test.db.release_suspense(&incarnation(1), nano(0), "the machine is scrap", after(70)).await.unwrap();
+        assert_eq!(beat(71).await, (Some(0), false));
+        assert_eq!(test.db.awaited().await.unwrap(), None);
+    }
+
+    async fn what_is_long_gone_is_put_to_rest_and_what_left_nothing_is_forgotten(test: &TestDb) {
+        one(test, 1, "b", 1_000, 500, 500).await;
+        hear(&test.db, 2, 0, vec![], vec![], NOW).await.unwrap();
+        let record = [record(3, 1, 70, &["b"])];
+        test.db.ingest(&incarnation(3), &node(), &record, &[], NOW).await.unwrap();
+        let day = 86_400;
+        // the period of `b` ends a day after it began
+        assert_eq!(test.db.retire(after(0), after(30 * day), false).await.unwrap(), 0, "they were heard since");
+        assert_eq!(test.db.retire(after(day), after(31 * day), false).await.unwrap(), 2, "what `b` was ends just then");
+        assert_eq!(test.db.suspense(after(31 * day)).await.unwrap().len(), 1);
+        assert_eq!(test.db.retire(after(day + 1), after(31 * day), false).await.unwrap(), 1);
+        assert_eq!(test.db.suspense(after(31 * day)).await.unwrap(), vec![]);
+        assert_eq!(escrow_of(test, "b").await, 500, "nothing comes free: it counts as spent");
+        assert_eq!(acquire(&test.db, 1, vec![ask("b", 1_000, 600, 600)]).await, None);
+        // one that comes back in that very moment keeps what it was granted, and nobody else gets it
+        one(test, 4, "c", 1_000, 300, 300).await;
+        let retiring = Settling::new(What::Retire, incarnation(4), vec![], after(31 * day), 0);
+        test.db.run_escrow(retiring, &speaker(4, after(31 * day))).await.unwrap();
+        assert_eq!((escrow_of(test, "c").await, lease_of(test, 4, "c").await.totals().hold()), (300, nano(0)));
+        // it was sealed on the 31st day: from then on it counts as seen
+        assert_eq!(test.db.forget_incarnations(after(31 * day)).await.unwrap(), 0);
+        assert_eq!(test.db.forget_incarnations(after(31 * day + 1)).await.unwrap(), 1);
+        let known = async |number| test.db.owner(&incarnation(number)).await.unwrap().is_some();
+        assert_eq!((known(1).await, known(2).await, known(3).await), (true, false, true), "books are kept");
+        let report = test.db.verify_ledger().await.unwrap();
+        assert!(report.is_clean(), "{:?}", report.problems);
+    }
+
+    async fn a_heartbeat_of_many_accounts_tells_how_each_of_them_stands(test: &TestDb) {
+        let budgets: Vec<String> = (0..230).map(|number| format!("b{number:03}")).collect();
+        let asks = || budgets.iter().map(|budget| ask(budget, 1_000, 100, 100)).collect::<Vec<_>>();
+        acquire(&test.db, 1, asks()).await.unwrap();
+        acquire(&test.db, 2, asks().split_off(200)).await.unwrap();
+        let said: Vec<_> = budgets.iter().map(|budget| balance(budget, 100, 10, 0)).collect();
+        for _ in 0..2 {
+            let told = hear(&test.db, 1, 1, said.clone(), vec![], NOW).await.unwrap();
+            let [Outcome::Acknowledged { standings, .. }] = told.as_slice() else { panic!("{told:?}") };
+            assert_eq!(standings.len(), budgets.len());
+            for (at, (standing, budget)) in standings.iter().zip(&budgets).enumerate() {
+                let (available, recallable) = if at < 200 { (900, 0) } else { (800, 100) };
+                assert_eq!(standing.account, account(budget));
+                assert_eq!((standing.granted, standing.spent), (nano(100), nano(10)));
+                assert_eq!((standing.available, standing.recallable), (nano(available), nano(recallable)));
+            }
+        }
     }
 
     async fn what_a_closed_incarnation_spent_is_declared_again_to_a_database_that_forgot_it(test: &TestDb) {

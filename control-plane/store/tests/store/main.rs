@@ -8,9 +8,15 @@ mod config;
 #[cfg(test)]
 mod connect;
 #[cfg(test)]
+mod corrections;
+#[cfg(test)]
+mod cost_centers;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod escrow;
+#[cfg(test)]
+mod report;
 #[cfg(test)]
 mod revisions;
 #[cfg(test)]

@@ -96,6 +96,15 @@ impl<H: Hold> NodeEscrow<H> {
         Ok(())
     }
 
+    /// Who was answered and still waits, because nothing is granted of a budget that the plane does not know, asks again after a
+    /// pause. Who was not asked for yet does not wait for the others, but while the plane learns, when nobody is granted
+    /// anything.
+    pub(super) fn pause_after_an_answer(&mut self, is_learning: bool, now_us: u64) {
+        if is_learning || self.waiting.iter().all(|waiter| waiter.asked.is_some()) {
+            self.next_ask_us = self.next_ask_us.max(now_us.saturating_add(self.settings.ask_again_us));
+        }
+    }
+
     /// Denies those whose patience is over.
     pub(super) fn expire_waiting(&mut self, now_us: u64, steps: &mut Vec<NodeStep>) {
         let (over, waiting) =
@@ -173,9 +182,10 @@ impl<H: Hold> NodeEscrow<H> {
             slot.rate.tick();
             slot.clear_past(now_us)?;
             let wish = slot.rate.wish(slot.horizon_s);
+            let slot_is_idle = slot.rate.is_idle();
             let Some((period_start, account)) = slot.present_mut(now_us) else { continue };
             let (granted, free) = (account.holding.granted(), account.holding.free());
-            if account.is_pressed(now_us) {
+            if account.is_pressed(now_us) || slot_is_idle {
                 account.holding.give_back_beyond(kept)?;
             } else if free.get() > wish.get().saturating_mul(4) {
                 account.holding.give_back_beyond(NanoUsd::new(wish.get().saturating_mul(2)).max(kept))?;

@@ -157,6 +157,7 @@ impl<H: Hold> NodeEscrow<H> {
                 self.note_answer(ask, now_us);
                 let is_verdict = ask == self.last_ask && !is_learning;
                 self.answer_waiting(now_us, is_verdict, &mut steps)?;
+                self.pause_after_an_answer(is_learning, now_us);
                 self.ask(now_us, &mut steps);
             }
             Update::Acknowledged { epoch, standings, pasts, is_learning: _ } => {

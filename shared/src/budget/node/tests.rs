@@ -131,3 +131,51 @@ fn what_came_free_beside_the_machine_admits_those_who_wait_before_it_goes_back()
     assert!(is_admitted(&steps, 2), "{steps:?}");
     assert_eq!(node.holding(&account).unwrap().returned(), nano(3));
 }
+
+/// The asks among the steps.
+fn asks(steps: &[NodeStep]) -> Vec<u64> {
+    let ask = |step: &NodeStep| match step {
+        NodeStep::Send(Report::Acquire { ask, .. }) => Some(*ask),
+        _ => None,
+    };
+    steps.iter().filter_map(ask).collect()
+}
+
+#[test]
+fn an_answer_that_is_no_verdict_is_asked_again_after_a_pause() {
+    let pause_us = NodeSettings::default().ask_again_us;
+    let unknown = Vec::new();
+    let learning = vec![standing("b", 100, 0, 90 * SECOND)];
+    for (standings, is_learning) in [(unknown, false), (learning, true)] {
+        let (mut node, path) = (node(), [BudgetId::from("b")]);
+        assert_eq!(asks(&node.admit(1, &path, nano(10), 0).unwrap()), [1]);
+        let told = Update::Granted { epoch: 1, ask: 1, standings: standings.clone(), is_learning };
+        assert_eq!(asks(&node.hear(told, 5).unwrap()), [0_u64; 0], "at once");
+        assert_eq!(asks(&node.tick(5 + pause_us - 1).unwrap()), [0_u64; 0], "too early");
+        assert_eq!(asks(&node.tick(5 + pause_us).unwrap()), [2]);
+        // who comes while an ask is out is asked for as soon as it is answered, unless nobody is granted anything
+        node.admit(2, &path, nano(10), 6 + pause_us).unwrap();
+        let told = Update::Granted { epoch: 1, ask: 2, standings, is_learning };
+        let expected: &[u64] = if is_learning { &[] } else { &[3] };
+        assert_eq!(asks(&node.hear(told, 7 + pause_us).unwrap()), expected);
+    }
+}
+
+#[test]
+fn an_account_that_nobody_uses_comes_to_rest_and_is_left_out_of_heartbeats() {
+    let (mut node, path) = (node(), [BudgetId::from("b")]);
+    node.admit(1, &path, nano(1_000), 0).unwrap();
+    node.hear(granted(1, vec![standing("b", 100, 100_000, 9_000 * SECOND)]), 0).unwrap();
+    node.settle(1, super::Ending::Cost(nano(400)), 0).unwrap();
+    let mut said = heartbeat(&mut node, 100, SECOND).unwrap();
+    for second in 2..=70 {
+        said = heartbeat(&mut node, 100, second * SECOND).unwrap();
+    }
+    assert_eq!((said.spent, said.returned), (nano(400), nano(99_600)), "a minute later nothing is kept");
+    let told = Standing { spent: said.spent, returned: said.returned, ..standing("b", 100, 100_000, 9_000 * SECOND) };
+    let told = Update::Acknowledged { epoch: 1, standings: vec![told], pasts: Vec::new(), is_learning: false };
+    node.hear(told, 70 * SECOND).unwrap();
+    assert_eq!(heartbeat(&mut node, 100, 71 * SECOND), None);
+    // the next request finds the account and asks for more of it
+    assert_eq!(asks(&node.admit(2, &path, nano(1_000), 72 * SECOND).unwrap()).len(), 1);
+}

@@ -4,7 +4,7 @@
 //! part when less is left; then what others hold free is recalled.
 
 use super::command::{Answer, Command, Next, Outcome};
-use super::learning::{Gate, gate};
+use super::learning::{Forgetting, Gate, gate};
 use super::lease::{Funds, Lease, Seal};
 use crate::budget::AccountKey;
 use crate::budget::broken::Broken;
@@ -59,6 +59,7 @@ impl Ask {
 enum Stage {
     Lock,
     Locked,
+    Raised,
     BeginLearning,
     Opened { at: usize, tries: u32 },
     Leased { at: usize, tries: u32, funds: Opened },
@@ -136,12 +137,14 @@ impl Acquiring {
                         self.is_learning = true;
                         Ok(self.open(0))
                     }
-                    Gate::Forgot => {
-                        (self.epoch, self.is_learning, self.stage) = (history, true, Stage::BeginLearning);
-                        Ok(Next::Do(Command::BeginLearning(history)))
+                    Gate::Forgot => Ok(self.begin_learning(history)),
+                    Gate::Behind => {
+                        self.stage = Stage::Raised;
+                        Ok(Next::Do(Command::RaiseHistory(fleet.epoch, Forgetting::Older)))
                     }
                 }
             }
+            (Stage::Raised, Answer::History(history)) => Ok(self.begin_learning(history)),
             (Stage::BeginLearning, Answer::Done) => Ok(self.open(0)),
             (Stage::Opened { at, tries }, Answer::Account { funds, fleet_rate, recallable, other_holders, .. }) => {
                 let funds = Opened { funds, fleet_rate, recallable, holders: other_holders.saturating_add(1) };
@@ -167,6 +170,11 @@ impl Acquiring {
             (Stage::Over, Answer::Done) => Ok(Next::End),
             _ => Err(Broken::Answer),
         }
+    }
+
+    fn begin_learning(&mut self, history: Epoch) -> Next {
+        (self.epoch, self.is_learning, self.stage) = (history, true, Stage::BeginLearning);
+        Next::Do(Command::BeginLearning(history))
     }
 
     fn open(&mut self, at: usize) -> Next {

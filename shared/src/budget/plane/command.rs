@@ -4,7 +4,7 @@
 //! transaction; a machine that is dropped before its commit has changed nothing. The isolation that is relied on is the
 //! weakest of the three databases: statements are atomic, reads may be stale, a row that was written stays locked.
 
-use super::learning::Fleet;
+use super::learning::{Fleet, Forgetting};
 use super::lease::{Funds, Lease, Seal};
 use crate::budget::AccountKey;
 use crate::budget::broken::Broken;
@@ -31,6 +31,8 @@ pub enum Command {
     },
     /// Make the account if there is none, read it. Answer: [`Answer::Account`].
     ReadAccount(AccountKey),
+    /// Read these accounts, those that exist. Answer: [`Answer::Accounts`].
+    ReadAccounts(Vec<AccountKey>),
     /// Read one lease. Answer: [`Answer::Lease`].
     ReadLease(Incarnation, AccountKey),
     /// Read every lease of an incarnation. Answer: [`Answer::Leases`].
@@ -56,12 +58,28 @@ pub enum Command {
     PutSeal(Incarnation, Seal),
     /// Write the fleet's row: learning for this epoch. Answer: [`Answer::Done`].
     BeginLearning(Epoch),
+    /// Lock the fleet's row and, unless the count of histories is larger than this, raise it to one that nobody has heard
+    /// of. Answer: [`Answer::History`].
+    RaiseHistory(Epoch, Forgetting),
     /// Note that a node has declared what it holds. Answer: [`Answer::Awaited`], this node not counted any more.
     Declare(NodeId, Epoch),
     /// Write the fleet's row: nothing is being learned. Answer: [`Answer::Done`].
     EndLearning,
     /// Commit. Answer: [`Answer::Done`].
     Commit,
+}
+
+/// How an account stands that was read among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The row.
+    pub funds: Funds,
+    /// First instant after its period; 0 when nobody knows.
+    pub period_end: UnixMicros,
+    /// What all nodes reserve of it in a second; zero when nobody knows.
+    pub fleet_rate: NanoUsd,
+    /// Sum of [`Lease::hold`] over the open leases of other incarnations.
+    pub recallable: NanoUsd,
 }
 
 /// What a database answers.
@@ -89,6 +107,10 @@ pub enum Answer {
         /// Open leases of other incarnations.
         other_holders: u32,
     },
+    /// How several accounts stand.
+    Accounts(Vec<(AccountKey, Seen)>),
+    /// The database's count of its histories.
+    History(Epoch),
     /// A lease, if there is one.
     Lease(Option<Lease>),
     /// Leases in key order.

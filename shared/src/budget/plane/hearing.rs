@@ -52,7 +52,7 @@ impl Hearing {
         now: UnixMicros,
         offline_horizon_s: u32,
     ) -> Self {
-        let own = Settling::new(What::Report, incarnation, balances, now, offline_horizon_s);
+        let own = Settling::new(What::Report, incarnation, balances, now, offline_horizon_s).said_in(said_in);
         Self {
             node,
             said_in,
@@ -140,6 +140,8 @@ impl Hearing {
         self.epoch = fleet.epoch;
         match gate(&fleet, history) {
             Gate::Open => Ok(self.commit()),
+            // somebody brought an older copy of the database in between
+            Gate::Behind => Ok(Next::End),
             Gate::Forgot => {
                 (self.epoch, self.is_learning, self.stage) = (history, true, Stage::BeginLearning);
                 Ok(Next::Do(Command::BeginLearning(history)))

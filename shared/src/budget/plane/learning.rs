@@ -4,9 +4,14 @@
 //! row that can be forgotten with the rest. Once it is larger than what the fleet's row has learned, nothing is granted
 //! until every node that may hold money has declared what it holds. No timeout ends learning: a node that is cut off still
 //! spends. An operator may excuse a node that is gone.
+//!
+//! A database that is older than what it or a node remembers, or that a node proves to have forgotten a grant, is given a
+//! new history in the transaction that finds it out: a proof that is on the books is no proof any more.
 
 use crate::budget::message::Epoch;
 use crate::budget::planted::{Bug, has};
+use crate::time::UnixMicros;
+use std::cmp::Ordering;
 
 /// Learning lasts at least three heartbeats, in microseconds: time for nodes that nobody remembers to speak up.
 pub const LEARNING_LEAST_US: i64 = 3_000_000;
@@ -33,6 +38,18 @@ pub enum Gate {
     Learning,
     /// No, and learning must begin: the database has another history than the one that was learned.
     Forgot,
+    /// No: the database counts fewer histories than it has learned, so it is an older copy in another server. It needs a
+    /// history that nobody has heard of, and learning must begin in that.
+    Behind,
+}
+
+/// What proves that a database has forgotten commits without counting it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgetting {
+    /// It counts fewer histories than it has learned, or than a node has heard of.
+    Older,
+    /// A node was granted more than is on the books.
+    Grant,
 }
 
 /// Decides whether money may be granted from a database whose own count of histories is `history`.
@@ -40,11 +57,21 @@ pub fn gate(fleet: &Fleet, history: Epoch) -> Gate {
     if has(Bug::NoLearning) {
         return Gate::Open;
     }
-    match (history == fleet.epoch, fleet.is_learning) {
-        (false, _) => Gate::Forgot,
-        (true, true) => Gate::Learning,
-        (true, false) => Gate::Open,
+    match (history.cmp(&fleet.epoch), fleet.is_learning) {
+        (Ordering::Less, _) if has(Bug::TrustOlderCopy) => Gate::Open,
+        (Ordering::Less, _) => Gate::Behind,
+        (Ordering::Greater, _) => Gate::Forgot,
+        (Ordering::Equal, true) => Gate::Learning,
+        (Ordering::Equal, false) => Gate::Open,
     }
+}
+
+/// Whether a node can have heard of an epoch: the count of a server's histories, or with it a moment in milliseconds that is
+/// not a day later than now. A database that followed another claim would lead every node astray.
+pub(super) fn is_plausible(epoch: Epoch, now: UnixMicros) -> bool {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    let latest = (now.get() / 1_000).saturating_add(DAY_MS);
+    i64::try_from(epoch).is_ok_and(|epoch| epoch <= latest)
 }
 
 impl Fleet {

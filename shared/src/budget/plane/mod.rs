@@ -15,9 +15,9 @@ mod settling;
 mod suspense;
 
 pub use acquiring::{Acquiring, Ask};
-pub use command::{Answer, Command, Machine, Next, Outcome};
+pub use command::{Answer, Command, Machine, Next, Outcome, Seen};
 pub use hearing::Hearing;
-pub use learning::{Fleet, Gate, LEARNING_LEAST_US, gate};
+pub use learning::{Fleet, Forgetting, Gate, LEARNING_LEAST_US, gate};
 pub use lease::{Funds, Lease, Seal};
 pub use settling::{Settling, What};
 pub use suspense::{Item, Release, Vanished, items, release_due, vanished};

@@ -3,8 +3,8 @@
 //! Rule: an account's escrow moves by exactly what its leases hold more or less, in the same transaction. A sealed
 //! incarnation changes no more, but that a journal corrects what an operator said.
 
-use super::command::{Answer, Command, Next, Outcome};
-use super::learning::{Gate, gate};
+use super::command::{Answer, Command, Next, Outcome, Seen};
+use super::learning::{Forgetting, Gate, gate, is_plausible};
 use super::lease::{Lease, Seal};
 use crate::budget::AccountKey;
 use crate::budget::broken::{Broken, sub};
@@ -29,13 +29,24 @@ pub enum What {
     Release,
     /// The period of these accounts is over and the incarnation vanished.
     Expire,
+    /// The incarnation was not heard for so long that it is gone: whatever it holds counts as spent, and nothing comes free,
+    /// also not of what it was granted in the last moment.
+    Retire,
+}
+
+/// What follows when a new history has begun.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Read,
+    Write,
 }
 
 #[derive(Clone, Debug)]
 enum Stage {
     Lock,
     Locked,
-    BeginLearning,
+    Raised(Then),
+    BeginLearning(Then),
     Leases,
     /// The account is made: a lease that nobody knew of needs it.
     Ensured,
@@ -60,6 +71,10 @@ pub struct Settling {
     to_stand: Vec<(AccountKey, Lease)>,
     standings: Vec<Standing>,
     is_known_sealed: bool,
+    /// The newest epoch that the node had heard of when it spoke.
+    said_in: Epoch,
+    /// What was forgotten is being learned already.
+    is_learning: bool,
     has_forgotten: bool,
     /// The database's history that this was written in; 0 before the lock.
     history: Epoch,
@@ -92,9 +107,16 @@ impl Settling {
             to_stand: Vec::new(),
             standings: Vec::new(),
             is_known_sealed: false,
+            said_in: 0,
+            is_learning: false,
             has_forgotten: false,
             history: 0,
         }
+    }
+
+    /// `epoch` is the newest that the node had heard of when it spoke.
+    pub(super) fn said_in(self, epoch: Epoch) -> Self {
+        Self { said_in: epoch, ..self }
     }
 
     pub(super) fn history(&self) -> Epoch {
@@ -114,15 +136,23 @@ impl Settling {
             (Stage::Locked, Answer::Locked { seal, fleet, history }) => {
                 self.history = history;
                 self.is_known_sealed = self.is_over(seal);
-                if gate(&fleet, history) == Gate::Forgot {
-                    self.stage = Stage::BeginLearning;
-                    return Ok(Next::Do(Command::BeginLearning(history)));
+                let gate = gate(&fleet, history);
+                self.is_learning = gate != Gate::Open;
+                // of what is over nothing is believed but that it is over
+                let is_ahead = history < self.said_in && is_plausible(self.said_in, self.now) && !self.is_known_sealed;
+                if gate == Gate::Behind || is_ahead {
+                    return Ok(self.raise(fleet.epoch.max(self.said_in), Forgetting::Older, Then::Read));
                 }
-                Ok(self.read())
+                if gate == Gate::Forgot { Ok(self.begin_learning(history, Then::Read)) } else { Ok(self.read()) }
             }
-            (Stage::BeginLearning, Answer::Done) => Ok(self.read()),
+            (Stage::Raised(then), Answer::History(history)) => Ok(self.begin_learning(history, then)),
+            (Stage::BeginLearning(Then::Read), Answer::Done) => Ok(self.read()),
+            (Stage::BeginLearning(Then::Write), Answer::Done) => self.write(),
             (Stage::Leases, Answer::Leases(leases)) => {
                 self.plan(leases)?;
+                if self.has_forgotten && !self.is_learning && self.what == What::Report {
+                    return Ok(self.raise(self.history, Forgetting::Grant, Then::Write));
+                }
                 self.write()
             }
             (Stage::Ensured, Answer::Account { .. }) => self.move_escrow(),
@@ -137,9 +167,9 @@ impl Settling {
                 self.write()
             }
             (Stage::Sealed, Answer::Done) => Ok(self.commit()),
-            (Stage::Stand, answer @ Answer::Account { .. }) => {
-                self.stand(&answer)?;
-                Ok(self.read_account())
+            (Stage::Stand, Answer::Accounts(accounts)) => {
+                self.stand(accounts);
+                Ok(self.commit())
             }
             (Stage::Committed, Answer::Done) => Ok(Next::Tell(self.outcome())),
             (Stage::Over, Answer::Done) => Ok(Next::End),
@@ -151,9 +181,19 @@ impl Settling {
     fn is_over(&self, seal: Seal) -> bool {
         match self.what {
             What::Close => seal == Seal::Closed && !has(Bug::CloseTwice),
-            What::Report | What::Torn | What::Release => seal != Seal::Open,
+            What::Report | What::Torn | What::Release | What::Retire => seal != Seal::Open,
             What::Expire => seal == Seal::Closed,
         }
+    }
+
+    fn raise(&mut self, beyond: Epoch, why: Forgetting, then: Then) -> Next {
+        self.stage = Stage::Raised(then);
+        Next::Do(Command::RaiseHistory(beyond, why))
+    }
+
+    fn begin_learning(&mut self, history: Epoch, then: Then) -> Next {
+        (self.history, self.is_learning, self.stage) = (history, true, Stage::BeginLearning(then));
+        Next::Do(Command::BeginLearning(history))
     }
 
     fn read(&mut self) -> Next {
@@ -190,7 +230,6 @@ impl Settling {
             let is_told =
                 |(key, lease): &(AccountKey, Lease)| self.said.contains_key(key) || lease.hold() > NanoUsd::ZERO;
             self.to_stand = known.into_iter().filter(is_told).collect();
-            self.to_stand.reverse();
         }
         Ok(())
     }
@@ -203,7 +242,7 @@ impl Settling {
             (What::Report | What::Torn | What::Expire, None) => Ok(lease),
             (What::Close, _) => lease.closed(spent),
             (What::Release, _) => lease.released(spent),
-            (What::Expire, Some(_)) => Ok(lease.expired()),
+            (What::Expire, Some(_)) | (What::Retire, _) => Ok(lease.expired()),
         }
     }
 
@@ -244,43 +283,41 @@ impl Settling {
     fn finish(&mut self) -> Next {
         let seal = match self.what {
             What::Close => Seal::Closed,
-            What::Release => Seal::Released,
-            What::Report | What::Torn | What::Expire => return self.read_account(),
+            What::Release | What::Retire => Seal::Released,
+            What::Report | What::Torn | What::Expire => return self.read_accounts(),
         };
         self.stage = Stage::Sealed;
         Next::Do(Command::PutSeal(self.incarnation.clone(), seal))
     }
 
-    fn read_account(&mut self) -> Next {
-        match self.to_stand.last() {
-            Some((key, _)) => {
-                self.stage = Stage::Stand;
-                Next::Do(Command::ReadAccount(key.clone()))
-            }
-            None => self.commit(),
+    fn read_accounts(&mut self) -> Next {
+        if self.to_stand.is_empty() {
+            return self.commit();
         }
+        self.stage = Stage::Stand;
+        Next::Do(Command::ReadAccounts(self.to_stand.iter().map(|(account, _)| account.clone()).collect()))
     }
 
-    fn stand(&mut self, answer: &Answer) -> Result<(), Broken> {
-        let (Some((account, lease)), Answer::Account { funds, period_end, fleet_rate, recallable, .. }) =
-            (self.to_stand.pop(), answer)
-        else {
-            return Err(Broken::Answer);
-        };
-        self.standings.push(Standing {
-            account,
-            granted: lease.granted,
-            spent: lease.spent,
-            returned: lease.returned,
-            limit: funds.limit,
-            available: funds.available(),
-            recallable: *recallable,
-            fleet_spent: funds.settled,
-            period_end: *period_end,
-            period_ends_in_us: u64::try_from(period_end.since(self.now).as_micros()).unwrap_or(u64::MAX),
-            horizon_s: horizon_s(funds.available(), *fleet_rate, self.offline_horizon_s),
-        });
-        Ok(())
+    fn stand(&mut self, accounts: Vec<(AccountKey, Seen)>) {
+        let seen: BTreeMap<AccountKey, Seen> = accounts.into_iter().collect();
+        for (account, lease) in std::mem::take(&mut self.to_stand) {
+            let Some(Seen { funds, period_end, fleet_rate, recallable }) = seen.get(&account).copied() else {
+                continue;
+            };
+            self.standings.push(Standing {
+                account,
+                granted: lease.granted,
+                spent: lease.spent,
+                returned: lease.returned,
+                limit: funds.limit,
+                available: funds.available(),
+                recallable,
+                fleet_spent: funds.settled,
+                period_end,
+                period_ends_in_us: u64::try_from(period_end.since(self.now).as_micros()).unwrap_or(u64::MAX),
+                horizon_s: horizon_s(funds.available(), fleet_rate, self.offline_horizon_s),
+            });
+        }
     }
 
     fn commit(&mut self) -> Next {

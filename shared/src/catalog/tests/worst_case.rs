@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn token_priced() -> Vec<&'static CatalogModel> {
+fn priced() -> Vec<&'static CatalogModel> {
     Catalog::bundled().all_models().filter(|model| model.price.is_some()).collect()
 }
 
@@ -22,6 +22,11 @@ fn possible_tiers(asked: TierRequest, price: &ModelPrice) -> Vec<ServiceTier> {
     }
 }
 
+/// Pictures, characters or milliseconds: mostly none, as a model is charged by few of them.
+fn units() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(0_u64), 2 => 1_u64..100_000, 1 => Just(u64::MAX)]
+}
+
 /// Sizes around every threshold, small ones, and the largest of all.
 fn tokens() -> impl Strategy<Value = u64> {
     prop_oneof![
@@ -37,18 +42,23 @@ prop_compose! {
         input_tokens_max in tokens(),
         output_tokens_max in tokens(),
         choices in 0_u32..5,
-        flags in prop::array::uniform4(any::<bool>()),
+        flags in prop::array::uniform6(any::<bool>()),
+        units in prop::array::uniform4(units()),
         searches_max in prop_oneof![3 => (0_u32..4).prop_map(Some), 1 => Just(None)],
         tier in prop::sample::select(vec![
             TierRequest::Standard, TierRequest::Auto, TierRequest::Flex, TierRequest::Batch, TierRequest::Priority,
+            TierRequest::Other,
         ]),
         day in 0_i64..90,
         hour in 0_i64..24,
     ) -> UsageBound {
-        let [may_cache_write_long, may_have_audio_input, may_have_audio_output, has_residency] = flags;
+        let [may_cache_write_long, may_have_audio_input, may_have_audio_output, has_residency, ..] = flags;
+        let [.., may_have_image_input, may_have_image_output] = flags;
+        let [images_max, characters_max, audio_input_ms_max, audio_output_ms_max] = units;
         UsageBound {
             input_tokens_max, output_tokens_max, choices, may_cache_write_long, may_have_audio_input,
-            may_have_audio_output, searches_max, tier, has_residency,
+            may_have_audio_output, searches_max, tier, has_residency, may_have_image_input, may_have_image_output,
+            images_max, characters_max, audio_input_ms_max, audio_output_ms_max,
             ..UsageBound::text(0, 0, UnixMicros::new(now().get() + (day * 24 + hour) * 3_600_000_000))
         }
     }
@@ -61,16 +71,18 @@ fn split<const N: usize>(total: u64, shares: [u16; N]) -> [u64; N] {
 }
 
 /// Some usage within the bound: any amount of it, split in any way among the kinds that the bound allows.
-fn usage_within(bound: &UsageBound, inputs: [u16; 5], outputs: [u16; 2], used: [u8; 3]) -> TokenUsage {
+fn usage_within(bound: &UsageBound, inputs: [u16; 6], outputs: [u16; 3], used: [u8; 7]) -> TokenUsage {
     let part = |of: u64, used: u8| u64::try_from(u128::from(of) * u128::from(used) / 255).unwrap();
-    let [plain, read, write, mut long, mut audio] = inputs;
+    let [plain, read, write, mut long, mut audio, mut image] = inputs;
     long *= u16::from(bound.may_cache_write_long);
     audio *= u16::from(bound.may_have_audio_input);
-    let [text, mut sound] = outputs;
+    image *= u16::from(bound.may_have_image_input);
+    let [text, mut sound, mut picture] = outputs;
     sound *= u16::from(bound.may_have_audio_output);
+    picture *= u16::from(bound.may_have_image_output);
     let output_max = bound.output_tokens_max.saturating_mul(u64::from(bound.choices.max(1)));
-    let input = split(part(bound.input_tokens_max, used[0]), [plain, read, write, long, audio]);
-    let output = split(part(output_max, used[1]), [text, sound]);
+    let input = split(part(bound.input_tokens_max, used[0]), [plain, read, write, long, audio, image]);
+    let output = split(part(output_max, used[1]), [text, sound, picture]);
     TokenUsage {
         input_tokens: input[0],
         cache_read_tokens: input[1],
@@ -81,7 +93,12 @@ fn usage_within(bound: &UsageBound, inputs: [u16; 5], outputs: [u16; 2], used: [
         reasoning_tokens: output[0] / 2,
         audio_output_tokens: output[1],
         searches: part(u64::from(bound.searches_max.unwrap_or(1000)), used[2]),
-        ..TokenUsage::default()
+        image_input_tokens: input[5],
+        image_output_tokens: output[2],
+        images: part(bound.images_max, used[3]),
+        characters: part(bound.characters_max, used[4]),
+        audio_input_ms: part(bound.audio_input_ms_max, used[5]),
+        audio_output_ms: part(bound.audio_output_ms_max, used[6]),
     }
 }
 
@@ -101,13 +118,13 @@ proptest! {
     #[test]
     fn no_usage_within_a_bound_costs_more_than_its_worst_case(
         bound in bounds(),
-        inputs in prop::array::uniform5(share()),
-        outputs in prop::array::uniform2(share()),
-        used in prop::array::uniform3(used()),
+        inputs in prop::array::uniform6(share()),
+        outputs in prop::array::uniform3(share()),
+        used in prop::array::uniform7(used()),
     ) {
         let usage = usage_within(&bound, inputs, outputs, used);
         prop_assert!(usage.total_input_tokens() <= bound.input_tokens_max);
-        for model in token_priced() {
+        for model in priced() {
             let price = model.price.as_deref().unwrap();
             let Ok(most) = worst_case(&bound, price) else { continue };
             for tier in possible_tiers(bound.tier, price) {
@@ -118,10 +135,31 @@ proptest! {
         }
     }
 
+    /// The other half: whatever is charged by has been bounded for some request, so the test above is not passed by refusing.
+    #[test]
+    fn every_model_of_the_table_bounds_a_plain_request_or_says_what_has_no_price(input in 1_u64..2_000_000) {
+        let mut bounded = 0;
+        for model in priced() {
+            let price = model.price.as_deref().unwrap();
+            let plain = UsageBound::text(input, 100, now());
+            let units = UsageBound {
+                images_max: u64::from(price.units.image.is_some()),
+                characters_max: u64::from(price.units.character.is_some()),
+                audio_input_ms_max: u64::from(price.units.audio_input_second.is_some()),
+                audio_output_ms_max: u64::from(price.units.audio_output_second.is_some()),
+                ..UsageBound::text(0, 0, now())
+            };
+            let reading = UsageBound { output_tokens_max: 0, ..plain };
+            bounded += usize::from([plain, units, reading].iter().any(|bound| worst_case(bound, price).is_ok()));
+        }
+        let by_themselves = priced().iter().filter(|model| model.price.as_deref().unwrap().searches_by_itself).count();
+        prop_assert_eq!(bounded + by_themselves, priced().len());
+    }
+
     #[test]
     fn an_affordable_output_fits_and_one_token_more_does_not(bound in bounds(), budget in tokens()) {
         let budget = NanoUsd::new(i64::try_from(budget).unwrap_or(i64::MAX));
-        for model in token_priced() {
+        for model in priced() {
             let price = model.price.as_deref().unwrap();
             let cap = affordable_output(budget, &bound, price);
             prop_assert!(cap <= bound.output_tokens_max);
@@ -140,7 +178,7 @@ proptest! {
 
 #[test]
 fn the_worst_case_of_every_corner_is_met_by_no_usage_of_a_single_kind() {
-    for model in token_priced() {
+    for model in priced() {
         let price = model.price.as_deref().unwrap();
         for input_tokens_max in [0, 1, 99_999, 100_000, 100_001, 200_000, 200_001, 272_000, 272_001, 1_000_000] {
             let bound = UsageBound {
