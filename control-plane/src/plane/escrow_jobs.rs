@@ -71,7 +71,7 @@ async fn expire_suspense(service: &BudgetService) {
             ),
             Err(error) => tracing::warn!(error = %chain(&error), "vanished nodes cannot be looked at now"),
         }
-        if looks % REST_EVERY_LOOKS == 0
+        if looks.is_multiple_of(REST_EVERY_LOOKS)
             && let Err(error) = put_to_rest(service).await
         {
             tracing::warn!(error = %chain(&error), "data planes that are long gone cannot be put to rest now");
