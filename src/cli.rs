@@ -4,12 +4,19 @@
 //! under `cli/`; this one only parses.
 
 mod admin;
+mod alerts;
+mod billing;
+mod budgets;
 mod configuration;
 pub(crate) mod context;
+mod correct;
 mod db;
 mod doctor;
+mod forecast;
 mod keys;
 mod ledger;
+mod period;
+mod report;
 mod suspense;
 mod test;
 mod trace;
@@ -56,11 +63,17 @@ enum Command {
     /// API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Budgets, and what lies on top of them.
+    #[command(subcommand)]
+    Budgets(budgets::BudgetsCommand),
     /// Send one governed request, and show what the gateway did.
     Test(test::TestArgs),
     /// The ledger of requests.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// Bills: exports, and what providers say.
+    #[command(subcommand)]
+    Billing(billing::BillingCommand),
     /// The database.
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -106,8 +119,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(common) => doctor::run(&common),
         Command::Admin(command) => admin::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Budgets(command) => budgets::run(&command),
         Command::Test(args) => test::run(&args),
         Command::Ledger(command) => ledger::run(&command),
+        Command::Billing(command) => billing::run(&command),
         Command::Db(command) => db::run(&command),
         Command::Completion { shell } => {
             let mut script = Vec::new();

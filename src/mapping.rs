@@ -7,9 +7,9 @@ use crate::config::settings as file;
 use crate::config::special::Scope;
 use crate::config::words::JournalMode;
 use helix_control_plane::settings as control;
-use helix_data_plane::settings::{JournalSettings, Settings as DataSettings, Surroundings};
+use helix_data_plane::settings::{FurtherMetrics, JournalSettings, Settings as DataSettings, Surroundings};
 use helix_shared::aws::AwsAccess;
-use helix_shared::budget::{Mode, Period};
+use helix_shared::budget::{Mode, Period, Share, WeekStart};
 use helix_shared::cloud::entra::EntraAccess;
 use helix_shared::cloud::google::GoogleAccess;
 use helix_shared::ids::NodeId;
@@ -67,6 +67,7 @@ fn provider(name: &str, it: &file::Provider, limits: &file::ServerLimits) -> con
         base_url: Some(it.base_url.as_str().trim_end_matches('/').to_owned()),
         api_version: it.api_version.clone(),
         api_key: identity(it).or_else(|| it.api_key.clone()),
+        http_version: it.http_version.as_str().to_owned(),
         connect_timeout_ms: milliseconds(it.timeout.connect),
         first_byte_timeout_ms: milliseconds(it.timeout.first_byte),
         idle_timeout_ms: milliseconds(it.timeout.between_chunks.min(limits.stream_idle_timeout)),
@@ -125,6 +126,7 @@ fn model(it: &file::ModelRoute) -> control::FileModel {
         pattern: it.pattern.clone(),
         strategy: it.strategy.as_str().to_owned(),
         params: it.params.as_str().to_owned(),
+        fetches_urls: it.fetch_urls,
         backends: it.backends.iter().map(backend).collect(),
     }
 }
@@ -138,6 +140,10 @@ fn price(it: &file::Price) -> control::FilePrice {
         cache_read: it.cache_read.map(|price| price.0),
         cache_write: it.cache_write.map(|price| price.0),
         cache_write_long: None,
+        per_image: it.per_image.map(|price| price.0),
+        per_second: it.per_second.map(|price| price.0),
+        per_character: it.per_character.map(|price| price.0),
+        per_search: it.per_search.map(|price| price.0),
         max_output_tokens: None,
     }
 }
@@ -147,6 +153,7 @@ fn team(name: &str, it: &file::Team) -> control::FileTeam {
         name: name.to_owned(),
         allow_models: it.models.allow.clone(),
         deny_models: it.models.deny.clone(),
+        cost_center: it.tags.cost_center.clone(),
     }
 }
 
@@ -157,6 +164,7 @@ fn user(it: &file::User) -> control::FileUser {
         teams: it.teams.clone(),
         roles: it.roles.iter().filter_map(|role| Role::parse(role.as_str())).collect(),
         disabled: false,
+        cost_center: it.tags.cost_center.clone(),
     }
 }
 
@@ -175,6 +183,8 @@ fn budget(it: &file::Budget) -> Option<control::FileBudget> {
         Scope::Instance => control::FileScope::Instance,
         Scope::Team(name) => control::FileScope::Team(name.clone()),
         Scope::User(email) => control::FileScope::User(email.clone()),
+        Scope::Key(name) => control::FileScope::Key(name.clone()),
+        Scope::Model(pattern) => control::FileScope::Model(pattern.clone()),
     };
     Some(control::FileBudget {
         scope,
@@ -182,6 +192,8 @@ fn budget(it: &file::Budget) -> Option<control::FileBudget> {
         period: Period::parse(it.period.as_str())?,
         mode: Mode::parse(it.mode.as_str())?,
         timezone: it.timezone.clone(),
+        week_start: WeekStart::parse(it.week_start.as_str())?,
+        alert_at: it.alert_at.iter().filter_map(|share| Share::of_ten_thousandths(share.0)).collect(),
     })
 }
 
@@ -208,6 +220,8 @@ pub(crate) fn data(loaded: &Loaded, node_id: NodeId, join_token: Option<Secret>,
         body_timeout: BODY_TIMEOUT.min(settings.server.limits.request_timeout),
         version: VERSION,
         drain: settings.server.limits.drain,
+        fetch_networks: settings.egress.allow_networks.iter().map(|network| network.0).collect(),
+        further_metrics: FurtherMetrics::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use helix_control_plane::ControlPlane;
 use helix_data_plane::DataPlane;
 use helix_data_plane::body::{BodyError, OtherBody};
 use helix_data_plane::server::Fallback;
+use helix_data_plane::settings::FurtherMetrics;
 use http_body_util::BodyExt;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,7 +55,8 @@ async fn both(loaded: &Loaded, data_runtime: &Runtime) -> anyhow::Result<ExitCod
         let (control, stop) = (Arc::clone(&control), stop.clone());
         spawn(async move { control.plane_server().serve_tcp(planes, stop.cancelled_owned()).await })
     };
-    let settings = mapping::data(loaded, data::node_id(loaded)?, None, data::state_key(loaded)?);
+    let mut settings = mapping::data(loaded, data::node_id(loaded)?, None, data::state_key(loaded)?);
+    settings.further_metrics = metrics(&control);
     let fallback = pages(&control, Handle::current());
     let telemetry_settings = loaded.settings.clone();
     let started = data_runtime.spawn(async move {
@@ -84,6 +86,12 @@ async fn both(loaded: &Loaded, data_runtime: &Runtime) -> anyhow::Result<ExitCod
         control.shutdown().await;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The control plane's metrics beside the data plane's. A data plane that still ends keeps no control plane alive.
+fn metrics(control: &Arc<ControlPlane>) -> FurtherMetrics {
+    let control = Arc::downgrade(control);
+    FurtherMetrics(Some(Arc::new(move || control.upgrade().map_or_else(String::new, |control| control.metrics()))))
 }
 
 /// The control plane's pages behind the proxy's listener, on the control plane's own runtime.

@@ -7,6 +7,7 @@
 //! A command opens an [`App`] directly on the database; a running gateway starts a [`ControlPlane`] around one.
 
 pub mod app;
+pub mod billing;
 mod error;
 mod ops;
 pub mod plane;
@@ -19,8 +20,9 @@ mod web;
 
 pub use app::{Actor, App, AppError};
 pub use helix_store::{
-    ApiKey as KeyRow, Db, Dialect, LedgerReport, Node as NodeRow, QuarantinedRow, SchemaStep, StoreError,
-    Team as TeamRow, User as UserRow,
+    ApiKey as KeyRow, BudgetAdjustment, BudgetEvent, Corrected, Db, Dialect, Dimension, LedgerReport, NewCorrection,
+    Node as NodeRow, QuarantinedRow, ReportQuery, ReportRow, RollupSpan, SchemaStep, StoreError, Team as TeamRow,
+    Totals, User as UserRow,
 };
 pub use plane::{ConnectedNode, PlaneServer, ServeError};
 pub use settings::Settings;

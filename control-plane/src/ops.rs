@@ -45,21 +45,28 @@ async fn ready(State(ops): State<Ops>) -> Response {
 }
 
 async fn metrics(State(ops): State<Ops>) -> Response {
-    let (nodes, revision) = (ops.plane.connected_nodes(), ops.feed.current().revision());
-    let behind = nodes.iter().filter(|node| node.revision < revision).count();
-    let refusing = nodes.iter().filter(|node| node.refused.is_some()).count();
-    let quarantining = nodes.iter().filter(|node| node.quarantined > 0).count();
-    let gauges = [
-        ("config_revision", "Revision of the configuration in force", revision.to_string()),
-        ("nodes_connected", "Data planes with an open configuration stream", nodes.len().to_string()),
-        ("nodes_behind", "Connected data planes that serve an older revision", behind.to_string()),
-        ("nodes_refusing", "Connected data planes that refused the last push", refusing.to_string()),
-        ("nodes_quarantining", "Connected data planes that quarantined a resource", quarantining.to_string()),
-    ];
-    let lines = gauges.map(|(name, help, value)| {
-        let name = format!("helix_control_{name}");
-        format!("# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n")
-    });
-    let page = lines.concat() + "# EOF\n";
+    let page = ops.metrics() + "# EOF\n";
     ([(header::CONTENT_TYPE, METRICS_TYPE)], page).into_response()
+}
+
+impl Ops {
+    /// The control plane's metrics as OpenMetrics text, without its end.
+    pub(crate) fn metrics(&self) -> String {
+        let (nodes, revision) = (self.plane.connected_nodes(), self.feed.current().revision());
+        let behind = nodes.iter().filter(|node| node.revision < revision).count();
+        let refusing = nodes.iter().filter(|node| node.refused.is_some()).count();
+        let quarantining = nodes.iter().filter(|node| node.quarantined > 0).count();
+        let gauges = [
+            ("config_revision", "Revision of the configuration in force", revision.to_string()),
+            ("nodes_connected", "Data planes with an open configuration stream", nodes.len().to_string()),
+            ("nodes_behind", "Connected data planes that serve an older revision", behind.to_string()),
+            ("nodes_refusing", "Connected data planes that refused the last push", refusing.to_string()),
+            ("nodes_quarantining", "Connected data planes that quarantined a resource", quarantining.to_string()),
+        ];
+        let lines = gauges.map(|(name, help, value)| {
+            let name = format!("helix_control_{name}");
+            format!("# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n")
+        });
+        lines.concat() + &self.plane.alert_metrics()
+    }
 }

@@ -4,7 +4,7 @@
 //! Rule: plain structs, already read and interpolated. No YAML and no environment here; the binary maps its
 //! configuration onto these. Defaults of the product live with the configuration, not here.
 
-use helix_shared::budget::{Mode, Period};
+use helix_shared::budget::{Mode, Period, Share, WeekStart};
 use helix_shared::money::{NanoUsd, PicoUsd};
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
@@ -80,6 +80,8 @@ pub struct FileProvider {
     pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
+    /// The version of HTTP that it is spoken to: stable name.
+    pub http_version: String,
     /// Limit of connecting, in ms; 0: the default.
     pub connect_timeout_ms: u32,
     /// Limit until the response head, in ms; 0: the default.
@@ -101,6 +103,8 @@ pub struct FileModel {
     pub strategy: String,
     /// What happens to what a translation cannot say: stable name.
     pub params: String,
+    /// Whether what URLs in requests point at is fetched, where a backend does not.
+    pub fetches_urls: bool,
     /// Places, in order.
     pub backends: Vec<FileBackend>,
 }
@@ -133,6 +137,14 @@ pub struct FilePrice {
     pub cache_write: Option<PicoUsd>,
     /// Cache write, long lifetime; `None`: as the short one.
     pub cache_write_long: Option<PicoUsd>,
+    /// A picture that is made.
+    pub per_image: Option<PicoUsd>,
+    /// A second of sound, heard or made.
+    pub per_second: Option<PicoUsd>,
+    /// A character that is spoken.
+    pub per_character: Option<PicoUsd>,
+    /// One web search on the provider's side.
+    pub per_search: Option<PicoUsd>,
     /// The most output tokens the model can give.
     pub max_output_tokens: Option<u64>,
 }
@@ -146,6 +158,8 @@ pub struct FileTeam {
     pub allow_models: Vec<String>,
     /// Patterns of denied models.
     pub deny_models: Vec<String>,
+    /// The cost centre that its spending is charged to.
+    pub cost_center: Option<String>,
 }
 
 /// A person.
@@ -161,6 +175,8 @@ pub struct FileUser {
     pub roles: Vec<Role>,
     /// Whether the person's keys are refused.
     pub disabled: bool,
+    /// The cost centre that the person's spending is charged to; it wins over the team's.
+    pub cost_center: Option<String>,
 }
 
 /// A key whose secret comes from outside of the file.
@@ -191,6 +207,10 @@ pub struct FileBudget {
     pub mode: Mode,
     /// IANA zone.
     pub timezone: String,
+    /// The day that weeks begin on.
+    pub week_start: WeekStart,
+    /// Shares of the limit at which people are told.
+    pub alert_at: Vec<Share>,
 }
 
 /// A budget's scope, by the names of the file.
@@ -202,4 +222,8 @@ pub enum FileScope {
     Team(String),
     /// A person by address.
     User(String),
+    /// A key by name.
+    Key(String),
+    /// Every model whose name matches.
+    Model(String),
 }

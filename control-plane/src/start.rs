@@ -138,8 +138,16 @@ impl ControlPlane {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
-        let ops = Ops { app: self.app.clone(), feed: self.feed.clone(), plane: self.plane.clone() };
-        axum::serve(listener, ops::router(ops)).with_graceful_shutdown(shutdown).await.map_err(StartError::Http)
+        axum::serve(listener, ops::router(self.ops())).with_graceful_shutdown(shutdown).await.map_err(StartError::Http)
+    }
+
+    /// The metrics as OpenMetrics text, without its end: in one process, the data plane's listener shows them too.
+    pub fn metrics(&self) -> String {
+        self.ops().metrics()
+    }
+
+    fn ops(&self) -> Ops {
+        Ops { app: self.app.clone(), feed: self.feed.clone(), plane: self.plane.clone() }
     }
 
     /// Takes a changed configuration file over, while running. On an error the last good one stays.

@@ -2,6 +2,7 @@
 
 use crate::budget::escrowing::Escrow;
 use crate::config::Current;
+use crate::egress::Guard;
 use crate::metrics::Metrics;
 use crate::pipeline::body_room::BodyRoom;
 use crate::records::journal::Journal;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub body_timeout: Duration,
     /// Memory for bodies.
     pub body_room: BodyRoom,
+    /// The way to files that requests name by URL.
+    pub egress: Guard,
     /// Requests being handled.
     pub in_flight: AtomicUsize,
 }

@@ -6,6 +6,7 @@
 pub mod body;
 pub mod budget;
 pub mod config;
+pub mod egress;
 pub mod gateway;
 pub mod http;
 pub mod link;

@@ -4,6 +4,7 @@
 //! force (fresh, or the last good one) and a journal that takes records.
 
 use crate::gateway::Gateway;
+use crate::settings::FurtherMetrics;
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -18,16 +19,16 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Serves until shutdown is over.
-pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, tasks: Tasks) {
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, further: FurtherMetrics, tasks: Tasks) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let gateway = Arc::clone(&gateway);
+        let (gateway, further) = (Arc::clone(&gateway), further.clone());
         let stopping = tasks.stopping();
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer(&gateway, request.uri().path(), stopping.is_cancelled());
+            let response = answer(&gateway, &further, request.uri().path(), stopping.is_cancelled());
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
@@ -46,7 +47,7 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, tasks: Tasks) {
     }
 }
 
-fn answer(gateway: &Gateway, path: &str, is_stopping: bool) -> Response<Full<Bytes>> {
+fn answer(gateway: &Gateway, further: &FurtherMetrics, path: &str, is_stopping: bool) -> Response<Full<Bytes>> {
     match path {
         "/metrics" => {
             let pinned = gateway.current.load();
@@ -56,7 +57,10 @@ fn answer(gateway: &Gateway, path: &str, is_stopping: bool) -> Response<Full<Byt
             gateway.metrics.journal_bytes.set(i64::try_from(gateway.journal.bytes()).unwrap_or(i64::MAX));
             let in_flight = gateway.in_flight.load(Ordering::Relaxed);
             gateway.metrics.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-            let mut response = Response::new(Full::from(gateway.metrics.render()));
+            let own = gateway.metrics.render();
+            // the end of the text comes once
+            let page = own.trim_end_matches("# EOF\n").to_owned() + &further.render() + "# EOF\n";
+            let mut response = Response::new(Full::from(page));
             let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
             response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
             response

@@ -7,6 +7,7 @@ use crate::budget::escrowing::Escrow;
 use crate::config::Current;
 use crate::config::last_good::LastGood;
 use crate::config::watch::Watch;
+use crate::egress::Guard;
 use crate::gateway::Gateway;
 use crate::link::{BadToken, Link, PROTOCOL};
 use crate::metrics::Metrics;
@@ -107,6 +108,7 @@ impl DataPlane {
         let link = Link::new(channel, node, settings.join_token.as_ref(), link_tasks.clone())?;
         let (escrow, escrow_task) = Escrow::new(Arc::clone(&clock), &settings.data_dir);
         let upstreams = Upstreams::new(&settings.surroundings, Arc::clone(&clock), tasks.clone());
+        let egress = Guard::new(upstreams.tls(), &settings.fetch_networks);
         let current = Arc::new(Current::new(Arc::clone(&escrow.ledger), upstreams));
         let last_good = settings.state_key.as_ref().map(|key| LastGood::new(&settings.data_dir, key));
         let watch = Watch::start(Arc::clone(&current), last_good);
@@ -121,6 +123,7 @@ impl DataPlane {
             max_in_flight: settings.max_in_flight,
             body_timeout: settings.body_timeout,
             body_room: BodyRoom::new(DEFAULT_ROOM_BYTES),
+            egress,
             in_flight: AtomicUsize::new(0),
         });
         let drained = CancellationToken::new();
@@ -210,7 +213,10 @@ async fn listen_ops(
     let Some(address) = settings.ops_listen else { return Ok(None) };
     let listener = bind(address, "server.ops_listen").await?;
     let address = listener.local_addr().unwrap_or(address);
-    tasks.spawn_until_stop("ops server", crate::ops::serve(listener, Arc::clone(gateway), tasks.clone()));
+    tasks.spawn_until_stop(
+        "ops server",
+        crate::ops::serve(listener, Arc::clone(gateway), settings.further_metrics.clone(), tasks.clone()),
+    );
     Ok(Some(address))
 }
 

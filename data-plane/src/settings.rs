@@ -1,10 +1,12 @@
 //! What a data plane needs to know to start. Plain values: reading files and environment is the binary's business.
 
+use helix_shared::egress::Network;
 use helix_shared::ids::NodeId;
 use helix_shared::secret::Secret;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of one data-plane process.
@@ -36,6 +38,27 @@ pub struct Settings {
     pub surroundings: Surroundings,
     /// How long requests in flight may go on after shutdown began.
     pub drain: Duration,
+    /// Networks beside the public ones that may be fetched from where a route fetches URLs.
+    pub fetch_networks: Vec<Network>,
+    /// Metrics of what else runs in this process.
+    pub further_metrics: FurtherMetrics,
+}
+
+/// Says metrics of another part of the process as OpenMetrics text without its end; by default, nothing.
+#[derive(Clone, Default)]
+pub struct FurtherMetrics(pub Option<Arc<dyn Fn() -> String + Send + Sync>>);
+
+impl FurtherMetrics {
+    /// The text.
+    pub fn render(&self) -> String {
+        self.0.as_ref().map_or_else(String::new, |render| render())
+    }
+}
+
+impl std::fmt::Debug for FurtherMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FurtherMetrics")
+    }
 }
 
 /// Variables of the process. Prints no value.
@@ -63,6 +86,11 @@ pub struct JournalSettings {
 
 impl Default for JournalSettings {
     fn default() -> Self {
-        Self { is_strict: false, max_bytes: 8 << 30, segment_bytes: 32 << 20, sync_interval: Duration::from_millis(100) }
+        Self {
+            is_strict: false,
+            max_bytes: 8 << 30,
+            segment_bytes: 32 << 20,
+            sync_interval: Duration::from_millis(100),
+        }
     }
 }

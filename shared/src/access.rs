@@ -25,6 +25,7 @@ pub struct Pattern {
     text: String,
     matcher: Option<GlobMatcher>,
     literal_chars: usize,
+    ignores_case: bool,
 }
 
 /// Why a pattern cannot be used.
@@ -59,6 +60,18 @@ impl Pattern {
     /// # Errors
     /// When it is empty, over 200 characters, or not a valid pattern.
     pub fn new(text: &str) -> Result<Self, PatternError> {
+        Self::compile(text, false)
+    }
+
+    /// Compiles a pattern that takes capitals for small letters: where a name that differs by them must not escape.
+    ///
+    /// # Errors
+    /// As [`Pattern::new`].
+    pub fn ignoring_case(text: &str) -> Result<Self, PatternError> {
+        Self::compile(text, true)
+    }
+
+    fn compile(text: &str, ignores_case: bool) -> Result<Self, PatternError> {
         let error = |reason: &str| PatternError { pattern: text.to_owned(), reason: reason.to_owned() };
         if text.is_empty() || text.len() > 200 {
             return Err(error("it must have 1 to 200 characters"));
@@ -69,13 +82,15 @@ impl Pattern {
             let glob = GlobBuilder::new(&escaped)
                 .literal_separator(false)
                 .backslash_escape(true)
+                .case_insensitive(ignores_case)
                 .build()
                 .map_err(|source| error(&source.kind().to_string()))?;
             Some(glob.compile_matcher())
         } else {
             None
         };
-        Ok(Self { text: text.to_owned(), matcher, literal_chars: text.chars().filter(|c| *c != '*').count() })
+        let literal_chars = text.chars().filter(|c| *c != '*').count();
+        Ok(Self { text: text.to_owned(), matcher, literal_chars, ignores_case })
     }
 
     /// The text it was made from.
@@ -90,7 +105,11 @@ impl Pattern {
 
     /// Whether the name matches.
     pub fn matches(&self, name: &str) -> bool {
-        self.matcher.as_ref().map_or(self.text == name, |matcher| matcher.is_match(name))
+        match &self.matcher {
+            Some(matcher) => matcher.is_match(name),
+            None if self.ignores_case => self.text.eq_ignore_ascii_case(name),
+            None => self.text == name,
+        }
     }
 
     /// Orders patterns: exact names first, then by the number of literal characters.

@@ -16,6 +16,7 @@ pub mod aws;
 pub mod budget;
 pub mod catalog;
 pub mod cloud;
+pub mod egress;
 pub mod error_code;
 pub mod ids;
 pub mod money;

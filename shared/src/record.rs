@@ -120,10 +120,15 @@ pub struct Attempt {
     pub error: String,
     /// How long, in µs.
     pub duration_us: u32,
+    /// What it used, by kind.
+    pub usage: TokenUsage,
     /// What it cost.
     pub cost: NanoUsd,
     /// How sure that is.
     pub basis: String,
+    /// Which prices: the day of the catalogue, or `config` for a price of the configuration that the record names; empty:
+    /// none applied.
+    pub price_version: String,
     /// The provider's own id of the request.
     pub provider_request_id: String,
 }

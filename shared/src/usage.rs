@@ -4,7 +4,7 @@
 //! each dialect's totals are derived from these on the way out. Source: the providers' SDK types.
 
 /// Units used by one attempt, by kind. Disjoint: the sum of the input kinds is the total input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TokenUsage {
     /// Input tokens neither read from nor written to a cache.
     pub input_tokens: u64,

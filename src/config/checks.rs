@@ -56,6 +56,14 @@ pub(super) fn some_time(value: &Duration, node: &Node, decoder: &mut Decoder<'_>
     }
 }
 
+pub(super) fn cost_center(name: &Option<String>, node: &Node, decoder: &mut Decoder<'_>) {
+    let Some(name) = name else { return };
+    if name.is_empty() || name.chars().any(char::is_control) || name.chars().count() > 64 {
+        let message = format!("`{}` must have 1 to 64 characters that can be printed", decoder.path());
+        decoder.error("E0104", &node.source, message);
+    }
+}
+
 pub(super) fn timezone(name: &String, node: &Node, decoder: &mut Decoder<'_>) {
     if jiff::tz::TimeZone::get(name).is_ok() {
         return;
@@ -225,6 +233,10 @@ pub(super) fn defines_user(email: &Email, node: &Node, decoder: &mut Decoder<'_>
     decoder.define(Noun::User, email.as_str(), &node.source);
 }
 
+pub(super) fn defines_key(name: &String, _node: &Node, decoder: &mut Decoder<'_>) {
+    decoder.note_defined(Noun::Key, name);
+}
+
 pub(super) fn uses_provider(name: &String, node: &Node, decoder: &mut Decoder<'_>) {
     decoder.refer(Noun::Provider, name, &node.source);
 }
@@ -258,6 +270,9 @@ pub(super) fn uses_scope(scope: &Scope, node: &Node, decoder: &mut Decoder<'_>) 
         Scope::Instance => {}
         Scope::Team(name) => decoder.refer(Noun::Team, name, &node.source),
         Scope::User(email) => decoder.refer(Noun::User, email, &node.source),
+        Scope::Key(name) => decoder.refer(Noun::Key, name, &node.source),
+        // compared with the routes when all of them are known
+        Scope::Model(_) => {}
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) enum Noun {
     Provider,
     Team,
     User,
+    Key,
 }
 
 impl Noun {
@@ -74,6 +75,7 @@ impl Noun {
             Self::Provider => "provider",
             Self::Team => "team",
             Self::User => "user",
+            Self::Key => "key",
         }
     }
 
@@ -82,6 +84,7 @@ impl Noun {
             Self::Provider => "E0203",
             Self::Team => "E0204",
             Self::User => "E0205",
+            Self::Key => "E0209",
         }
     }
 }
@@ -330,6 +333,11 @@ impl<'e> Decoder<'e> {
             let message = format!("{} `{name}` is defined twice", noun.word());
             self.error("E0201", source, message);
         }
+    }
+
+    /// Records a name whose second definition is found elsewhere.
+    pub(super) fn note_defined(&mut self, noun: Noun, name: &str) {
+        self.defined.insert((noun, name.to_owned()));
     }
 
     /// Records that a name is used.

@@ -15,6 +15,7 @@ pub(crate) mod diagnostic;
 mod interpolate;
 pub(crate) mod kinds;
 mod mask;
+pub(crate) mod network;
 mod node;
 mod overlay;
 pub(crate) mod review;

@@ -5,7 +5,10 @@
 use super::decoder::Decoder;
 use super::node::Source;
 use super::settings::{Provider, Settings};
+use super::special::Scope;
+use super::suggest::closest;
 use super::words::{BodyMode, Strategy};
+use helix_shared::access::Pattern;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use url::Host;
@@ -24,6 +27,7 @@ pub(super) fn review(settings: &Settings, decoder: &mut Decoder<'_>) {
     decoder.check_references();
     said_twice(settings, decoder);
     addresses(settings, decoder);
+    budgets_of_models(settings, decoder);
     not_enforced(settings, decoder);
 }
 
@@ -59,6 +63,45 @@ fn said_twice(settings: &Settings, decoder: &mut Decoder<'_>) {
         let (period, mode) = (budget.period.as_str(), budget.mode.as_str());
         let name = format!(" {mode} {period} of `{}`", budget.scope);
         once(decoder, "budget", format!("budgets[{at}]"), name.clone().into_bytes(), name);
+    }
+}
+
+/// A budget of a model that no route serves limits nothing: most likely its name is misspelt. Without routes, any model of
+/// a provider may be asked for.
+fn budgets_of_models(settings: &Settings, decoder: &mut Decoder<'_>) {
+    if settings.models.is_empty() {
+        return;
+    }
+    let called = settings.models.iter().flat_map(|route| {
+        let upstream = route.backends.iter().filter_map(|backend| backend.model.as_deref());
+        std::iter::once(route.pattern.as_str()).chain(upstream)
+    });
+    let called: Vec<&str> = called.collect();
+    for (at, budget) in settings.budgets.iter().enumerate() {
+        let Scope::Model(pattern) = &budget.scope else { continue };
+        if called.iter().any(|name| may_meet(pattern, name)) {
+            continue;
+        }
+        let path = format!("budgets[{at}].scope");
+        let source = decoder.source_of(&path);
+        let message = format!("`{path}`: no model route serves `{pattern}`, so this budget limits nothing");
+        let near = closest(pattern, called.iter().copied()).map(|near| format!("did you mean `model:{near}`?"));
+        let finding = decoder.findings.error("W0406", &path, &source, message);
+        match near {
+            Some(near) => finding.label(near),
+            None => finding.help("name a model as `models` calls it, or as its backend does"),
+        };
+    }
+}
+
+/// Whether some name may match both patterns. Two with wildcards may whenever their beginnings agree.
+fn may_meet(one: &str, other: &str) -> bool {
+    let matches = |pattern: &str, name: &str| Pattern::ignoring_case(pattern).is_ok_and(|it| it.matches(name));
+    let head = |pattern: &str| pattern.split('*').next().unwrap_or_default().to_lowercase();
+    match (one.contains('*'), other.contains('*')) {
+        (_, false) => matches(one, other),
+        (false, true) => matches(other, one),
+        (true, true) => head(one).starts_with(&head(other)) || head(other).starts_with(&head(one)),
     }
 }
 
@@ -131,9 +174,6 @@ fn not_enforced(settings: &Settings, decoder: &mut Decoder<'_>) {
     }
     for (name, _) in settings.providers.iter().filter(|(_, provider)| !provider.headers.is_empty()) {
         keys.push((format!("providers.{name}.headers"), "is not used by this version yet: the headers are not sent"));
-    }
-    for (at, _) in settings.budgets.iter().enumerate().filter(|(_, budget)| !budget.alert_at.is_empty()) {
-        keys.push((format!("budgets[{at}].alert_at"), "is not followed by this version yet: nobody is alerted"));
     }
     for (key, list) in
         [("auth.oidc", &settings.auth.oidc), ("auth.oauth2", &settings.auth.oauth2), ("auth.ldap", &settings.auth.ldap)]

@@ -218,6 +218,26 @@ impl Scalar for PricePerMillion {
     }
 }
 
+/// A price in USD for one piece of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PricePerUnit(pub(crate) PicoUsd);
+
+impl Scalar for PricePerUnit {
+    const EXPECTED: &'static str = "a price in USD such as \"0.04\"";
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        PicoUsd::from_usd(text).map(Self).map_err(|error| Some(error.to_string()))
+    }
+
+    fn schema() -> Json {
+        <NanoUsd as Scalar>::schema()
+    }
+
+    fn text(&self) -> String {
+        format!("{}.{:012}", self.0.get() / 1_000_000_000_000, self.0.get() % 1_000_000_000_000)
+    }
+}
+
 /// A fraction between 0 and 1 in hundredths of a percent: `0.95` is 9500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BasisPoints(pub(crate) u32);

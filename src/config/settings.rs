@@ -5,10 +5,13 @@
 
 use super::checks;
 use super::kinds::ProviderKind;
-use super::scalars::{BasisPoints, Email, PricePerMillion};
+use super::network::Network;
+use super::scalars::{BasisPoints, Email, PricePerMillion, PricePerUnit};
 use super::setting::settings;
 use super::special::{DatabaseUrl, Scope, Unserved};
-use super::words::{BodyMode, BudgetMode, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy};
+use super::words::{
+    BodyMode, BudgetMode, HttpVersion, JournalMode, LogFormat, LogLevel, Params, Period, Role, Strategy, WeekStart,
+};
 use helix_shared::money::NanoUsd;
 use helix_shared::secret::Secret;
 use helix_shared::time::UnixMicros;
@@ -59,6 +62,8 @@ settings! {
         auth: Auth,
         /// Where facts about models and prices come from.
         discovery: Discovery,
+        /// Where the gateway may fetch from when a request names a URL.
+        egress: Egress,
         /// What is logged.
         logging: Logging,
         /// Where traces go.
@@ -181,6 +186,9 @@ settings! {
         api_version: Option<String>,
         /// Further headers for every request to it; never shown.
         headers: BTreeMap<String, Secret> => checks::header_names,
+        /// The version of HTTP: `auto` is HTTP/2 where the server offers it in its TLS handshake, `http1`, or `http2`, also
+        /// without TLS.
+        http_version: HttpVersion = "auto",
         /// How long each step may take.
         timeout: ProviderTimeout,
         /// How many requests it may be given at once; without it, as many as come.
@@ -223,6 +231,9 @@ settings! {
         /// What happens to parameters that a backend of another dialect has no word for: `drop` leaves them out and names
         /// them in the answer's headers, `strict` refuses the request.
         params: Params = "drop",
+        /// Whether the gateway fetches images and documents that a request names by URL, where a backend needs them and
+        /// fetches nothing itself. Only from public addresses, and from `egress.allow_networks`.
+        fetch_urls: bool = "false",
         /// The backends, first choice first.
         backends: Vec<Backend>,
     }
@@ -238,7 +249,8 @@ settings! {
         weight: u32 = "1" => checks::between::<0, 1_000_000>,
     }
 
-    /// A price that replaces or extends the built-in catalogue, in USD per million tokens.
+    /// A price that replaces or extends the built-in catalogue, in USD per million tokens, or per piece of another unit. With
+    /// an input and an output of zero, a model that has a price per image, second or character is charged by that alone.
     pub(crate) struct Price {
         /// The name of the provider.
         provider: String => checks::uses_provider,
@@ -252,6 +264,14 @@ settings! {
         cache_read: Option<PricePerMillion>,
         /// Input tokens written to the provider's cache; without it, as input.
         cache_write: Option<PricePerMillion>,
+        /// One picture that is made, in USD.
+        per_image: Option<PricePerUnit>,
+        /// One second of sound that is heard or made, in USD.
+        per_second: Option<PricePerUnit>,
+        /// One character that is spoken, in USD.
+        per_character: Option<PricePerUnit>,
+        /// One web search at the provider, in USD.
+        per_search: Option<PricePerUnit>,
     }
 
     /// A group of users.
@@ -260,6 +280,14 @@ settings! {
         models: ModelAccess,
         /// How fast its members may go.
         limits: RateLimits,
+        /// What its spending is told apart by in bills.
+        tags: Tags,
+    }
+
+    /// What spending is told apart by in bills.
+    pub(crate) struct Tags {
+        /// The cost centre that is charged; a user's own wins over the team's.
+        cost_center: Option<String> => checks::cost_center,
     }
 
     /// Which models may be used; the most specific pattern decides.
@@ -290,13 +318,15 @@ settings! {
         teams: Vec<String> => checks::uses_teams,
         /// The roles of the user.
         roles: Vec<Role> = "member",
+        /// What the user's spending is told apart by in bills.
+        tags: Tags,
     }
 
     /// An API key for automation and tests.
     #[check(checks::key)]
     pub(crate) struct Key {
-        /// The name people see.
-        name: String,
+        /// The name people see, and that budgets refer to.
+        name: String => checks::defines_key,
         /// The user it acts as.
         user: Option<Email> => checks::uses_user,
         /// The team it acts for.
@@ -309,7 +339,8 @@ settings! {
 
     /// A spending limit.
     pub(crate) struct Budget {
-        /// `instance`, `team:NAME` or `user:EMAIL`.
+        /// `instance`, `team:NAME`, `user:EMAIL`, `key:NAME` (one of `keys`) or `model:PATTERN`, which counts every request for a
+        /// model of such a name, as clients or as providers call it.
         scope: Scope => checks::uses_scope,
         /// The limit in USD.
         limit_usd: NanoUsd,
@@ -319,7 +350,9 @@ settings! {
         mode: BudgetMode,
         /// The time zone in which the period begins.
         timezone: String = "UTC" => checks::timezone,
-        /// The shares of the limit at which to warn.
+        /// The day that weeks begin on.
+        week_start: WeekStart = "monday",
+        /// The shares of the limit at which people are told, once in a period each.
         alert_at: Vec<BasisPoints>,
     }
 
@@ -356,6 +389,12 @@ settings! {
     pub(crate) struct PriceSources {
         /// `bundled` is the built-in catalogue.
         sources: Vec<String> = "bundled",
+    }
+
+    /// Where the gateway may fetch from when a request names a URL; matters to routes with `fetch_urls` alone.
+    pub(crate) struct Egress {
+        /// Networks that may be fetched from though they are not public, such as `10.20.0.0/16`.
+        allow_networks: Vec<Network>,
     }
 
     /// What is logged.

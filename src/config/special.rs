@@ -5,6 +5,7 @@
 use super::decoder::Decoder;
 use super::node::Node;
 use super::setting::{Scalar, Setting, Shown};
+use helix_shared::access::Pattern;
 use helix_shared::secret::Secret;
 use serde_json::{Value as Json, json};
 use std::fmt;
@@ -90,6 +91,10 @@ pub(crate) enum Scope {
     Team(String),
     /// One user, by e-mail address in lower case.
     User(String),
+    /// One API key, by name.
+    Key(String),
+    /// Every model whose name matches.
+    Model(String),
 }
 
 impl fmt::Display for Scope {
@@ -98,24 +103,31 @@ impl fmt::Display for Scope {
             Self::Instance => f.write_str("instance"),
             Self::Team(name) => write!(f, "team:{name}"),
             Self::User(email) => write!(f, "user:{email}"),
+            Self::Key(name) => write!(f, "key:{name}"),
+            Self::Model(pattern) => write!(f, "model:{pattern}"),
         }
     }
 }
 
 impl Scalar for Scope {
-    const EXPECTED: &'static str = "a scope: instance, team:NAME or user:EMAIL";
+    const EXPECTED: &'static str = "a scope: instance, team:NAME, user:EMAIL, key:NAME or model:PATTERN";
 
     fn parse(text: &str) -> Result<Self, Option<String>> {
         match text.split_once(':') {
             None if text == "instance" => Ok(Self::Instance),
             Some(("team", name)) if !name.is_empty() => Ok(Self::Team(name.to_owned())),
             Some(("user", email)) if !email.is_empty() => Ok(Self::User(email.to_lowercase())),
+            Some(("key", name)) if !name.is_empty() => Ok(Self::Key(name.to_owned())),
+            Some(("model", pattern)) if !pattern.is_empty() => match Pattern::new(pattern) {
+                Ok(_) => Ok(Self::Model(pattern.to_owned())),
+                Err(error) => Err(Some(error.to_string())),
+            },
             _ => Err(None),
         }
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^(instance|team:.+|user:.+)$" })
+        json!({ "type": "string", "pattern": "^(instance|team:.+|user:.+|key:.+|model:.+)$" })
     }
 
     fn text(&self) -> String {

@@ -80,8 +80,8 @@ fn every_broken_file_is_told_exactly_what_is_wrong() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let in_a_file = [
         "E0002", "E0003", "E0004", "E0005", "E0006", "E0101", "E0102", "E0103", "E0104", "E0105", "E0107", "E0201",
-        "E0203", "E0204", "E0205", "E0206", "E0207", "E0208", "E0302", "E0310", "E0311", "E0312", "E0313", "E0314",
-        "W0401", "W0402", "W0403", "W0404",
+        "E0203", "E0204", "E0205", "E0206", "E0207", "E0208", "E0209", "E0302", "E0310", "E0311", "E0312", "E0313",
+        "E0314", "W0401", "W0402", "W0403", "W0404", "W0406",
     ];
     for code in in_a_file {
         assert!(seen_codes.contains(code), "no fixture shows {code}");
@@ -470,4 +470,18 @@ fn bedrock_takes_what_the_usual_variables_say_and_the_file_does_not() {
     let without_file = load(None, &variables, &[]).expect("valid");
     assert!(without_file.settings.providers["bedrock"].api_key.is_some());
     assert!(!show_text(&without_file, Origins::Shown).contains(CANARY));
+}
+
+#[test]
+fn every_seed_that_was_fuzzed_is_read_or_refused_with_words() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/config");
+    let mut seeds = 0;
+    for seed in std::fs::read_dir(folder).expect("seeds") {
+        let seed = seed.expect("a seed").path();
+        if let Err(found) = load(Some(&seed), &variables(&[("SET", "value")]), &[]) {
+            assert!(!found.to_string().is_empty(), "{}", seed.display());
+        }
+        seeds += 1;
+    }
+    assert!(seeds > 0);
 }

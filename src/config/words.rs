@@ -35,6 +35,16 @@ choices! {
         Strict = "strict",
     }
 
+    /// The version of HTTP that a provider is spoken to.
+    pub(crate) enum HttpVersion {
+        /// HTTP/2 where the server offers it in its TLS handshake, HTTP/1.1 elsewhere.
+        Auto = "auto",
+        /// HTTP/1.1.
+        One = "http1",
+        /// HTTP/2, also without TLS.
+        Two = "http2",
+    }
+
     /// A role of a user.
     pub(crate) enum Role {
         /// May do everything.
@@ -53,10 +63,28 @@ choices! {
     pub(crate) enum Period {
         /// Every day.
         Daily = "daily",
-        /// Every Monday.
+        /// Every week, on the day that `week_start` names.
         Weekly = "weekly",
         /// On the first of every month.
         Monthly = "monthly",
+    }
+
+    /// A day of the week.
+    pub(crate) enum WeekStart {
+        /// As ISO 8601 counts.
+        Monday = "monday",
+        /// Tuesday.
+        Tuesday = "tuesday",
+        /// Wednesday.
+        Wednesday = "wednesday",
+        /// Thursday.
+        Thursday = "thursday",
+        /// Friday.
+        Friday = "friday",
+        /// Saturday.
+        Saturday = "saturday",
+        /// Sunday.
+        Sunday = "sunday",
     }
 
     /// What happens at the limit of a budget.

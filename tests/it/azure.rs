@@ -60,7 +60,7 @@ async fn agrees_with_the_bill(world: &World, answers: &[Answer]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_reaches_azure_by_either_address_byte_for_byte_and_costs_what_azure_bills() {
+async fn a_request_reaches_azure_by_either_address_byte_for_byte_and_costs_what_azure_bills_z12_z14() {
     let world = world();
     let mut answers = Vec::new();
     for (model, path) in [("gpt-5-mini", DATED), ("gpt-v1", V1)] {
@@ -86,7 +86,7 @@ async fn a_request_reaches_azure_by_either_address_byte_for_byte_and_costs_what_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_passes_with_its_filter_results_and_is_metered() {
+async fn a_stream_passes_with_its_filter_results_and_is_metered_z6() {
     let world = world();
     let mut answers = Vec::new();
     for (model, asks_usage) in [("gpt-5-mini", true), ("gpt-v1", true), ("gpt-5-mini", false)] {
@@ -114,7 +114,7 @@ fn events(text: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_anthropic_client_is_served_by_azure() {
+async fn an_anthropic_client_is_served_by_azure_z4_z5() {
     let world = world();
     let script =
         json!({ "text": "Hello there.", "input_tokens": 30, "output_tokens": 12, "cache_read": 7, "chunks": 3 });
@@ -159,7 +159,7 @@ async fn answering(status: &str, headers: &str, body: &str) -> (World, RawUpstre
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blocked_prompt_is_told_and_not_tried_again() {
+async fn a_blocked_prompt_is_told_and_not_tried_again_z7() {
     let body = r#"{"error":{"message":"The response was filtered.","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation","content_filter_result":{"hate":{"filtered":true,"severity":"high"}}}}}"#;
     let headers = "content-type: application/json\r\napim-request-id: apim-1\r\nx-ms-deployment-name: prod fast\r\n";
     let (world, upstream) = answering("400 Bad Request", headers, body).await;
@@ -180,7 +180,7 @@ async fn a_blocked_prompt_is_told_and_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_throttled_answer_says_when_in_its_header_too() {
+async fn a_throttled_answer_says_when_in_its_header_too_z8() {
     let body = r#"{"error":{"code":"429","message":"Requests have exceeded the call rate limit. Please retry after 7 seconds."}}"#;
     let (world, _upstream) = answering("429 Too Many Requests", "content-type: application/json\r\n", body).await;
     let answer = world.ask(CHAT, &chat(&json!({}))).await;

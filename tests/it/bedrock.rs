@@ -96,7 +96,7 @@ async fn both_dialects_get_answers_whole_and_streamed_and_pay_what_is_billed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_of_responses_are_served_and_older_apis_refused() {
+async fn clients_of_responses_are_served_and_other_apis_refused() {
     let world = World::start(yaml);
     let input = json!({ "input_tokens": 31, "output_tokens": 12, "text": "Hello there." });
     let mut request =
@@ -112,8 +112,8 @@ async fn clients_of_responses_are_served_and_older_apis_refused() {
     assert_eq!((&last["type"], &last["response"]["usage"]["input_tokens"]), (&json!("response.completed"), &json!(31)));
     assert_eq!(assert_billed(&world).await.len(), 2);
     for (path, body) in [
-        ("/v1/completions", json!({ "model": "gpt-5-mini", "prompt": "hi" })),
         ("/v1/moderations", json!({ "model": "gpt-5-mini", "input": "hi" })),
+        ("/v1/images/generations", json!({ "model": "gpt-5-mini", "prompt": "hi" })),
     ] {
         let answer = world.ask(path, &body).await;
         assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unsupported_backend"), "{path}");

@@ -125,6 +125,27 @@ async fn of_200_at_once_exactly_the_50_are_admitted_that_a_user_budget_affords()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_200_at_once_exactly_the_50_are_admitted_that_a_key_budget_affords() {
+    let budgets = [("instance", 5_000), ("team:engineering", 60), ("key:ci", AFFORDED)];
+    exactly_fifty(Engine::Sqlite, &budgets, "key ci", &[Dialect::Anthropic]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_200_at_once_exactly_the_50_are_admitted_that_a_model_budget_at_the_end_of_six_affords() {
+    let budgets = [
+        ("instance", 5_000),
+        ("team:engineering", 1_000),
+        ("user:jane@corp.example", 60),
+        ("key:ci", 55),
+        ("model:gpt-*", 900),
+        ("model:gpt-5-mini", AFFORDED),
+    ];
+    for engine in Engine::here() {
+        exactly_fifty(engine, &budgets, "model gpt-5-mini", &[Dialect::OpenAi]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_data_planes_share_a_budget_and_never_admit_more_than_it_affords() {
     for engine in Engine::here() {
         let provider = provider(&json!({ "gate": "race" }));
@@ -244,7 +265,7 @@ async fn a_request_is_refused_rather_than_clamped_below_256_tokens_or_under_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_without_a_price_is_refused_under_a_hard_budget() {
+async fn a_model_without_a_price_is_refused_under_a_hard_budget_n18() {
     let shop = Shop::open(&json!({}), &budget("instance", 1_000 * WORST, "hard"));
     let answer = shop.send(Dialect::OpenAi, "hi", &json!({ "model": "mystery" })).await;
     assert_eq!((answer.status, answer.header("x-helix-error-code")), (403, "unpriced_model"), "{}", answer.text());
@@ -287,7 +308,7 @@ fn endings() -> Vec<(Dialect, Value, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_a_request_ends_nothing_stays_reserved() {
+async fn however_a_request_ends_nothing_stays_reserved_n26() {
     let limit = 1_000 * WORST;
     let shop = Shop::open(&json!({ "input_tokens": 80, "output_tokens": 20 }), &budget("instance", limit, "hard"));
     let endings = endings();

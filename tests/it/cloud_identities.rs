@@ -170,3 +170,15 @@ async fn z09_a_token_of_azures_that_is_over_is_renewed_and_the_request_tried_aga
     assert!(Path::new(&entry.path).starts_with("/azure/openai/deployments"), "{}", entry.path);
     world.verify(2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_fetched_for_the_request_that_is_refused_is_not_presented_twice() {
+    let key =
+        format!(", tenant_id: tenant-1, client_id: client-1, client_secret: {PRESENTED}, api_version: 2024-10-21");
+    let world = World::with_env(&["AZURE_AUTHORITY_HOST={url}"], azure(&key));
+    world.provider.issue_stillborn(1);
+    let answer = world.ask("/v1/chat/completions", &here()).await;
+    assert_eq!((answer.status, answer.header("x-helix-attempts")), (200, "2"), "{}", answer.text());
+    assert_eq!(world.provider.issuer_asked("entra"), 2);
+    world.verify(1);
+}

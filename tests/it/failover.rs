@@ -82,7 +82,7 @@ fn requests() -> [(&'static str, Value, &'static str); 4] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_answers_with_its_own_trouble_is_passed_over() {
+async fn a_backend_that_answers_with_its_own_trouble_is_passed_over_n19() {
     let pair = Pair::start();
     let (mut ids, mut statuses) = (Vec::new(), Vec::new());
     for status in [500, 503, 529, 429, 408, 401, 403] {

@@ -57,10 +57,66 @@ async fn a_moderation_costs_nothing_with_and_without_a_model() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_does_not_have_them_refuses() {
+async fn a_backend_of_conversations_answers_a_prompt_whole_and_streamed() {
     let world = World::start(yaml);
-    let request = json!({ "model": "claude-haiku-4-5", "prompt": "hi" });
-    let answer = world.ask("/v1/completions", &request).await;
+    let script = json!({ "text": "Hello there.", "input_tokens": 9, "output_tokens": 6 });
+    let mut request = completion(&script);
+    request["model"] = json!("claude-haiku-4-5");
+    let whole = world.ask("/v1/completions", &request).await;
+    let body = whole.json();
+    let choice = json!({ "text": "Hello there.", "index": 0, "logprobs": null, "finish_reason": "stop" });
+    assert_eq!(
+        (whole.status, &body["object"], &body["choices"]),
+        (200, &json!("text_completion"), &json!([choice])),
+        "{body}"
+    );
+    assert_eq!(body["usage"]["total_tokens"], 15);
+    let stream = world.ask("/v1/completions", &streamed(request.clone())).await;
+    let text = stream.text();
+    assert!(text.contains("data: {\"id\":\"cmpl-") && text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert!(!text.contains("usage"), "usage was not asked for: {text}");
+    // M16: two prompts, two answers each, are four requests of one attempt.
+    let prompt = request["prompt"].clone();
+    request["prompt"] = json!([prompt, prompt]);
+    request["n"] = json!(2);
+    let four = world.ask("/v1/completions", &request).await;
+    let body = four.json();
+    let indexes: Vec<u64> =
+        body["choices"].as_array().unwrap().iter().map(|choice| choice["index"].as_u64().unwrap()).collect();
+    assert_eq!((four.status, indexes), (200, vec![0, 1, 2, 3]), "{body}");
+    assert_eq!(body["usage"], json!({ "prompt_tokens": 36, "completion_tokens": 24, "total_tokens": 60 }));
+    let bill = world.provider.bill.settled().await;
+    assert_eq!(bill.len(), 6);
+    for answer in [&whole, &stream, &four] {
+        let id = answer.header("x-request-id");
+        let billed: u64 =
+            bill.iter().filter(|entry| entry.request_id.as_deref() == Some(id)).map(|entry| entry.cost_nano_usd).sum();
+        let record = world.record(id).await;
+        assert_eq!((record.cost.get(), record.basis.as_str()), (i64::try_from(billed).unwrap(), "exact"), "{record:?}");
+        assert!(billed > 0 && record.attempts.len() == 1);
+    }
+    world.verify(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_backend_of_conversations_cannot_do_with_a_prompt_is_refused_by_its_name() {
+    let world = World::start(yaml);
+    for (field, value) in [
+        ("echo", json!(true)),
+        ("suffix", json!(".")),
+        ("logprobs", json!(2)),
+        ("best_of", json!(3)),
+        ("prompt", json!([1, 2])),
+    ] {
+        let mut request = json!({ "model": "claude-haiku-4-5", "prompt": "hi" });
+        request[field] = value;
+        let answer = world.ask("/v1/completions", &request).await;
+        let body = answer.json();
+        assert_eq!((answer.status, &body["error"]["param"]), (400, &json!(field)), "{body}");
+    }
+    assert!(world.provider.bill.settled().await.is_empty());
+    let request = json!({ "model": "claude-haiku-4-5", "input": "hi" });
+    let answer = world.ask("/v1/moderations", &request).await;
     assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unsupported_backend"));
-    world.verify(1);
+    world.verify(6);
 }

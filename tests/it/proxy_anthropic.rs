@@ -79,7 +79,7 @@ async fn answers_and_streams_come_back_byte_for_byte_and_cost_what_the_provider_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_count_of_tokens_passes_and_costs_nothing() {
+async fn a_count_of_tokens_passes_and_costs_nothing_n25() {
     let world = World::start(first_request::yaml);
     let body = r#"{ "model":"claude-haiku-4-5", "messages":[{"role":"user","content":"hi"}] }"#;
     for path in ["/v1/messages/count_tokens", "/messages/count_tokens", "/anthropic/v1/messages/count_tokens"] {
@@ -156,7 +156,7 @@ async fn headers_cross_but_for_credentials_addresses_and_our_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_path_and_either_key_header_lead_to_the_same_answer() {
+async fn every_path_and_either_key_header_lead_to_the_same_answer_t70() {
     let world = World::start(first_request::yaml);
     let bearer = format!("Bearer {KEY}");
     let keys: [&[(&str, &str)]; 3] = [
@@ -190,7 +190,7 @@ async fn a_base_url_with_and_without_its_version_is_the_same_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_list_of_models_holds_what_the_team_may_use_and_nothing_else() {
+async fn the_list_of_models_holds_what_the_team_may_use_and_nothing_else_m15() {
     let world = World::start(|provider| {
         first_request::yaml(provider).replace(
             r#"allow: ["claude-*", "gpt-*", "text-*"], deny: ["*-preview"]"#,

@@ -261,7 +261,7 @@ async fn a_providers_error_inside_a_stream_is_the_last_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_reset_or_silent_in_the_middle_ends_with_one_error_and_an_estimate() {
+async fn a_stream_reset_or_silent_in_the_middle_ends_with_one_error_and_an_estimate_n10() {
     let world = World::start(|provider| {
         let timeout = "timeout: { between_chunks: 500ms }, ";
         first_request::yaml(provider).replace("base_url:", &format!("{timeout}base_url:"))
@@ -307,7 +307,7 @@ async fn what_a_provider_does_not_count_is_estimated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_whose_client_left_is_read_on_for_its_bill() {
+async fn a_stream_whose_client_left_is_read_on_for_its_bill_n8() {
     let world = World::start(first_request::yaml);
     for (path, request) in [(CHAT, chat as fn(&Value) -> Value), (MESSAGES, messages)] {
         let script = json!({ "text": "one-two", "chunks": 2, "gate": path, "gate_at_chunk": 2 });

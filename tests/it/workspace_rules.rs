@@ -4,4 +4,5 @@
 
 mod crates;
 mod files;
+mod wire_cases;
 mod workspace;

@@ -10,10 +10,12 @@ use crate::settings::{
     FileBackend, FileBudget, FileConfig, FileKey, FileModel, FilePrice, FileProvider, FileScope, FileUser,
 };
 use aws_lc_rs::digest;
+use helix_shared::budget::WeekStart;
 use helix_shared::provider::ProviderKind;
 use helix_shared::rbac::Role;
 use helix_shared::snapshot::resource::{ApiKey, Backend, Budget, Model, ModelBackend, Price, RoleGrant, Team, User};
 use helix_shared::snapshot::{Resource, ResourceKey};
+use helix_store::Subject;
 use std::collections::BTreeMap;
 
 /// Longest id that the database keeps.
@@ -32,6 +34,8 @@ pub(super) struct KeyFace {
 pub(super) struct Desired {
     pub(super) resources: BTreeMap<ResourceKey, Resource>,
     pub(super) faces: BTreeMap<String, KeyFace>,
+    /// Cost centres of those who have one.
+    pub(super) cost_centers: BTreeMap<(Subject, String), String>,
 }
 
 /// Reads the file's objects.
@@ -54,6 +58,7 @@ pub(super) fn desired(file: &FileConfig, vault: &Vault) -> Result<Desired, AppEr
             deny_models: team.deny_models.clone(),
         };
         desired.add_unique(&team.name, Resource::Team(body))?;
+        desired.cost_center(Subject::Team, &team.name, team.cost_center.as_ref());
     }
     for user in &file.users {
         desired.user(user, file)?;
@@ -76,6 +81,12 @@ impl Desired {
                 format!("{} `{id}`", twice.kind().as_str().replace('_', " ")),
                 "the configuration file defines it twice",
             )),
+        }
+    }
+
+    fn cost_center(&mut self, subject: Subject, id: &str, name: Option<&String>) {
+        if let Some(name) = name {
+            self.cost_centers.insert((subject, id.to_owned()), name.clone());
         }
     }
 
@@ -102,6 +113,7 @@ impl Desired {
             base_url,
             api_version: provider.api_version.clone(),
             api_key: provider.api_key.clone().filter(|key| !key.is_empty()),
+            http_version: provider.http_version.clone(),
             connect_timeout_ms: provider.connect_timeout_ms,
             first_byte_timeout_ms: provider.first_byte_timeout_ms,
             idle_timeout_ms: provider.idle_timeout_ms,
@@ -117,6 +129,7 @@ impl Desired {
             backend_id: place.provider.clone(),
             upstream_model: place.model.clone(),
             weight: place.weight,
+            fetches_urls: model.fetches_urls,
         };
         let body = Model {
             pattern: model.pattern.clone(),
@@ -137,6 +150,10 @@ impl Desired {
             cache_read: price.cache_read,
             cache_write: price.cache_write,
             cache_write_long: price.cache_write_long,
+            per_image: price.per_image,
+            per_second: price.per_second,
+            per_character: price.per_character,
+            per_search: price.per_search,
             max_output_tokens: price.max_output_tokens,
         };
         self.add_numbered(&format!("{}/{}", price.provider, price.model), Resource::Price(body));
@@ -155,6 +172,7 @@ impl Desired {
             team_ids: user.teams.clone(),
         };
         self.add_unique(&id, Resource::User(body))?;
+        self.cost_center(Subject::User, &id, user.cost_center.as_ref());
         let roles = if user.roles.is_empty() { [Role::Member].as_slice() } else { &user.roles };
         for role in roles {
             let teams: Vec<Option<&String>> = match role {
@@ -193,7 +211,7 @@ impl Desired {
         if user_id.is_none() && key.team.is_none() {
             return Err(AppError::invalid(what, "it must name a user, a team, or both"));
         }
-        let id = derived_id(&format!("file/{name}"));
+        let id = key_id(&name);
         self.faces.insert(id.clone(), face(text, if user_id.is_some() { "p" } else { "t" }));
         let body = ApiKey {
             name,
@@ -215,6 +233,8 @@ impl Desired {
                 (format!("team:{team}"), format!("team {team}"))
             }
             FileScope::User(email) => (format!("user:{}", known_user(file, email, what)?), format!("user {email}")),
+            FileScope::Key(name) => (format!("key:{}", known_key(file, name, what)?), format!("key {name}")),
+            FileScope::Model(pattern) => (format!("model:{pattern}"), format!("model {pattern}")),
         };
         let period = budget.period.as_str();
         let text = format!("{scope}/{period}");
@@ -225,10 +245,24 @@ impl Desired {
             period: period.to_owned(),
             mode: budget.mode.as_str().to_owned(),
             timezone: budget.timezone.clone(),
+            week_start: week_start(budget.week_start),
+            prior: None,
+            alert_at: budget.alert_at.iter().map(ToString::to_string).collect(),
+            increases: Vec::new(),
         };
         self.add_numbered(&text, Resource::Budget(body));
         Ok(())
     }
+}
+
+/// Monday is said by saying nothing: data planes of the release before know no other.
+fn week_start(day: WeekStart) -> String {
+    if day == WeekStart::default() { String::new() } else { day.as_str().to_owned() }
+}
+
+/// The id of a key of the file.
+fn key_id(name: &str) -> String {
+    derived_id(&format!("file/{name}"))
 }
 
 /// The text itself when it fits, else a hash of it.
@@ -274,4 +308,14 @@ fn known_user(file: &FileConfig, email: &str, of: &str) -> Result<String, AppErr
         return Ok(derived_id(&email));
     }
     Err(AppError::invalid(of, format!("user `{email}` is not defined in the configuration file")))
+}
+
+fn known_key(file: &FileConfig, name: &str, of: &str) -> Result<String, AppError> {
+    let name = clean_name(name)?;
+    for key in &file.keys {
+        if clean_name(&key.name)? == name {
+            return Ok(key_id(&name));
+        }
+    }
+    Err(AppError::invalid(of, format!("key `{name}` is not defined in the configuration file")))
 }

@@ -8,10 +8,13 @@ use super::desired::{Desired, KeyFace, desired};
 use super::error::AppError;
 use crate::publish::compiler::{self, SETTINGS_ID, credential_place, setting};
 use crate::settings::FileConfig;
+use helix_shared::budget::{Limit, WeekStart};
+use helix_shared::ids::BudgetId;
 use helix_shared::snapshot::compile::compile;
+use helix_shared::snapshot::resource::{Budget, PriorCalendar};
 use helix_shared::snapshot::{Resource, ResourceKey, ResourceKind};
 use helix_shared::time::UnixMicros;
-use helix_store::{self as store, ChangeOp, Managed, Setting, Tx};
+use helix_store::{self as store, ChangeOp, Managed, Setting, Subject, Tx};
 use std::collections::BTreeMap;
 
 /// What a sync did.
@@ -44,6 +47,7 @@ impl App {
             changes.push((key.kind, key.id.clone(), ChangeOp::Remove));
         }
         for (key, resource) in &desired.resources {
+            let resource = &kept_calendar(current.get(key), resource, now);
             if current.get(key) == Some(resource) {
                 continue;
             }
@@ -52,6 +56,14 @@ impl App {
             }
             self.put(&mut tx, key, resource, desired.faces.get(&key.id), now).await?;
             changes.push((key.kind, key.id.clone(), ChangeOp::Upsert));
+        }
+        let cost_centers = changed_cost_centers(&mut tx, &desired, &current).await?;
+        for (subject, id, _) in &cost_centers {
+            // a new revision, so that records tell from when on it holds
+            let kind = kind_of(*subject);
+            if !changes.iter().any(|(changed, of, _)| *changed == kind && of == id) {
+                changes.push((kind, id.clone(), ChangeOp::Upsert));
+            }
         }
         if sync_body_limit(&mut tx, file, now).await? {
             changes.push((ResourceKind::Settings, SETTINGS_ID.to_owned(), ChangeOp::Upsert));
@@ -65,6 +77,9 @@ impl App {
         self.try_compile(&mut tx, &desired).await?;
         let changes: Vec<_> = changes.iter().map(|(kind, id, op)| (*kind, id.as_str(), *op)).collect();
         let revision = tx.bump(&changes, now).await?;
+        for (subject, id, name) in &cost_centers {
+            tx.set_cost_center(*subject, id, revision, name).await?;
+        }
         self.commit(tx).await?;
         Ok(SyncOutcome { revision, upserted, removed })
     }
@@ -106,7 +121,8 @@ impl App {
             add(&row.id.clone(), compiler::api_key(row));
         }
         for row in tx.list_managed::<store::Budget>(Managed::File).await? {
-            add(&row.id.clone(), compiler::budget(row));
+            // what lies on top of it is not the file's
+            add(&row.id.clone(), Resource::Budget(row.resource(Vec::new())));
         }
         Ok(held)
     }
@@ -169,7 +185,27 @@ impl App {
     }
 }
 
-fn budget_row(id: String, it: helix_shared::snapshot::resource::Budget, now: UnixMicros) -> store::Budget {
+/// A budget of another calendar than before keeps the old one to the end of the present period: what is spent in it is not
+/// forgotten by a change of the zone.
+fn kept_calendar(current: Option<&Resource>, wanted: &Resource, now: UnixMicros) -> Resource {
+    let (Some(Resource::Budget(current)), Resource::Budget(wanted)) = (current, wanted) else { return wanted.clone() };
+    let is_same = current.timezone == wanted.timezone && current.week_start == wanted.week_start;
+    let prior = if is_same { current.prior.clone() } else { prior_of(current, wanted, now) };
+    Resource::Budget(Budget { prior, ..wanted.clone() })
+}
+
+fn prior_of(current: &Budget, wanted: &Budget, now: UnixMicros) -> Option<PriorCalendar> {
+    // one that could not be used has no period that could be forgotten
+    let limit = Limit::of(BudgetId::from("current"), current).ok()?;
+    let (timezone, week_start) = (limit.calendar.timezone(now), limit.calendar.week_start(now));
+    if timezone == wanted.timezone && Some(week_start) == WeekStart::parse(&wanted.week_start) {
+        return None;
+    }
+    let until = limit.window(now).ok()?.end;
+    Some(PriorCalendar { timezone: timezone.to_owned(), week_start: week_start.as_str().to_owned(), until })
+}
+
+fn budget_row(id: String, it: Budget, now: UnixMicros) -> store::Budget {
     store::Budget {
         id,
         scope: it.scope,
@@ -178,7 +214,11 @@ fn budget_row(id: String, it: helix_shared::snapshot::resource::Budget, now: Uni
         period: it.period,
         mode: it.mode,
         timezone: it.timezone,
-        alert_at: Vec::new(),
+        alert_at: it.alert_at,
+        week_start: Some(it.week_start).filter(|day| !day.is_empty()),
+        prior_timezone: it.prior.as_ref().map(|prior| prior.timezone.clone()),
+        prior_week_start: it.prior.as_ref().map(|prior| prior.week_start.clone()),
+        prior_until: it.prior.map(|prior| prior.until),
         managed: Managed::File,
         updated_at: now,
     }
@@ -200,6 +240,10 @@ fn price_row(
         cache_read_pico: it.cache_read,
         cache_write_pico: it.cache_write,
         cache_write_long_pico: it.cache_write_long,
+        per_image_pico: it.per_image,
+        per_second_pico: it.per_second,
+        per_character_pico: it.per_character,
+        per_search_pico: it.per_search,
         managed: Managed::File,
         updated_at: now,
     })
@@ -210,6 +254,7 @@ fn model_row(id: String, it: helix_shared::snapshot::resource::Model, now: UnixM
         backend_id: place.backend_id,
         upstream_model: place.upstream_model,
         weight: place.weight,
+        fetches_urls: place.fetches_urls,
     };
     store::Model {
         id,
@@ -236,6 +281,7 @@ fn provider_row(
         api_version: it.api_version,
         sealed_credential,
         spec: store::ProviderSpec {
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -306,6 +352,39 @@ async fn sync_body_limit(tx: &mut Tx, file: &FileConfig, now: UnixMicros) -> Res
         }
         (_, None) => Ok(false),
     }
+}
+
+fn kind_of(subject: Subject) -> ResourceKind {
+    match subject {
+        Subject::Team => ResourceKind::Team,
+        Subject::User => ResourceKind::User,
+    }
+}
+
+/// Whose cost centre the file changes, and to what; an empty text takes it away.
+async fn changed_cost_centers(
+    tx: &mut Tx,
+    desired: &Desired,
+    current: &Resources,
+) -> Result<Vec<(Subject, String, String)>, AppError> {
+    let held = tx.cost_centers().await?.current();
+    let of_file = |subject: Subject, id: &str| {
+        let key = ResourceKey { kind: kind_of(subject), id: id.to_owned() };
+        current.contains_key(&key) || desired.resources.contains_key(&key)
+    };
+    let mut changed = Vec::new();
+    for ((subject, id), name) in &desired.cost_centers {
+        if held.get(&(*subject, id.clone())) != Some(name) {
+            changed.push((*subject, id.clone(), name.clone()));
+        }
+    }
+    for (subject, id) in held.into_keys() {
+        let is_kept = desired.cost_centers.contains_key(&(subject, id.clone()));
+        if !is_kept && of_file(subject, &id) {
+            changed.push((subject, id, String::new()));
+        }
+    }
+    Ok(changed)
 }
 
 fn count(changes: &[(ResourceKind, String, ChangeOp)]) -> (usize, usize) {

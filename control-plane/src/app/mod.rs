@@ -4,10 +4,12 @@
 //! same. Nothing outside of this module writes a row of configuration. One file a noun.
 
 pub mod actor;
+pub mod budgets;
 mod desired;
 pub mod doctor;
 mod error;
 pub mod file;
+pub mod forecast;
 pub mod keys;
 pub mod open;
 pub mod requests;
@@ -16,6 +18,7 @@ pub mod users;
 mod validate;
 
 pub use actor::Actor;
+pub use budgets::{BudgetState, Said, Span};
 pub use doctor::Facts;
 pub use error::AppError;
 pub use file::SyncOutcome;

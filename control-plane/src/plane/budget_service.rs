@@ -164,7 +164,7 @@ impl Exchange<'_> {
                     continue;
                 }
                 let named_granted = self.granted_of_another_period(&need.account, &account).await?;
-                asks.push(Ask::resolve(&need, account, window.end, limit.limit, named_granted));
+                asks.push(Ask::resolve(&need, account, window.end, limit.at(now), named_granted));
             }
             asked.push((acquire.ask, accounts));
         }
@@ -251,8 +251,8 @@ impl Exchange<'_> {
                 granted: none,
                 spent: none,
                 returned: none,
-                limit: limit.limit,
-                available: limit.limit.saturating_sub(settled),
+                limit: limit.at(now),
+                available: limit.at(now).saturating_sub(settled),
                 recallable: none,
                 fleet_spent: settled,
                 period_end: window.end,
@@ -375,9 +375,9 @@ impl Exchange<'_> {
 }
 
 /// A budget and its present period. `None` for one that does not exist or compile: it is left out of the answer.
-fn resolve<'p>(published: &'p Published, budget: &BudgetId, now: UnixMicros) -> Option<(&'p Limit, Window)> {
+pub(crate) fn resolve<'p>(published: &'p Published, budget: &BudgetId, now: UnixMicros) -> Option<(&'p Limit, Window)> {
     let limit = published.limit(budget)?;
-    Some((limit, limit.period.window(now, &limit.timezone).ok()?))
+    Some((limit, limit.window(now).ok()?))
 }
 
 /// The node keeps what it holds and asks again.

@@ -30,6 +30,8 @@ pub(crate) fn start(service: &BudgetService) {
         let service = service.clone();
         service.tasks.clone().spawn("escrow recalls", async move { follow_recalls(&service).await });
     }
+    let limits = service.clone();
+    service.tasks.spawn("changed limits", async move { super::limit_changes::follow(&limits).await });
     let service = service.clone();
     service.tasks.clone().spawn("escrow suspense", async move { expire_suspense(&service).await });
 }

@@ -3,6 +3,7 @@
 //! Rule: keepalive on every connection, so a node that vanished is noticed in seconds. Transport security would be added
 //! to the TCP side here and nowhere else.
 
+use super::alerts::Alerts;
 use super::auth::Trust;
 use super::budget_service::BudgetService;
 use super::config_service::ConfigService;
@@ -89,12 +90,18 @@ impl PlaneServer {
                 tasks: tasks.clone(),
                 clock,
                 turns: Arc::new(Semaphore::new(writers)),
+                alerts: Alerts::default(),
             },
             telemetry: TelemetryService { nodes: nodes.clone(), tasks: tasks.clone() },
             nodes,
             join_token,
             tasks,
         }
+    }
+
+    /// What was told of budgets, as OpenMetrics text.
+    pub(crate) fn alert_metrics(&self) -> String {
+        self.usage.alerts.metrics()
     }
 
     /// Every connected node.

@@ -3,6 +3,7 @@
 //! Rule: nothing is acknowledged that is not durable; a record that cannot be read is parked with its reason and never
 //! blocks the ones after it. When the database is away the stream ends and the node keeps its journal.
 
+use super::alerts::Alerts;
 use super::identity::Identity;
 use crate::error::chain;
 use crate::publish::{Feed, Published};
@@ -38,6 +39,7 @@ pub(crate) struct UsageService {
     pub(crate) clock: Arc<dyn Clock>,
     /// Who may write records now.
     pub(crate) turns: Arc<Semaphore>,
+    pub(crate) alerts: Alerts,
 }
 
 type AckSender = mpsc::Sender<Result<v1::UsageAck, Status>>;
@@ -108,6 +110,7 @@ impl UsageService {
             tracing::warn!(node.id = %node.node_id, error = %chain(&error), "records cannot be stored; the node keeps them");
             Status::unavailable("the records' database is not available; try again")
         })?;
+        self.alerts.tell(&outcome.alerts);
         for seq in &outcome.rejected {
             tracing::error!(node.id = %node.node_id, %incarnation, seq, "record {seq} of {incarnation} cannot be read and is parked");
         }
@@ -136,7 +139,7 @@ fn resolved(published: &Published, mut record: Record) -> Record {
             return Some(account);
         }
         let limit = published.limit(&account.budget_id)?;
-        let window = limit.period.window(started_at, &limit.timezone).ok()?;
+        let window = limit.window(started_at).ok()?;
         Some(AccountKey { period_start: window.start, ..account })
     };
     record.charged = std::mem::take(&mut record.charged).into_iter().filter_map(period_of).collect();

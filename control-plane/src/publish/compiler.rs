@@ -61,8 +61,11 @@ pub async fn load_all(tx: &mut Tx, vault: &Vault) -> Result<ResourceSet, helix_s
     for row in tx.list::<helix_store::RoleGrant>().await? {
         add(row.id.clone(), role_grant(row));
     }
-    for row in tx.list::<helix_store::Budget>().await? {
-        add(row.id.clone(), budget(row));
+    let budgets = tx.list::<helix_store::Budget>().await?;
+    let mut increases = tx.increases(&budgets).await?;
+    for row in budgets {
+        let on_top = increases.remove(&row.id).unwrap_or_default();
+        add(row.id.clone(), Resource::Budget(row.resource(on_top)));
     }
     for row in tx.list::<helix_store::Price>().await? {
         add(row.id.clone(), price(row));
@@ -91,7 +94,7 @@ pub async fn load(tx: &mut Tx, vault: &Vault, key: &ResourceKey) -> Result<Optio
         ResourceKind::Team => tx.get(id).await?.map(team),
         ResourceKind::ApiKey => tx.get(id).await?.map(api_key),
         ResourceKind::RoleGrant => tx.get(id).await?.map(role_grant),
-        ResourceKind::Budget => tx.get(id).await?.map(budget),
+        ResourceKind::Budget => budget(tx, id).await?.map(Resource::Budget),
         ResourceKind::Price => tx.get(id).await?.map(price),
         ResourceKind::Model => tx.get(id).await?.map(model),
         ResourceKind::Backend => tx.get(id).await?.map(|row| backend(row, vault)),
@@ -145,15 +148,11 @@ pub(crate) fn role_grant(row: helix_store::RoleGrant) -> Resource {
     })
 }
 
-pub(crate) fn budget(row: helix_store::Budget) -> Resource {
-    Resource::Budget(Budget {
-        scope: row.scope,
-        label: row.label,
-        limit: row.limit_nano,
-        period: row.period,
-        mode: row.mode,
-        timezone: row.timezone,
-    })
+/// A budget with what lies on top of it.
+pub(crate) async fn budget(tx: &mut Tx, id: &str) -> Result<Option<Budget>, helix_store::StoreError> {
+    let Some(row) = tx.get::<helix_store::Budget>(id).await? else { return Ok(None) };
+    let on_top = tx.increases(std::slice::from_ref(&row)).await?.remove(id).unwrap_or_default();
+    Ok(Some(row.resource(on_top)))
 }
 
 pub(crate) fn price(row: helix_store::Price) -> Resource {
@@ -165,6 +164,10 @@ pub(crate) fn price(row: helix_store::Price) -> Resource {
         cache_read: row.cache_read_pico,
         cache_write: row.cache_write_pico,
         cache_write_long: row.cache_write_long_pico,
+        per_image: row.per_image_pico,
+        per_second: row.per_second_pico,
+        per_character: row.per_character_pico,
+        per_search: row.per_search_pico,
         max_output_tokens: row.max_output_tokens.and_then(|tokens| u64::try_from(tokens).ok()),
     })
 }
@@ -174,6 +177,7 @@ pub(crate) fn model(row: helix_store::Model) -> Resource {
         backend_id: place.backend_id,
         upstream_model: place.upstream_model,
         weight: place.weight,
+        fetches_urls: place.fetches_urls,
     };
     Resource::Model(Model {
         pattern: row.pattern,
@@ -201,6 +205,7 @@ pub(crate) fn backend(row: helix_store::Provider, vault: &Vault) -> Resource {
         base_url: row.base_url,
         api_version: row.api_version,
         api_key,
+        http_version: row.spec.http_version,
         connect_timeout_ms: row.spec.connect_timeout_ms,
         first_byte_timeout_ms: row.spec.first_byte_timeout_ms,
         idle_timeout_ms: row.spec.idle_timeout_ms,

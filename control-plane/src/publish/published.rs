@@ -49,6 +49,11 @@ impl Published {
         self.limits.get(id)
     }
 
+    /// Every budget of this revision that compiles, in no order.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = &Limit> {
+        self.limits.values()
+    }
+
     /// The whole set in chunks, encoded once for all nodes.
     pub(crate) fn whole(&self) -> Arc<Vec<v1::Chunk>> {
         Arc::clone(self.whole.get_or_init(|| Arc::new(push::whole(&self.set))))
@@ -58,14 +63,7 @@ impl Published {
 fn limit_of(key: &ResourceKey, resource: &Resource) -> Option<(BudgetId, Limit)> {
     let Resource::Budget(budget) = resource else { return None };
     let id = BudgetId::from(key.id.as_str());
-    let limit = Limit::new(
-        id.clone(),
-        (&budget.scope, &budget.label),
-        budget.limit,
-        (&budget.period, &budget.timezone),
-        &budget.mode,
-    );
-    limit.ok().map(|limit| (id, limit))
+    Limit::of(id.clone(), budget).ok().map(|limit| (id, limit))
 }
 
 /// What the last revisions changed, and the digest each one had.

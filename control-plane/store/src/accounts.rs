@@ -179,7 +179,7 @@ pub(crate) fn is_any_account(keys: &[AccountKey]) -> Condition {
     keys.iter().fold(Cond::any().add(Expr::val(1_i64).eq(0_i64)), |any, key| any.add(is_account(key)))
 }
 
-fn select_accounts() -> SelectStatement {
+pub(crate) fn select_accounts() -> SelectStatement {
     Query::select()
         .columns([
             "budget_id",

@@ -7,6 +7,7 @@ use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::row::Row;
 use crate::server_tx::ServerTx;
+use futures_util::TryStreamExt as _;
 use sea_query::{MysqlQueryBuilder, PostgresQueryBuilder, SqliteQueryBuilder};
 use sea_query_sqlx::{SqlxBinder, SqlxValues};
 use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
@@ -250,6 +251,45 @@ impl Tx {
                 }
             };
             rows.map_err(|error| StoreError::from_sqlx(table, error))
+        }
+    }
+
+    /// Runs a query; hands over its rows one by one, so that a long answer needs no memory.
+    pub(crate) fn fetch_each(
+        &mut self,
+        table: &'static str,
+        statement: &impl SqlxBinder,
+        mut take: impl FnMut(Row) -> Result<()> + Send,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let Prepared(sql, values) = self.prepare(statement);
+        async move {
+            let failed = |error| StoreError::from_sqlx(table, error);
+            let query = AssertSqlSafe(sql);
+            match &mut self.inner {
+                Inner::Sqlite(tx) => {
+                    let mut rows = sqlx::query_with(query, values).fetch(&mut **tx);
+                    while let Some(row) = rows.try_next().await.map_err(failed)? {
+                        take(Row::Sqlite(row))?;
+                    }
+                }
+                Inner::Postgres(tx) => {
+                    let mut rows = sqlx::query_with(query, values).fetch(tx.busy());
+                    while let Some(row) = rows.try_next().await.map_err(failed)? {
+                        take(Row::Postgres(row))?;
+                    }
+                    drop(rows);
+                    tx.rest();
+                }
+                Inner::MySql(tx) => {
+                    let mut rows = sqlx::query_with(query, values).fetch(tx.busy());
+                    while let Some(row) = rows.try_next().await.map_err(failed)? {
+                        take(Row::MySql(row))?;
+                    }
+                    drop(rows);
+                    tx.rest();
+                }
+            }
+            Ok(())
         }
     }
 

@@ -44,6 +44,14 @@ impl Dialect {
         Expr::expr(sum).cast_as(integer)
     }
 
+    /// A column in the order of its code points, whatever the server sorts by.
+    pub(crate) fn sorted(self, table: &'static str, column: &'static str) -> Expr {
+        match self {
+            Self::Sqlite | Self::MySql => Expr::col((table, column)),
+            Self::Postgres => Expr::cust(format!("\"{table}\".\"{column}\" COLLATE \"C\"")),
+        }
+    }
+
     /// Insert-if-absent over the key: an existing row stays as it is, other errors still surface.
     pub(crate) fn keep_existing(keys: &[&'static str]) -> OnConflict {
         OnConflict::columns(keys.iter().copied()).do_nothing_on(keys.iter().copied()).to_owned()

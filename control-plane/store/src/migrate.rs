@@ -6,7 +6,7 @@
 use crate::db::{Db, Pools, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
-use crate::migrations::{MIGRATIONS, Migration};
+use crate::migrations::{FILLS_ROLLUPS, MIGRATIONS, Migration};
 use crate::schema::{AddedColumn, Kind, TableDef};
 use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
@@ -196,6 +196,9 @@ impl Tx {
                 .on_conflict(Dialect::keep_existing(columns.get(..1).unwrap_or_default()))
                 .to_owned();
             self.execute(table, &row).await?;
+        }
+        if FILLS_ROLLUPS.contains(&migration.step) {
+            self.fill_rollups().await?;
         }
         let done = Query::insert()
             .into_table(HISTORY.name)

@@ -37,6 +37,9 @@ pub struct ModelBackend {
     pub upstream_model: Option<String>,
     /// Share under the weighted strategy.
     pub weight: u32,
+    /// Whether the gateway fetches what URLs in requests point at, where the backend does not.
+    #[serde(default)]
+    pub fetches_urls: bool,
 }
 
 json_cells!(Vec<ModelBackend>);

@@ -1,4 +1,4 @@
-//! Price overrides, in 1e-12 USD per token.
+//! Price overrides, in 1e-12 USD per token or other unit.
 //!
 //! Rule: integers only; the catalogue that is built in is not here.
 
@@ -26,6 +26,14 @@ table! {
         pub cache_write_pico: Option<PicoUsd>,
         /// Cache write, long lifetime; `None`: as the short one.
         pub cache_write_long_pico: Option<PicoUsd>,
+        /// A picture that is made.
+        pub per_image_pico: Option<PicoUsd>,
+        /// A second of sound, heard or made.
+        pub per_second_pico: Option<PicoUsd>,
+        /// A character that is spoken.
+        pub per_character_pico: Option<PicoUsd>,
+        /// One web search on the provider's side.
+        pub per_search_pico: Option<PicoUsd>,
         /// The most output tokens the model can give.
         pub max_output_tokens: Option<i64>,
         /// Who keeps the row.

@@ -31,8 +31,11 @@ table! {
 }
 
 /// Limits of one provider account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProviderSpec {
+    /// The version of HTTP that it is spoken to: stable name; empty: as agreed with it.
+    #[serde(default)]
+    pub http_version: String,
     /// Limit of connecting, TLS included, in ms.
     pub connect_timeout_ms: u32,
     /// Limit until the response head, in ms.

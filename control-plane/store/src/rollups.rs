@@ -1,52 +1,83 @@
-//! Sums of records by hour and by day: team, user, model, provider.
+//! Sums of records by hour, day and month: team, user, API key, model, provider, cost centre.
 //!
-//! Rule: raised only in the transaction that inserts the records they count, and only by those; so they always equal the
-//! sums over the records, to the last unit.
+//! Rule: raised only in the transaction that inserts the records or corrections they count, and only by those; so they
+//! always equal the sums over them, to the last unit. Buckets are UTC. The trend is the days without people and keys: a
+//! year of it is few rows.
 
+use crate::corrections::Correction;
 use crate::db::Tx;
 use crate::error::Result;
+use crate::rollup_keys::{KEYS, PARTS, RollupKey};
+use crate::row::Cells;
 use crate::usage_row::Checked;
-use helix_shared::ids::{TeamId, UserId};
 use helix_shared::money::NanoUsd;
 use helix_shared::record::Decision;
 use helix_shared::time::UnixMicros;
+use helix_shared::usage::CostBasis;
 use sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows a statement raises at once.
 const CHUNK: usize = 200;
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 86_400_000_000;
 
 /// How long one sum covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RollupSpan {
     /// An hour, UTC.
     Hour,
     /// A day, UTC.
     Day,
+    /// A calendar month, UTC.
+    Month,
+    /// A day, UTC, without people and keys.
+    Trend,
 }
 
 impl RollupSpan {
-    /// Both spans.
-    pub const ALL: [Self; 2] = [Self::Hour, Self::Day];
+    /// Every span.
+    pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Month, Self::Trend];
 
-    /// Its length in µs.
-    pub fn micros(self) -> i64 {
+    /// First instant of the bucket that `at` is in.
+    pub fn bucket(self, at: UnixMicros) -> UnixMicros {
+        let whole = |length: i64| UnixMicros::new(at.get().saturating_sub(at.get().rem_euclid(length)));
         match self {
-            Self::Hour => 3_600_000_000,
-            Self::Day => 86_400_000_000,
+            Self::Hour => whole(HOUR_US),
+            Self::Day | Self::Trend => whole(DAY_US),
+            Self::Month => at.month_start(),
+        }
+    }
+
+    /// First instant after a bucket.
+    pub fn end(self, bucket: UnixMicros) -> UnixMicros {
+        match self {
+            Self::Hour => UnixMicros::new(bucket.get().saturating_add(HOUR_US)),
+            Self::Day | Self::Trend => UnixMicros::new(bucket.get().saturating_add(DAY_US)),
+            Self::Month => bucket.next_month_start(),
         }
     }
 
     pub(crate) fn table(self) -> &'static str {
         match self {
-            Self::Hour => "rollups_hourly",
-            Self::Day => "rollups_daily",
+            Self::Hour => "rollups_hour",
+            Self::Day => "rollups_day",
+            Self::Month => "rollups_month",
+            Self::Trend => "rollups_trend",
+        }
+    }
+
+    /// The combination as this span keeps it.
+    pub(crate) fn key(self, key: &RollupKey) -> RollupKey {
+        match self {
+            Self::Hour | Self::Day | Self::Month => key.clone(),
+            Self::Trend => key.without_people(),
         }
     }
 }
 
-pub(crate) const KEY: [&str; 5] = ["bucket", "team_id", "user_id", "model", "provider"];
-pub(crate) const SUMS: [&str; 8] = [
+/// The columns of a sum, in the order of [`Sums`].
+pub(crate) const SUMS: [&str; 10] = [
     "requests",
     "denied",
     "failed",
@@ -55,21 +86,16 @@ pub(crate) const SUMS: [&str; 8] = [
     "cache_read_tokens",
     "cache_write_tokens",
     "cost_nano",
+    "uncertain_nano",
+    "corrected_nano",
 ];
 
-/// The sums of one bucket for one combination of team, user, model and provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rollup {
-    /// First instant of the hour or day.
-    pub bucket: UnixMicros,
-    /// The team that was charged.
-    pub team_id: Option<TeamId>,
-    /// The person.
-    pub user_id: Option<UserId>,
-    /// The model that answered, or was asked for when none did; empty for refused requests.
-    pub model: String,
-    /// The backend that answered, or was tried last; empty when none was.
-    pub provider: String,
+/// Amounts in the order of [`SUMS`].
+pub(crate) type Sums = [i64; SUMS.len()];
+
+/// What requests came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
     /// Requests, refused ones included.
     pub requests: u64,
     /// Those refused.
@@ -84,25 +110,84 @@ pub struct Rollup {
     pub cache_read_tokens: u64,
     /// Tokens written to a cache.
     pub cache_write_tokens: u64,
-    /// What they cost.
+    /// What they cost, corrections included.
     pub cost: NanoUsd,
+    /// How much of it is estimated, or booked at the worst case because nobody can know.
+    pub uncertain: NanoUsd,
+    /// How much of it corrections added; below zero when they took away.
+    pub corrected: NanoUsd,
 }
 
-/// Bucket, team, user, model, provider.
-type Key = (i64, String, String, String, String);
+impl Totals {
+    pub(crate) fn take(cells: &mut Cells<'_>) -> Result<Self> {
+        let mut counts = [0_u64; 7];
+        for count in &mut counts {
+            let value: i64 = cells.take()?;
+            *count = u64::try_from(value).map_err(|error| cells.corrupt(error))?;
+        }
+        let [requests, denied, failed, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens] = counts;
+        let mut money = || Ok::<_, crate::error::StoreError>(NanoUsd::new(cells.take()?));
+        let (cost, uncertain, corrected) = (money()?, money()?, money()?);
+        Ok(Self {
+            requests,
+            denied,
+            failed,
+            input_tokens,
+            output_tokens,
+            cache_read_tokens,
+            cache_write_tokens,
+            cost,
+            uncertain,
+            corrected,
+        })
+    }
 
-/// What new records add.
+    /// Adds others, stopping at the ends of the range.
+    pub fn add(&mut self, other: &Self) {
+        let counts = [
+            (&mut self.requests, other.requests),
+            (&mut self.denied, other.denied),
+            (&mut self.failed, other.failed),
+            (&mut self.input_tokens, other.input_tokens),
+            (&mut self.output_tokens, other.output_tokens),
+            (&mut self.cache_read_tokens, other.cache_read_tokens),
+            (&mut self.cache_write_tokens, other.cache_write_tokens),
+        ];
+        for (count, more) in counts {
+            *count = count.saturating_add(more);
+        }
+        let money = [
+            (&mut self.cost, other.cost),
+            (&mut self.uncertain, other.uncertain),
+            (&mut self.corrected, other.corrected),
+        ];
+        for (amount, more) in money {
+            *amount = amount.saturating_add(more);
+        }
+    }
+}
+
+/// The sums of one bucket for one combination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollup {
+    /// First instant of the hour, day or month.
+    pub bucket: UnixMicros,
+    /// What it is the sum of.
+    pub key: RollupKey,
+    /// What they came to.
+    pub totals: Totals,
+}
+
+/// What new entries add, by bucket and combination.
 #[derive(Debug, Default)]
-pub(crate) struct Added {
-    hourly: BTreeMap<Key, [i64; 8]>,
-    daily: BTreeMap<Key, [i64; 8]>,
-}
+pub(crate) struct Added([BTreeMap<(i64, RollupKey), Sums>; 4]);
 
 impl Added {
     pub(crate) fn add(&mut self, checked: &Checked<'_>) {
         let record = checked.record;
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let usage = &record.usage;
+        let is_uncertain = matches!(record.basis, CostBasis::Estimated | CostBasis::Unknown);
         let sums = [
             1,
             i64::from(matches!(record.decision, Decision::Denied { .. })),
@@ -112,108 +197,80 @@ impl Added {
             number(usage.cache_read_tokens),
             number(usage.cache_write_tokens.saturating_add(usage.cache_write_long_tokens)),
             record.cost.get(),
+            if is_uncertain { record.cost.get() } else { 0 },
+            0,
         ];
-        let text = |id: Option<&str>| id.unwrap_or_default().to_owned();
-        for span in RollupSpan::ALL {
-            let at = record.started_at.get();
-            let key = (
-                at - at % span.micros(),
-                text(record.actor.team_id.as_ref().map(TeamId::as_str)),
-                text(record.actor.user_id.as_ref().map(UserId::as_str)),
-                checked.model.clone(),
-                checked.provider.clone(),
-            );
-            let known = self.of(span).entry(key).or_default();
+        self.add_sums(record.started_at, &checked.rollup_key(), sums);
+    }
+
+    pub(crate) fn add_correction(&mut self, correction: &Correction) {
+        let amount = correction.amount.get();
+        self.add_sums(correction.at, &correction.key, [0, 0, 0, 0, 0, 0, 0, amount, 0, amount]);
+    }
+
+    pub(crate) fn add_sums(&mut self, at: UnixMicros, key: &RollupKey, sums: Sums) {
+        for (span, map) in RollupSpan::ALL.into_iter().zip(&mut self.0) {
+            let known = map.entry((span.bucket(at).get(), span.key(key))).or_default();
             for (known, more) in known.iter_mut().zip(sums) {
                 *known = known.saturating_add(more);
             }
         }
     }
-
-    fn of(&mut self, span: RollupSpan) -> &mut BTreeMap<Key, [i64; 8]> {
-        match span {
-            RollupSpan::Hour => &mut self.hourly,
-            RollupSpan::Day => &mut self.daily,
-        }
-    }
 }
 
 impl Tx {
-    /// Raises the sums, in key order so that two batches wait for each other instead of deadlocking.
-    pub(crate) async fn raise_rollups(&mut self, mut added: Added) -> Result<()> {
-        for span in RollupSpan::ALL {
-            let table = span.table();
-            let rows: Vec<(Key, [i64; 8])> = std::mem::take(added.of(span)).into_iter().collect();
+    /// Raises the sums, in order, so that two batches wait for each other instead of deadlocking.
+    pub(crate) async fn raise_rollups(&mut self, added: Added) -> Result<()> {
+        let keys: BTreeSet<RollupKey> = added.0.iter().flat_map(BTreeMap::keys).map(|(_, key)| key.clone()).collect();
+        let ids = self.key_ids(keys).await?;
+        for (span, map) in RollupSpan::ALL.into_iter().zip(&added.0) {
+            // by number, as the table is
+            let rows: BTreeMap<(i64, i64), &Sums> =
+                map.iter().filter_map(|((bucket, key), sums)| Some(((*bucket, *ids.get(key)?), sums))).collect();
+            let rows: Vec<_> = rows.into_iter().collect();
             for chunk in rows.chunks(CHUNK) {
-                let mut insert = Query::insert();
-                insert.into_table(table).columns(KEY.into_iter().chain(SUMS));
-                for ((bucket, team, user, model, provider), sums) in chunk {
-                    let key = [
-                        Expr::val(*bucket),
-                        Expr::val(team.as_str()),
-                        Expr::val(user.as_str()),
-                        Expr::val(model.as_str()),
-                        Expr::val(provider.as_str()),
-                    ];
-                    insert.values_panic(key.into_iter().chain(sums.map(Expr::val)));
-                }
-                let dialect = self.dialect();
-                let raised = SUMS.map(|column| (column, Expr::col((table, column)).add(dialect.proposed(column))));
-                insert.on_conflict(OnConflict::columns(KEY).values(raised).to_owned());
-                self.execute(table, &insert).await?;
+                self.raise(span.table(), chunk).await?;
             }
         }
         Ok(())
     }
 
-    /// Lists sums with `from <= bucket < to`, ordered by bucket.
+    async fn raise(&mut self, table: &'static str, rows: &[((i64, i64), &Sums)]) -> Result<()> {
+        let mut insert = Query::insert();
+        insert.into_table(table).columns(["bucket", "key_id"].into_iter().chain(SUMS));
+        for ((bucket, id), sums) in rows {
+            insert.values_panic([*bucket, *id].into_iter().chain(**sums).map(Expr::val));
+        }
+        let dialect = self.dialect();
+        let raised = SUMS.map(|column| (column, Expr::col((table, column)).add(dialect.proposed(column))));
+        insert.on_conflict(OnConflict::columns(["bucket", "key_id"]).values(raised).to_owned());
+        self.execute(table, &insert).await.map(|_| ())
+    }
+
+    /// Lists sums with `from <= bucket < to`, ordered by bucket and combination.
     ///
     /// # Errors
     /// What the database says.
     pub async fn rollups(&mut self, span: RollupSpan, from: UnixMicros, to: UnixMicros) -> Result<Vec<Rollup>> {
         let table = span.table();
-        let mut query = Query::select();
-        query
-            .columns(KEY.into_iter().chain(SUMS))
+        let query = Query::select()
+            .column((table, "bucket"))
+            .columns(PARTS.map(|part| (KEYS, part)))
+            .columns(SUMS.map(|sum| (table, sum)))
             .from(table)
-            .and_where(Expr::col("bucket").gte(from.get()))
-            .and_where(Expr::col("bucket").lt(to.get()));
-        for column in KEY {
-            query.order_by(column, Order::Asc);
-        }
+            .inner_join(KEYS, Expr::col((KEYS, "id")).equals((table, "key_id")))
+            .and_where(Expr::col((table, "bucket")).gte(from.get()))
+            .and_where(Expr::col((table, "bucket")).lt(to.get()))
+            .order_by((table, "bucket"), Order::Asc)
+            .to_owned();
         let rows = self.fetch_all(table, &query).await?;
-        rows.iter()
-            .map(|row| {
-                let mut cells = row.cells(table);
-                let some = |text: String| (!text.is_empty()).then_some(text);
-                let bucket = UnixMicros::new(cells.take()?);
-                let team_id = some(cells.take()?).map(TeamId::from);
-                let user_id = some(cells.take()?).map(UserId::from);
-                let (model, provider) = (cells.take()?, cells.take()?);
-                let mut sums = [0_u64; 7];
-                for sum in &mut sums {
-                    let value: i64 = cells.take()?;
-                    *sum = u64::try_from(value).map_err(|error| cells.corrupt(error))?;
-                }
-                let [requests, denied, failed, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens] =
-                    sums;
-                let cost = NanoUsd::new(cells.take()?);
-                Ok(Rollup {
-                    bucket,
-                    team_id,
-                    user_id,
-                    model,
-                    provider,
-                    requests,
-                    denied,
-                    failed,
-                    input_tokens,
-                    output_tokens,
-                    cache_read_tokens,
-                    cache_write_tokens,
-                    cost,
-                })
-            })
-            .collect()
+        let read = |row: &crate::row::Row| {
+            let mut cells = row.cells(table);
+            let bucket = UnixMicros::new(cells.take()?);
+            Ok(Rollup { bucket, key: RollupKey::take(&mut cells)?, totals: Totals::take(&mut cells)? })
+        };
+        let mut rollups: Vec<Rollup> = rows.iter().map(read).collect::<Result<_>>()?;
+        rollups.sort_by(|a, b| (a.bucket, &a.key).cmp(&(b.bucket, &b.key)));
+        Ok(rollups)
     }
 }

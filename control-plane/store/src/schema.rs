@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     MaybeShort,
     /// A text of any length.
     Text,
+    /// A text of any length, or none.
+    MaybeText,
     /// A 64-bit integer: a number, a time in µs, money in 1e-9 USD, a truth value.
     Int,
     /// The same, or none.
@@ -150,6 +152,8 @@ fn column(name: &str, kind: Kind, dialect: Dialect) -> ColumnDef {
         // MySQL's TEXT ends at 64 KiB
         Kind::Text if dialect == Dialect::MySql => column.custom(Alias::new("MEDIUMTEXT")).not_null(),
         Kind::Text => column.text().not_null(),
+        Kind::MaybeText if dialect == Dialect::MySql => column.custom(Alias::new("MEDIUMTEXT")).null(),
+        Kind::MaybeText => column.text().null(),
         Kind::Int => column.big_integer().not_null(),
         Kind::MaybeInt => column.big_integer().null(),
         Kind::MaybeBytes => column.blob().null(),

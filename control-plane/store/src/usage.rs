@@ -3,6 +3,7 @@
 //! Rule: a batch is one transaction: rows that are new by (incarnation, seq), and, for those rows only, the sums, the
 //! accounts and the leases they count in. What cannot be kept is parked beside them and never blocks what follows.
 
+use crate::alerts::BudgetEvent;
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
@@ -18,7 +19,7 @@ use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const DEAD_LETTERS: &str = "dead_letters";
-/// Rows a statement inserts at once: 32 columns each, and SQLite takes 32,766 values.
+/// Rows a statement inserts at once: 36 columns each, and SQLite takes 32,766 values.
 const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
 const PAGE: u64 = 256;
@@ -45,6 +46,8 @@ pub struct IngestOutcome {
     pub rejected: Vec<u64>,
     /// How many records were new.
     pub inserted: usize,
+    /// What they made budgets reach.
+    pub alerts: Vec<BudgetEvent>,
 }
 
 impl Db {
@@ -93,7 +96,11 @@ impl Db {
         fresh.retain(|seq, _| !known.contains(seq));
         // number zero is never reached by the count, so it is always told again
         parked.retain(|seq, _| *seq > through || *seq == 0);
+        let centers = tx.cost_centers().await?;
+        fresh.values_mut().for_each(|checked| checked.cost_center = centers.of(checked.record));
         tx.insert_fresh(incarnation, &fresh).await?;
+        let charged: BTreeSet<&AccountKey> = fresh.values().flat_map(|it| it.charged.iter().copied()).collect();
+        let alerts = tx.raise_alerts(&charged, now).await?;
         let rejected: Vec<u64> = parked.keys().copied().collect();
         tx.park(incarnation, parked.into_values(), now).await?;
         let present: BTreeSet<i64> = known.into_iter().chain(fresh.keys().copied()).collect();
@@ -103,7 +110,7 @@ impl Db {
         }
         tx.commit().await?;
         let through_seq = u64::try_from(reached).map_err(|error| StoreError::corrupt(RECORDS, error))?;
-        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len() })
+        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len(), alerts })
     }
 }
 

@@ -5,7 +5,8 @@
 use crate::error::Result;
 use crate::incarnations::INCARNATIONS;
 use crate::row::{Cells, Row};
-use crate::usage_row::{AttemptRow, COLUMNS, ChargeRow, Cover, RECORDS, StageRow};
+use crate::trace_text;
+use crate::usage_row::{AttemptRow, COLUMNS, ChargeRow, Cover, RECORDS, StageRow, UnitsRow};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{ApiKeyId, BackendId, BudgetId, Incarnation, NodeId, TeamId, UserId};
 use helix_shared::money::NanoUsd;
@@ -24,13 +25,26 @@ pub(crate) fn select_records() -> SelectStatement {
         .to_owned()
 }
 
-/// Reads the attempts of a row.
+/// Reads the attempts of a row, without what each of them used.
 pub(crate) fn parse_attempts(text: &str) -> Result<Vec<Attempt>, serde_json::Error> {
     let rows: Vec<AttemptRow> = serde_json::from_str(text)?;
     let attempt = |row: AttemptRow| {
         let (intent, backend_id, upstream_model, status, error, duration_us, cost, basis, provider_request_id) = row;
         let (backend_id, cost) = (BackendId::from(backend_id), NanoUsd::new(cost));
-        Attempt { intent, backend_id, upstream_model, status, error, duration_us, cost, basis, provider_request_id }
+        let (usage, price_version) = (TokenUsage::default(), String::new());
+        Attempt {
+            intent,
+            backend_id,
+            upstream_model,
+            status,
+            error,
+            duration_us,
+            usage,
+            cost,
+            basis,
+            price_version,
+            provider_request_id,
+        }
     };
     Ok(rows.into_iter().map(attempt).collect())
 }
@@ -38,6 +52,51 @@ pub(crate) fn parse_attempts(text: &str) -> Result<Vec<Attempt>, serde_json::Err
 /// The account that a charge names.
 pub(crate) fn account_of((budget_id, period_start, _): &ChargeRow) -> AccountKey {
     AccountKey { budget_id: BudgetId::from(budget_id.as_str()), period_start: UnixMicros::new(*period_start) }
+}
+
+/// The accounts that charges name, from their text.
+pub(crate) fn accounts_of(charged: &str) -> Result<Vec<AccountKey>, serde_json::Error> {
+    Ok(serde_json::from_str::<Vec<ChargeRow>>(charged)?.iter().map(account_of).collect())
+}
+
+/// Tells each attempt what it used: the list, or else what the row says of its one attempt.
+fn give_units(attempts: &mut [Attempt], list: Option<Vec<UnitsRow>>, usage: TokenUsage, version: Option<String>) {
+    match (list, attempts) {
+        (Some(list), attempts) => {
+            for (attempt, (version, units)) in attempts.iter_mut().zip(list) {
+                attempt.usage = usage_of(&units);
+                attempt.price_version = version;
+            }
+        }
+        (None, [only]) => {
+            only.usage = usage;
+            only.price_version = version.unwrap_or_default();
+        }
+        (None, _) => {}
+    }
+}
+
+/// Units in the order in which `usage_row` lists them.
+fn usage_of(units: &[u64]) -> TokenUsage {
+    let mut units = units.iter().copied();
+    let mut next = || units.next().unwrap_or(0);
+    TokenUsage {
+        input_tokens: next(),
+        cache_read_tokens: next(),
+        cache_write_tokens: next(),
+        cache_write_long_tokens: next(),
+        output_tokens: next(),
+        reasoning_tokens: next(),
+        audio_input_tokens: next(),
+        audio_output_tokens: next(),
+        searches: next(),
+        image_input_tokens: next(),
+        image_output_tokens: next(),
+        images: next(),
+        characters: next(),
+        audio_input_ms: next(),
+        audio_output_ms: next(),
+    }
 }
 
 fn unsigned<T: TryFrom<i64, Error: std::fmt::Display>>(cells: &mut Cells<'_>) -> Result<T> {
@@ -123,9 +182,18 @@ pub(crate) fn read_record(row: &Row) -> Result<Record> {
     let charged = charges.iter().map(account_of).collect();
     let unreserved = charges.iter().filter(|(_, _, cover)| *cover == Cover::Unreserved as u8);
     let unreserved = unreserved.map(|(budget_id, _, _)| BudgetId::from(budget_id.as_str())).collect();
-    let attempts = parse_attempts(&cells.take::<String>()?).map_err(|error| cells.corrupt(error))?;
+    let mut attempts = parse_attempts(&cells.take::<String>()?).map_err(|error| cells.corrupt(error))?;
     let stage = |(name, verdict, reason, duration_us): StageRow| Stage { name, verdict, reason, duration_us };
-    let stages = json::<Vec<StageRow>>(cells)?.into_iter().map(stage).collect();
+    let mut stages: Vec<Stage> = json::<Vec<StageRow>>(cells)?.into_iter().map(stage).collect();
+    // what reports are made of; a record does not say it
+    drop(cells.take::<Option<String>>()?);
+    let price_version: Option<String> = cells.take()?;
+    let list: Option<String> = cells.take()?;
+    let list = list.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| cells.corrupt(error))?;
+    if let Some(trace) = cells.take::<Option<String>>()? {
+        stages = trace_text::read(&trace).map_err(|error| cells.corrupt(error))?;
+    }
+    give_units(&mut attempts, list, usage, price_version);
     Ok(Record {
         incarnation,
         seq,

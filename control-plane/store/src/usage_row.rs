@@ -4,11 +4,13 @@
 //! keep, or whose sums could leave their range, is refused before it is written, so a batch never fails for one of its
 //! records. Texts that clients choose are cut at 255 characters, ids never.
 
+use crate::rollup_keys::RollupKey;
 use crate::schema::{KEY_CHARS, SHORT_CHARS};
+use crate::trace_text;
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{ApiKeyId, BudgetId, Incarnation, TeamId, UserId};
 use helix_shared::money::NanoUsd;
-use helix_shared::record::{Attempt, Decision, Record, Stage};
+use helix_shared::record::{Attempt, Decision, Record};
 use helix_shared::usage::TokenUsage;
 use sea_query::Expr;
 use std::collections::BTreeSet;
@@ -16,7 +18,7 @@ use std::collections::BTreeSet;
 pub(crate) const RECORDS: &str = "usage_records";
 
 /// The columns of a record, in the order in which they are written and read.
-pub(crate) const COLUMNS: [&str; 32] = [
+pub(crate) const COLUMNS: [&str; 36] = [
     "incarnation",
     "seq",
     "request_id",
@@ -49,6 +51,10 @@ pub(crate) const COLUMNS: [&str; 32] = [
     "charged",
     "attempts",
     "stages",
+    "cost_center",
+    "price_version",
+    "attempt_units",
+    "trace",
 ];
 
 /// The most units of a kind that one record may have: sums of them stay far from the end of the range.
@@ -62,6 +68,8 @@ pub(crate) type AttemptRow = (u64, String, String, u16, String, u32, i64, String
 pub(crate) type StageRow = (String, String, String, u64);
 /// Charge as kept: budget, period, what covers it.
 pub(crate) type ChargeRow = (String, i64, u8);
+/// What an attempt used and by which prices: the version, and its units without the zeros at the end.
+pub(crate) type UnitsRow = (String, Vec<u64>);
 
 /// Whether a charge lies within what a lease holds. A lease covers only what was reserved under it: what was spent while a
 /// budget was soft is spent beside the lease that the same process may hold from before or after.
@@ -88,6 +96,8 @@ pub(crate) struct Checked<'r> {
     /// What sums are kept by.
     pub(crate) model: String,
     pub(crate) provider: String,
+    /// The cost centre of who asked, at the revision of the record; empty: none.
+    pub(crate) cost_center: String,
     /// Accounts, each once.
     pub(crate) charged: Vec<&'r AccountKey>,
 }
@@ -131,7 +141,8 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
     if !cost_fits(record.cost) || record.attempts.iter().any(|attempt| !cost_fits(attempt.cost)) {
         return Err("a cost is below zero or above a million USD".to_owned());
     }
-    if units(&record.usage).into_iter().any(|units| units > MAX_UNITS) {
+    let used = record.attempts.iter().map(|attempt| &attempt.usage).chain([&record.usage]);
+    if used.flat_map(units).any(|units| units > MAX_UNITS) {
         return Err("a number of tokens is out of range".to_owned());
     }
     let actor = &record.actor;
@@ -152,10 +163,11 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
     let mut charged: Vec<&AccountKey> = record.charged.iter().collect();
     charged.sort();
     charged.dedup();
-    Ok(Checked { record, seq, model: model_of(record), provider: provider_of(record), charged })
+    let (model, provider) = (model_of(record), provider_of(record));
+    Ok(Checked { record, seq, model, provider, cost_center: String::new(), charged })
 }
 
-fn units(usage: &TokenUsage) -> [u64; 15] {
+pub(crate) fn units(usage: &TokenUsage) -> [u64; 15] {
     [
         usage.input_tokens,
         usage.cache_read_tokens,
@@ -178,11 +190,13 @@ fn units(usage: &TokenUsage) -> [u64; 15] {
 /// The model that sums are kept by: the one that answered; else the one asked for, when it was admitted. A name that was
 /// refused is anybody's invention and would make a sum of its own each time.
 fn model_of(record: &Record) -> String {
-    match (&record.decision, record.served_model.is_empty()) {
+    let model = match (&record.decision, record.served_model.is_empty()) {
         (_, false) => clip(&record.served_model),
         (Decision::Denied { .. }, true) => String::new(),
         (Decision::Allowed | Decision::Failed { .. }, true) => clip(&record.requested_model),
-    }
+    };
+    // MySQL does not tell a name from one with spaces after it; so nobody's sums do
+    model.trim_end_matches(' ').to_owned()
 }
 
 /// The backend that sums are kept by: the one that answered; else the last one tried.
@@ -253,9 +267,56 @@ impl Checked<'_> {
             number(record.total_us),
             Expr::val(charges_json(&self.charged, |account| self.cover(account, leased))),
             Expr::val(attempts_json(&record.attempts)),
-            Expr::val(stages_json(&record.stages)),
+            // the release before this one reads stages here; they are in `trace`
+            Expr::val("[]"),
+            Expr::val((!self.cost_center.is_empty()).then_some(self.cost_center.as_str())),
+            Expr::val(price_version(record)),
+            Expr::val(attempt_units_json(record)),
+            Expr::val(trace_text::write(&record.stages)),
         ]
     }
+
+    /// What sums of it are kept by.
+    pub(crate) fn rollup_key(&self) -> RollupKey {
+        let actor = &self.record.actor;
+        let text = |id: Option<&str>| id.unwrap_or_default().to_owned();
+        RollupKey {
+            team_id: text(actor.team_id.as_ref().map(TeamId::as_str)),
+            user_id: text(actor.user_id.as_ref().map(UserId::as_str)),
+            api_key_id: text(actor.api_key_id.as_ref().map(ApiKeyId::as_str)),
+            model: self.model.clone(),
+            provider: self.provider.clone(),
+            cost_center: self.cost_center.clone(),
+        }
+    }
+}
+
+/// The prices of the last attempt; `None` when it had none.
+fn price_version(record: &Record) -> Option<String> {
+    let version = record.attempts.last().map(|attempt| clip(&attempt.price_version));
+    version.filter(|version| !version.is_empty())
+}
+
+/// What each attempt used; `None` when the row says it already.
+fn attempt_units_json(record: &Record) -> Option<String> {
+    let is_said = match record.attempts.as_slice() {
+        [] => true,
+        [only] => only.usage == record.usage,
+        _ => false,
+    };
+    let row = |attempt: &Attempt| {
+        let mut used = units(&attempt.usage).to_vec();
+        while used.last() == Some(&0) {
+            used.pop();
+        }
+        (clip(&attempt.price_version), used)
+    };
+    (!is_said).then(|| json(&record.attempts.iter().map(row).collect::<Vec<UnitsRow>>()))
+}
+
+/// Accounts that are charged without a lease.
+pub(crate) fn unleased_json(charged: &[AccountKey]) -> String {
+    charges_json(&charged.iter().collect::<Vec<_>>(), |_| Cover::None)
 }
 
 /// Long cache writes, reasoning, audio in, audio out, searches, and what media are charged by; empty when there are none.
@@ -306,11 +367,5 @@ fn attempts_json(attempts: &[Attempt]) -> String {
             )
         })
         .collect();
-    json(&rows)
-}
-
-fn stages_json(stages: &[Stage]) -> String {
-    let rows: Vec<_> =
-        stages.iter().map(|stage| (&stage.name, &stage.verdict, &stage.reason, stage.duration_us)).collect();
     json(&rows)
 }

@@ -6,6 +6,7 @@
 
 use crate::accounts::{ACCOUNTS, Account, Lease, all_accounts, read_account};
 use crate::budgets::Budget;
+use crate::corrections::Correction;
 use crate::db::{Db, Tx};
 use crate::error::Result;
 use crate::incarnations::{INCARNATIONS, IncarnationRow};
@@ -27,6 +28,9 @@ struct Derived {
     leased: i128,
     unleased: i128,
     held: i128,
+    /// By corrections, in all and upwards.
+    corrected: i128,
+    corrected_up: i128,
 }
 
 #[derive(Debug, Default)]
@@ -66,8 +70,11 @@ impl Db {
             books.walk(&mut tx, &known).await?;
         }
         books.orphans(&mut tx).await?;
+        let corrections = tx.corrections().await?;
+        books.corrections(&mut tx, &corrections).await?;
         books.compare_accounts(&mut tx).await?;
-        tx.verify_rollups(&mut books.report).await?;
+        tx.verify_rollups(&corrections, &mut books.report).await?;
+        tx.verify_adjustments(&mut books.report).await?;
         Ok(books.report)
     }
 }
@@ -217,6 +224,23 @@ impl Books {
         Ok(())
     }
 
+    /// Adds up what corrections charge; each corrects a record that is there.
+    async fn corrections(&mut self, tx: &mut Tx, corrections: &[Correction]) -> Result<()> {
+        for correction in corrections {
+            self.report.corrections += 1;
+            for account in &correction.charged {
+                let derived = self.accounts.entry(account.clone()).or_default();
+                let amount = i128::from(correction.amount.get());
+                derived.corrected += amount;
+                derived.corrected_up += amount.max(0);
+            }
+        }
+        for (id, request_id) in tx.corrections_of_nothing().await? {
+            self.report.problem(format!("correction {id} corrects request {request_id}, of which there is no record"));
+        }
+        Ok(())
+    }
+
     async fn compare_accounts(&mut self, tx: &mut Tx) -> Result<()> {
         let hard: BTreeSet<String> = tx
             .list::<Budget>()
@@ -269,12 +293,13 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
     let [settled, unleased, escrow, peak] =
         [account.settled, account.unleased, account.escrow, account.peak_limit].map(|amount| i128::from(amount.get()));
     let mut problems = Vec::new();
-    let recorded = derived.leased + derived.unleased;
+    let recorded = derived.leased + derived.unleased + derived.corrected;
+    let unleased_recorded = derived.unleased + derived.corrected_up;
     if settled != recorded {
         problems.push(format!("settled is {settled}, the records charged to it cost {recorded}"));
     }
-    if unleased != derived.unleased {
-        problems.push(format!("spent without a lease is {unleased}, the records say {}", derived.unleased));
+    if unleased != unleased_recorded {
+        problems.push(format!("spent without a lease is {unleased}, the records say {unleased_recorded}"));
     }
     if escrow != derived.held {
         problems.push(format!("escrow is {escrow}, its leases hold {}", derived.held));
@@ -282,7 +307,7 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
     if escrow > peak {
         problems.push(format!("escrow is {escrow}, the highest limit it had is {peak}"));
     }
-    // what was spent while it was soft was promised to nobody
+    // what was spent while it was soft was promised to nobody, and what a correction added cannot be refused afterwards
     if is_hard && account.limit.is_some() && settled - unleased > peak {
         problems.push(format!("it is hard and settled is {settled}, the highest limit it had is {peak}"));
     }

@@ -18,8 +18,12 @@ pub struct LedgerReport {
     pub accounts: u64,
     /// Leases compared.
     pub leases: u64,
-    /// Hourly and daily sums compared.
+    /// Corrections added up.
+    pub corrections: u64,
+    /// Sums by hour, day and month compared.
     pub rollups: u64,
+    /// Entries on top of budgets that were checked.
+    pub adjustments: u64,
     /// Intents of living incarnations whose records have not come yet. No problem by itself: their requests may still
     /// run.
     pub open_intents: u64,

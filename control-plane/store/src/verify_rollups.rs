@@ -1,125 +1,215 @@
-//! The proof that hourly and daily sums equal the sums over the records, in both directions.
+//! The proof that every sum equals the sum over records and corrections, in both directions.
 //!
-//! Rule: the database groups and compares; only what differs is read.
+//! Rule: the database groups and compares; only what differs is read. Corrections are few: they are added up here.
 
+use crate::corrections::Correction;
 use crate::db::Tx;
-use crate::dialect::Dialect;
 use crate::error::Result;
-use crate::rollups::{KEY, RollupSpan, SUMS};
-use crate::row::Cells;
+use crate::rollup_keys::{KEYS, PARTS, RollupKey};
+use crate::rollups::{RollupSpan, SUMS, Sums};
+use crate::rollups_derived::{Range, derived};
 use crate::usage_row::RECORDS;
 use crate::verify_report::{BadRecord, LedgerReport};
 use helix_shared::ids::Incarnation;
 use helix_shared::time::UnixMicros;
 use sea_query::{Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
+use std::collections::BTreeMap;
 
 /// Differences read per direction and span.
-const MAX_DIFFERENCES: u64 = 50;
+const MAX_DIFFERENCES: usize = 50;
 const DERIVED: &str = "derived";
+const KEPT: &str = "kept";
+/// The sum that records have no part in, and the one that both have.
+const CORRECTED: &str = "corrected_nano";
+const COST: &str = "cost_nano";
 
-/// Bucket, team, user, model, provider.
-struct Key(i64, [String; 4]);
+/// One bucket of one combination.
+type Place = (i64, RollupKey);
 
-impl Key {
-    fn take(cells: &mut Cells<'_>) -> Result<Self> {
-        Ok(Self(cells.take()?, [cells.take()?, cells.take()?, cells.take()?, cells.take()?]))
-    }
-
-    fn describe(&self, span: RollupSpan) -> String {
-        let [team, user, model, provider] = &self.1;
-        let at = UnixMicros::new(self.0);
-        format!("{} {at}, team `{team}`, user `{user}`, model `{model}`, provider `{provider}`", span.table())
-    }
+fn describe(span: RollupSpan, (bucket, key): &Place) -> String {
+    let [team, user, api_key, model, provider, cost_center] = key.parts();
+    let at = UnixMicros::new(*bucket);
+    let table = span.table();
+    format!(
+        "{table} {at}, team `{team}`, user `{user}`, key `{api_key}`, model `{model}`, provider `{provider}`, cost centre `{cost_center}`"
+    )
 }
 
 impl Tx {
-    /// Compares the sums of both spans with the records.
-    pub(crate) async fn verify_rollups(&mut self, report: &mut LedgerReport) -> Result<()> {
+    /// Compares the sums of every span with records and corrections.
+    pub(crate) async fn verify_rollups(&mut self, corrections: &[Correction], report: &mut LedgerReport) -> Result<()> {
+        let recorded = self.recorded_range().await?;
         for span in RollupSpan::ALL {
             let count = Query::select().expr(Expr::col("bucket").count()).from(span.table()).to_owned();
             if let Some(row) = self.fetch_optional(span.table(), &count).await? {
                 let count: i64 = row.cells(span.table()).take()?;
                 report.rollups = report.rollups.saturating_add(u64::try_from(count).unwrap_or_default());
             }
-            // records without a sum first: they point at a record, a wrong sum only at an hour
-            self.recorded_but_not_kept(span, report).await?;
-            self.kept_but_different(span, report).await?;
+            self.unknown_keys(span, report).await?;
+            let mut corrected: BTreeMap<Place, i64> = BTreeMap::new();
+            for one in corrections {
+                let place = (span.bucket(one.at).get(), span.key(&one.key));
+                let sum = corrected.entry(place).or_default();
+                *sum = sum.saturating_add(one.amount.get());
+            }
+            for range in self.ranges(span, recorded).await? {
+                // records without a sum first: they point at a record, a wrong sum only at an hour
+                self.recorded_but_not_kept(span, range, report).await?;
+                self.kept_but_different(span, range, &mut corrected, report).await?;
+            }
+            for (place, amount) in corrected.into_iter().filter(|(_, amount)| *amount != 0) {
+                report.problem(format!("{}: corrections of {amount} are missing", describe(span, &place)));
+            }
         }
         Ok(())
     }
 
-    async fn kept_but_different(&mut self, span: RollupSpan, report: &mut LedgerReport) -> Result<()> {
+    /// What is compared at once: everything, or one month after the other.
+    async fn ranges(&mut self, span: RollupSpan, recorded: Option<Range>) -> Result<Vec<Option<Range>>> {
+        if span != RollupSpan::Month {
+            return Ok(vec![None]);
+        }
         let table = span.table();
+        let kept = Query::select().distinct().column("bucket").from(table).to_owned();
+        let mut months = std::collections::BTreeSet::new();
+        for row in self.fetch_all(table, &kept).await? {
+            months.insert(UnixMicros::new(row.cells(table).take()?));
+        }
+        if let Some((first, last)) = recorded {
+            let mut month = first.month_start();
+            while month <= last {
+                months.insert(month);
+                month = month.next_month_start();
+            }
+        }
+        Ok(months.into_iter().map(|month| Some((month, month.next_month_start()))).collect())
+    }
+
+    /// Sums under a number that stands for nothing.
+    async fn unknown_keys(&mut self, span: RollupSpan, report: &mut LedgerReport) -> Result<()> {
+        let table = span.table();
+        let known = Query::select().column("id").from(KEYS).to_owned();
+        let query = Query::select()
+            .columns(["bucket", "key_id"])
+            .from(table)
+            .and_where(Expr::col("key_id").not_in_subquery(known))
+            .order_by("bucket", Order::Asc)
+            .limit(1)
+            .to_owned();
+        if let Some(row) = self.fetch_optional(table, &query).await? {
+            let mut cells = row.cells(table);
+            let (bucket, id): (i64, i64) = (cells.take()?, cells.take()?);
+            report.problem(format!("{table} {}: the key {id} is not known", UnixMicros::new(bucket)));
+        }
+        Ok(())
+    }
+
+    async fn kept_but_different(
+        &mut self,
+        span: RollupSpan,
+        range: Option<Range>,
+        corrected: &mut BTreeMap<Place, i64>,
+        report: &mut LedgerReport,
+    ) -> Result<()> {
         let mut differs = Cond::any().add(Expr::col((DERIVED, "bucket")).is_null());
         for sum in SUMS {
-            differs = differs.add(Expr::col((table, sum)).ne(Expr::col((DERIVED, sum))));
+            differs = differs.add(Expr::col((KEPT, sum)).ne(Expr::col((DERIVED, sum))));
         }
+        let recorded = SUMS.into_iter().filter(|sum| *sum != CORRECTED);
         let mut query = Query::select();
         query
-            .columns(KEY.map(|column| (table, column)))
-            .columns(SUMS.map(|column| (table, column)))
-            .columns(SUMS.map(|column| (DERIVED, column)))
-            .from(table)
-            .join_subquery(sea_query::JoinType::LeftJoin, derived(self.dialect(), span), DERIVED, same_key(table))
+            .column((KEPT, "bucket"))
+            .columns(PARTS.map(|part| (KEPT, part)))
+            .columns(SUMS.map(|sum| (KEPT, sum)))
+            .columns(recorded.map(|sum| (DERIVED, sum)))
+            .from_subquery(kept(span, range), KEPT)
+            .join_subquery(
+                sea_query::JoinType::LeftJoin,
+                derived(self.dialect(), span, range),
+                DERIVED,
+                same_place(KEPT),
+            )
             .cond_where(differs)
-            .limit(MAX_DIFFERENCES);
-        for column in KEY {
-            query.order_by((table, column), Order::Asc);
-        }
-        for row in self.fetch_all(table, &query).await? {
-            let mut cells = row.cells(table);
-            let key = Key::take(&mut cells)?;
-            let mut kept = [0_i64; SUMS.len()];
+            .limit(u64::try_from(MAX_DIFFERENCES.saturating_add(corrected.len())).unwrap_or(u64::MAX));
+        order(&mut query, KEPT);
+        for row in self.fetch_all(span.table(), &query).await? {
+            let mut cells = row.cells(span.table());
+            let place: Place = (cells.take()?, RollupKey::take(&mut cells)?);
+            let mut kept: Sums = [0; SUMS.len()];
             for sum in &mut kept {
                 *sum = cells.take()?;
             }
+            let correction = corrected.remove(&place).unwrap_or_default();
+            let mut has_record = false;
             let mut wrong = Vec::new();
-            for (name, kept) in SUMS.iter().zip(kept) {
-                let recorded = cells.take::<Option<i64>>()?.unwrap_or_default();
-                if kept != recorded {
-                    wrong.push(format!("{name} is {kept}, the records say {recorded}"));
+            for (name, kept) in SUMS.into_iter().zip(kept) {
+                let recorded = if name == CORRECTED { None } else { cells.take::<Option<i64>>()? };
+                has_record |= recorded.is_some();
+                let mut expected = recorded.unwrap_or_default();
+                if name == CORRECTED || name == COST {
+                    expected = expected.saturating_add(correction);
+                }
+                if kept != expected {
+                    wrong.push(format!("{name} is {kept}, the records say {expected}"));
                 }
             }
-            let what = if wrong.is_empty() { "no record belongs to it".to_owned() } else { wrong.join("; ") };
-            self.blame(span, &key, &what, report).await?;
+            if wrong.is_empty() && !has_record && correction == 0 {
+                wrong.push("no record belongs to it".to_owned());
+            }
+            if !wrong.is_empty() {
+                self.blame(span, &place, &wrong.join("; "), report).await?;
+            }
         }
         Ok(())
     }
 
-    async fn recorded_but_not_kept(&mut self, span: RollupSpan, report: &mut LedgerReport) -> Result<()> {
-        let table = span.table();
+    async fn recorded_but_not_kept(
+        &mut self,
+        span: RollupSpan,
+        range: Option<Range>,
+        report: &mut LedgerReport,
+    ) -> Result<()> {
         let mut query = Query::select();
         query
-            .columns(KEY.map(|column| (DERIVED, column)))
-            .from_subquery(derived(self.dialect(), span), DERIVED)
-            .left_join(table, same_key(table))
-            .and_where(Expr::col((table, "bucket")).is_null())
-            .limit(MAX_DIFFERENCES);
-        for column in KEY {
-            query.order_by((DERIVED, column), Order::Asc);
-        }
-        for row in self.fetch_all(table, &query).await? {
-            let key = Key::take(&mut row.cells(table))?;
-            self.blame(span, &key, "records belong to it, but the row is missing", report).await?;
+            .column((DERIVED, "bucket"))
+            .columns(PARTS.map(|part| (DERIVED, part)))
+            .from_subquery(derived(self.dialect(), span, range), DERIVED)
+            .join_subquery(sea_query::JoinType::LeftJoin, kept(span, range), KEPT, same_place(KEPT))
+            .and_where(Expr::col((KEPT, "bucket")).is_null())
+            .limit(u64::try_from(MAX_DIFFERENCES).unwrap_or(u64::MAX));
+        order(&mut query, DERIVED);
+        for row in self.fetch_all(span.table(), &query).await? {
+            let mut cells = row.cells(span.table());
+            let place: Place = (cells.take()?, RollupKey::take(&mut cells)?);
+            self.blame(span, &place, "records belong to it, but the row is missing", report).await?;
         }
         Ok(())
     }
 
     /// Tells a difference, and pins it on the first record that counts in it.
-    async fn blame(&mut self, span: RollupSpan, key: &Key, what: &str, report: &mut LedgerReport) -> Result<()> {
-        let problem = format!("{}: {what}", key.describe(span));
+    async fn blame(&mut self, span: RollupSpan, place: &Place, what: &str, report: &mut LedgerReport) -> Result<()> {
+        let problem = format!("{}: {what}", describe(span, place));
         if report.first_bad.is_some() {
             report.problem(problem);
             return Ok(());
         }
+        let bucket = UnixMicros::new(place.0);
         let mut query = Query::select();
         query
             .columns(["incarnation", "seq", "request_id"])
             .from(RECORDS)
-            .and_where(Expr::col("started_at").gte(key.0))
-            .and_where(Expr::col("started_at").lt(key.0.saturating_add(span.micros())));
-        for (column, value) in KEY.iter().skip(1).zip(&key.1) {
-            query.and_where(Expr::col(*column).eq(value.as_str()));
+            .and_where(Expr::col("started_at").gte(bucket.get()))
+            .and_where(Expr::col("started_at").lt(span.end(bucket).get()));
+        for (column, value) in PARTS.into_iter().zip(place.1.parts()) {
+            match (span, column) {
+                (RollupSpan::Trend, "user_id" | "api_key_id") => {}
+                (_, "cost_center") => {
+                    query.and_where(Expr::cust("COALESCE(cost_center, '')").eq(value));
+                }
+                _ => {
+                    query.and_where(Expr::col(column).eq(value));
+                }
+            }
         }
         query.order_by("started_at", Order::Asc).order_by("incarnation", Order::Asc).order_by("seq", Order::Asc);
         let Some(row) = self.fetch_optional(RECORDS, &query.limit(1).to_owned()).await? else {
@@ -134,26 +224,31 @@ impl Tx {
     }
 }
 
-/// The sums as the records say.
-fn derived(dialect: Dialect, span: RollupSpan) -> SelectStatement {
-    // fixed text: a bound value would make the selected and the grouped expression two different ones
-    let bucket = match span {
-        RollupSpan::Hour => "started_at - started_at % 3600000000",
-        RollupSpan::Day => "started_at - started_at % 86400000000",
-    };
-    let is = |decision: &'static str| Expr::expr(Expr::case(Expr::col("decision").eq(decision), 1_i64).finally(0_i64));
+/// The sums as they are kept.
+fn kept(span: RollupSpan, range: Option<Range>) -> SelectStatement {
+    let table = span.table();
     let mut query = Query::select();
-    query.expr_as(Expr::cust(bucket), "bucket").columns(KEY.into_iter().skip(1));
-    query.expr_as(Expr::col("seq").count(), "requests");
-    query.expr_as(dialect.sum(is("denied")), "denied");
-    query.expr_as(dialect.sum(is("failed")), "failed");
-    for column in SUMS.into_iter().skip(3) {
-        query.expr_as(dialect.sum(Expr::col(column)), column);
+    query
+        .column((table, "bucket"))
+        .columns(PARTS.map(|part| (KEYS, part)))
+        .columns(SUMS.map(|sum| (table, sum)))
+        .from(table)
+        .inner_join(KEYS, Expr::col((KEYS, "id")).equals((table, "key_id")));
+    if let Some((from, to)) = range {
+        query.and_where(Expr::col((table, "bucket")).gte(from.get()));
+        query.and_where(Expr::col((table, "bucket")).lt(to.get()));
     }
-    query.from(RECORDS).add_group_by([Expr::cust(bucket)]).group_by_columns(KEY.into_iter().skip(1));
     query
 }
 
-fn same_key(table: &'static str) -> Cond {
-    KEY.into_iter().fold(Cond::all(), |all, column| all.add(Expr::col((table, column)).equals((DERIVED, column))))
+fn order(query: &mut SelectStatement, table: &'static str) {
+    query.order_by((table, "bucket"), Order::Asc);
+    for part in PARTS {
+        query.order_by((table, part), Order::Asc);
+    }
+}
+
+fn same_place(table: &'static str) -> Cond {
+    let same = |all: Cond, column: &'static str| all.add(Expr::col((table, column)).equals((DERIVED, column)));
+    PARTS.into_iter().fold(same(Cond::all(), "bucket"), same)
 }

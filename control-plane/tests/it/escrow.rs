@@ -38,7 +38,7 @@ impl Escrow {
         self.to.send(v1::EscrowReport { node: None, step: Some(step) }).await.unwrap();
     }
 
-    async fn hear(&mut self) -> v1::escrow_update::Step {
+    pub(crate) async fn hear(&mut self) -> v1::escrow_update::Step {
         soon(self.from.message()).await.unwrap().expect("the stream has ended").step.unwrap()
     }
 

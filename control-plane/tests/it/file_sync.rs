@@ -101,6 +101,7 @@ async fn a_public_address_takes_an_administrator_first() {
         teams: Vec::new(),
         roles: vec![Role::InstanceAdmin],
         disabled: false,
+        cost_center: None,
     };
     let file = FileConfig { users: vec![admin], ..FileConfig::default() };
     start(Settings { file, ..public }).await.unwrap().shutdown().await;

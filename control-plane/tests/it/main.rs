@@ -10,6 +10,7 @@
     reason = "a test ends at the first surprise; clippy knows #[test] functions as tests, but not the helpers they call"
 )]
 
+mod budgets;
 mod config_stream;
 mod databases;
 mod escrow;

@@ -10,7 +10,7 @@ use helix_control_plane::{ControlPlane, Settings, StartError};
 use helix_proto::convert::resource::{from_wire, key_from_wire};
 use helix_proto::v1;
 use helix_proto::v1::config_discovery_client::ConfigDiscoveryClient;
-use helix_shared::budget::{Mode, Period};
+use helix_shared::budget::{Mode, Period, WeekStart};
 use helix_shared::money::NanoUsd;
 use helix_shared::rbac::Role;
 use helix_shared::secret::Secret;
@@ -60,6 +60,7 @@ pub(crate) fn file() -> FileConfig {
             base_url: None,
             api_version: None,
             api_key: Some(Secret::new("sk-canary-of-the-provider")),
+            http_version: String::new(),
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
@@ -70,16 +71,23 @@ pub(crate) fn file() -> FileConfig {
             pattern: "gpt-*".to_owned(),
             strategy: "priority".to_owned(),
             params: "drop".to_owned(),
+            fetches_urls: false,
             backends: vec![FileBackend { provider: "openai".to_owned(), model: None, weight: 1 }],
         }],
         prices: Vec::new(),
-        teams: vec![FileTeam { name: "blue".to_owned(), allow_models: Vec::new(), deny_models: Vec::new() }],
+        teams: vec![FileTeam {
+            name: "blue".to_owned(),
+            allow_models: Vec::new(),
+            deny_models: Vec::new(),
+            cost_center: None,
+        }],
         users: vec![FileUser {
             email: "Jane@corp.example".to_owned(),
             name: "Jane".to_owned(),
             teams: vec!["blue".to_owned()],
             roles: vec![Role::Member],
             disabled: false,
+            cost_center: None,
         }],
         keys: vec![FileKey {
             name: "ci".to_owned(),
@@ -102,6 +110,8 @@ pub(crate) fn budget(scope: FileScope, usd: i64, mode: Mode) -> FileBudget {
         period: Period::Monthly,
         mode,
         timezone: "UTC".to_owned(),
+        week_start: WeekStart::Monday,
+        alert_at: Vec::new(),
     }
 }
 

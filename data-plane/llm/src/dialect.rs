@@ -5,7 +5,9 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod bedrock;
+pub(crate) mod framing;
 pub(crate) mod gemini;
+pub(crate) mod ollama;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_completions;
 pub(crate) mod openai_embeddings;
@@ -46,6 +48,8 @@ pub enum Dialect {
     OpenAiModerations,
     /// Amazon Bedrock's `converse` and `converse-stream`; a backend's dialect only.
     BedrockConverse,
+    /// Ollama's `POST /api/chat`; a backend's dialect only.
+    Ollama,
     /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`; a backend's dialect only.
     Gemini,
 }
@@ -57,13 +61,14 @@ pub enum Family {
     OpenAi,
     /// `{"type": "error", ...}`, streams end in `message_stop`.
     Anthropic,
-    /// `{"error": {...}}` with Google's status, streams just end. No client's: what we say ourselves is said as to OpenAI's.
+    /// `{"error": {...}}` with Google's status, streams just end; Ollama's end and are counted alike. No client's: what we
+    /// say ourselves is said as to OpenAI's.
     Gemini,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::OpenAiChat,
         Self::AnthropicMessages,
         Self::AnthropicCountTokens,
@@ -79,6 +84,7 @@ impl Dialect {
         Self::OpenAiModerations,
         Self::BedrockConverse,
         Self::Gemini,
+        Self::Ollama,
     ];
 
     /// The stable name in records, traces and metrics.
@@ -99,6 +105,7 @@ impl Dialect {
             Self::OpenAiModerations => "openai_moderations",
             Self::BedrockConverse => "bedrock_converse",
             Self::Gemini => "gemini",
+            Self::Ollama => "ollama",
         }
     }
 
@@ -118,7 +125,7 @@ impl Dialect {
             | Self::OpenAiCompletions
             | Self::OpenAiModerations => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens | Self::BedrockConverse => Family::Anthropic,
-            Self::Gemini => Family::Gemini,
+            Self::Gemini | Self::Ollama => Family::Gemini,
         }
     }
 
@@ -132,6 +139,7 @@ impl Dialect {
                 | Self::OpenAiCompletions
                 | Self::BedrockConverse
                 | Self::Gemini
+                | Self::Ollama
         )
     }
 

@@ -15,6 +15,8 @@ mod chat;
 mod dialect;
 mod error_body;
 mod estimate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod json;
 mod model_list;
 mod multipart;
@@ -28,6 +30,7 @@ mod usage;
 
 pub use chat::traits::{LeastThinking, ModelTraits, ThinkingForm};
 pub use dialect::bedrock::bedrock_error;
+pub use dialect::openai_completions::{join_completions, split_completions};
 pub use dialect::openai_transcriptions::subtitles_end_ms;
 pub use dialect::{Dialect, Family};
 pub use error_body::{ErrorBody, ErrorShape, error_shape};
@@ -42,7 +45,9 @@ pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
 pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
-    AnswerContext, AnswerPlan, ChatDialect, RequestContext, StatedError, StreamTranslator, TranslateError, Translated,
-    TranslatedError, error_family, stated_error, translate_answer, translate_error, translate_request,
+    AnswerContext, AnswerPlan, ChatDialect, EmbeddedCall, EmbeddingForm, EmbeddingPlan, Fetched, RequestContext,
+    StatedError, StreamTranslator, TranslateError, Translated, TranslatedEmbeddings, TranslatedError, Wanted,
+    error_family, stated_error, stream_error_status, translate_answer, translate_embeddings, translate_error,
+    translate_fetched, translate_request, wanted_files,
 };
 pub use usage::{Quirks, TextSize};

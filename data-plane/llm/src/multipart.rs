@@ -1,7 +1,8 @@
 //! Forms (`multipart/form-data`): what must be known of one, read as it comes.
 //!
 //! Rule: a form is never taken apart and put together again; it is walked in place, and goes upstream as it came, but for
-//! the name of its model. A field that counts may stand once, wherever it stands. Files are passed over and only counted.
+//! the name of its model. A field that counts may stand once, wherever it stands; what says how the answer comes is read
+//! before any of it is passed on. Files are passed over and only counted.
 
 mod grammar;
 
@@ -20,6 +21,11 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_PARTS: usize = 128;
 /// Fields that count, in the order of the values kept.
 const FIELDS: [&str; 7] = ["model", "response_format", "stream", "n", "quality", "partial_images", "prompt"];
+
+/// Those of them that say how the answer comes: nothing of one is passed on before its value was read.
+const ANSWERS: [&str; 2] = ["response_format", "stream"];
+/// The longest value of such a field.
+const MAX_ANSWER_BYTES: usize = 256;
 
 /// Why a form cannot be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -175,8 +181,10 @@ impl Form {
                 self.state = State::Body { field, is_file };
                 self.at += end + 4;
                 self.searched = self.at;
-                // An empty part ends with the line end that ended its head.
-                self.known = self.at - 2;
+                if !is_about_answer(field) {
+                    // An empty part ends with the line end that ended its head.
+                    self.known = self.at - 2;
+                }
                 Ok(true)
             }
             State::Body { field, is_file } => self.step_body(so_far, field, is_file),
@@ -213,8 +221,12 @@ impl Form {
         let unsearched = so_far.get(self.searched..).unwrap_or_default();
         let Some(found) = memmem::find(unsearched, &self.dashes) else {
             self.searched += unsearched.len().saturating_sub(self.dashes.len() - 1);
-            // A line end before the boundary belongs to it.
-            self.known = self.known.max(self.searched.saturating_sub(2));
+            if !is_about_answer(field) {
+                // A line end before the boundary belongs to it.
+                self.known = self.known.max(self.searched.saturating_sub(2));
+            } else if so_far.len().saturating_sub(self.at) > MAX_ANSWER_BYTES + self.dashes.len() + 2 {
+                return Err(FormError::Invalid(name_of(field)));
+            }
             return Ok(false);
         };
         let place = self.searched + found;
@@ -228,6 +240,7 @@ impl Form {
         }
         let end = place - 2;
         let start = self.at.min(end);
+        check_value(field, so_far.get(start..end).unwrap_or_default())?;
         let bytes = to_u64(end - start);
         if is_file {
             self.files += 1;
@@ -244,6 +257,7 @@ impl Form {
         Ok(true)
     }
 
+    /// Reads a field's value.
     fn value<'a>(&self, so_far: &'a [u8], name: &'static str) -> Result<Option<&'a str>, FormError> {
         let place = FIELDS.iter().position(|known| *known == name);
         let Some((start, end)) = place.and_then(|place| self.fields.get(place).copied()).flatten() else {
@@ -273,11 +287,7 @@ impl Form {
         if let Some((start, end)) = self.fields.first().copied().flatten() {
             facts.splices.model = start..end;
         }
-        facts.is_stream = match self.value(so_far, "stream")? {
-            Some(flag) if flag.eq_ignore_ascii_case("true") => true,
-            Some(flag) if !flag.eq_ignore_ascii_case("false") => return Err(FormError::Invalid("stream")),
-            _ => false,
-        };
+        facts.is_stream = self.value(so_far, "stream")?.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
         facts.wish.format = self.value(so_far, "response_format")?.map(str::to_owned);
         facts.messages = 1;
         facts.text.bytes = self.text_bytes;
@@ -295,159 +305,24 @@ impl Form {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn form(parts: &[(&str, &str)]) -> String {
-        let parts: Vec<String> =
-            parts.iter().map(|(head, body)| format!("--b-b\r\n{head}\r\n\r\n{body}\r\n")).collect();
-        format!("{}--b-b--\r\n", parts.concat())
-    }
-
-    fn field(name: &str) -> String {
-        format!("Content-Disposition: form-data; name=\"{name}\"")
-    }
-
-    #[test]
-    fn a_form_is_read_however_it_is_cut_m5() {
-        let file =
-            "content-disposition: form-data; name=\"file\"; filename=\"a \\\"東京\\\".wav\"\r\nContent-Type: audio/wav";
-        let body = form(&[
-            (file, "RIFF\r\n--b-x\r\n\r\n--b"),
-            (&field("timestamp_granularities[]"), "word"),
-            (&field("model"), "whisper-1"),
-            (&field("response_format"), "srt"),
-            (&field("prompt"), ""),
-        ]);
-        for whole in [body.as_str(), body.strip_suffix("\r\n").unwrap()] {
-            for size in [1, 3, 17, whole.len()] {
-                let mut form = Form::new("b-b");
-                let mut end = 0;
-                while end < whole.len() {
-                    end = (end + size).min(whole.len());
-                    form.read(&whole.as_bytes()[..end]).unwrap();
-                }
-                assert!(form.is_over() && form.has_model(), "{size}");
-                let facts = form.facts(Dialect::OpenAiTranscriptions, whole.as_bytes(), None).unwrap();
-                assert_eq!((facts.model.as_str(), facts.wish.format.as_deref()), ("whisper-1", Some("srt")), "{size}");
-                assert_eq!(whole.get(facts.splices.model.clone()), Some("whisper-1"));
-                assert_eq!((form.files, form.file_bytes), (1, 18), "{size}");
-            }
-        }
-    }
-
-    #[test]
-    fn pictures_are_counted_with_their_mask_m6() {
-        let file = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"a.png\"");
-        let body = form(&[
-            (&field("model"), "gpt-image-2"),
-            (&field("n"), "2"),
-            (&field("quality"), "low"),
-            (&file("image[]"), "one"),
-            (&file("image[]"), "two!"),
-            (&file("mask"), "m"),
-            (&field("prompt"), "Paint it."),
-        ]);
-        let mut form = Form::new("b-b");
-        form.read(body.as_bytes()).unwrap();
-        let facts = form.facts(Dialect::OpenAiImageEdits, body.as_bytes(), None).unwrap();
-        assert_eq!((facts.media.images, facts.media.inline_image_bytes, facts.choices), (3, 8, 2));
-        assert_eq!(facts.wish.image_tokens_max, 2_048);
-    }
-
-    #[test]
-    fn what_two_readers_could_take_two_ways_is_refused() {
-        let read = |body: &str| Form::new("b-b").read(body.as_bytes());
-        let twice = form(&[(&field("model"), "a"), (&field("model"), "b")]);
-        assert_eq!(read(&twice), Err(FormError::Duplicate("model")));
-        assert!(matches!(read("text"), Ok(()) | Err(FormError::Malformed(_))));
-        assert!(matches!(read("preamble--b-b\r\n"), Err(FormError::Malformed(_))));
-        assert!(matches!(read("--b-b\r\nX: y\r\n\r\n"), Err(FormError::Malformed(_))));
-        assert!(matches!(read("--b-b??"), Err(FormError::Malformed(_))));
-        let none = form(&[(&field("prompt"), "a")]);
-        let mut form = Form::new("b-b");
-        form.read(none.as_bytes()).unwrap();
-        let facts = form.facts(Dialect::OpenAiTranscriptions, none.as_bytes(), None);
-        assert_eq!(facts, Err(FormError::Missing("model")));
-    }
-
-    #[test]
-    fn a_flag_is_true_or_false() {
-        for (flag, expected) in
-            [("true", Ok(true)), ("False", Ok(false)), ("1", Err(())), ("yes", Err(())), ("", Err(()))]
-        {
-            let body = form(&[(&field("model"), "m"), (&field("stream"), flag)]);
-            let mut form = Form::new("b-b");
-            form.read(body.as_bytes()).unwrap();
-            let facts = form.facts(Dialect::OpenAiTranscriptions, body.as_bytes(), None);
-            match expected {
-                Ok(expected) => assert_eq!(facts.unwrap().is_stream, expected, "{flag}"),
-                Err(()) => assert_eq!(facts, Err(FormError::Invalid("stream")), "{flag}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_field_that_counts_is_no_file_and_boundaries_are_exact() {
-        let read = |body: &str| Form::new("b-b").read(body.as_bytes());
-        let file = form(&[("Content-Disposition: form-data; name=\"model\"; filename=\"a\"", "m")]);
-        assert_eq!(read(&file), Err(FormError::Invalid("model")));
-        for hidden in ["a\n--b-b\r\n", "a\r--b-b--", "a\r\n--b-b \r\n"] {
-            let body = form(&[(&field("model"), "m"), (&field("x"), hidden)]);
-            assert!(matches!(read(&body), Err(FormError::Malformed(_))), "{hidden:?}");
-        }
-        let body = form(&[(&field("model"), "m"), (&field("x"), "a --b-b")]);
-        assert_eq!(read(&body), Ok(()));
-        assert!(matches!(read(&format!("{body}--b-b\r\n")), Err(FormError::Malformed(_))));
-        let mut cut = Form::new("b-b");
-        cut.read(body.as_bytes().strip_suffix(b"--\r\n").unwrap()).unwrap();
-        assert!(cut.finish().is_err());
-    }
-
-    /// Passes a form on as an upload does: what is known goes, the rest waits. Returns what went.
-    fn pass(body: &str, size: usize) -> (Vec<u8>, Result<(), FormError>) {
-        let mut form = Form::new("b-b");
-        let (mut passed, mut window) = (Vec::new(), Vec::new());
-        for piece in body.as_bytes().chunks(size) {
-            window.extend_from_slice(piece);
-            if let Err(error) = form.read(&window) {
-                return (passed, Err(error));
-            }
-            passed.extend(window.drain(..form.known_bytes()));
-            form.forget_known();
-            assert!(window.len() < 200, "{size}: {} bytes wait", window.len());
-        }
-        (passed, form.finish())
-    }
-
-    #[test]
-    fn a_second_field_is_found_in_what_is_passed_on_and_nothing_of_it_goes() {
-        let file = "Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"";
-        let sound = "RIFF\r\n--b-x\r\n\r\n--b".repeat(50);
-        let parts = [(field("model"), "whisper-1"), (field("empty"), ""), (file.to_owned(), sound.as_str())];
-        let parts: Vec<(&str, &str)> = parts.iter().map(|(head, value)| (head.as_str(), *value)).collect();
-        let honest = form(&parts);
-        for size in 1..90 {
-            let (passed, result) = pass(&honest, size);
-            assert_eq!((passed.as_slice(), result), (honest.as_bytes(), Ok(())), "{size}");
-        }
-        for name in ["model", "response_format"] {
-            let second = field(name);
-            let mut parts = parts.clone();
-            parts.push((&second, "other"));
-            if name != "model" {
-                parts.push((&second, "other"));
-            }
-            let body = form(&parts);
-            for size in 1..90 {
-                let (passed, result) = pass(&body, size);
-                assert_eq!(result, Err(FormError::Duplicate(name)), "{size}");
-                let passed = String::from_utf8(passed).unwrap();
-                // The first may stand in the same piece, and waits with it.
-                assert!(passed.matches(&second).count() <= 1, "{size}");
-                assert!(body.starts_with(&passed));
-            }
-        }
-    }
+fn name_of(field: Option<usize>) -> &'static str {
+    field.and_then(|place| FIELDS.get(place).copied()).unwrap_or_default()
 }
+
+fn is_about_answer(field: Option<usize>) -> bool {
+    ANSWERS.contains(&name_of(field))
+}
+
+/// Checks the value of a field that says how the answer comes.
+fn check_value(field: Option<usize>, value: &[u8]) -> Result<(), FormError> {
+    let name = name_of(field);
+    let is_good = match name {
+        "stream" => value.eq_ignore_ascii_case(b"true") || value.eq_ignore_ascii_case(b"false"),
+        "response_format" => value.len() <= MAX_ANSWER_BYTES && value.iter().all(|byte| matches!(byte, b' '..=b'~')),
+        _ => true,
+    };
+    if is_good { Ok(()) } else { Err(FormError::Invalid(name)) }
+}
+
+#[cfg(test)]
+mod tests;

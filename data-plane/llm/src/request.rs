@@ -5,8 +5,8 @@
 //! business and pass.
 
 use crate::dialect::{
-    Dialect, Family, anthropic, bedrock, gemini, openai_chat, openai_completions, openai_embeddings, openai_images,
-    openai_moderations, openai_responses, openai_speech,
+    Dialect, Family, anthropic, bedrock, gemini, ollama, openai_chat, openai_completions, openai_embeddings,
+    openai_images, openai_moderations, openai_responses, openai_speech,
 };
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
@@ -257,6 +257,17 @@ impl RequestFacts {
         Self { model, ..Self::new(Dialect::OpenAiStoredResponses, 0) }
     }
 
+    /// Makes the facts of a request out of those of the calls that it becomes: each is capped for itself.
+    pub fn of_calls(calls: Vec<Self>) -> Option<Self> {
+        calls.into_iter().reduce(|mut all, next| {
+            all.choices = all.choices.saturating_add(next.choices);
+            all.messages = all.messages.saturating_add(next.messages);
+            all.body_bytes = all.body_bytes.saturating_add(next.body_bytes);
+            all.text.add((next.text.bytes, next.text.wide_bytes));
+            all
+        })
+    }
+
     /// Returns a number of input tokens that the first pass of the model cannot exceed; `None` when the body does not
     /// bound it (documents), so that only the model's context window does.
     ///
@@ -328,6 +339,7 @@ fn scan(dialect: Dialect, body: &[u8]) -> Result<RequestFacts> {
         }
         Dialect::BedrockConverse => bedrock::scan_request(&mut reader, &mut facts)?,
         Dialect::Gemini => gemini::scan_request(&mut reader, &mut facts)?,
+        Dialect::Ollama => ollama::scan_request(&mut reader, &mut facts)?,
     }
     reader.end()?;
     facts.text.bytes = reader.string_bytes.saturating_sub(facts.media.inline_image_bytes);

@@ -6,7 +6,8 @@ use helix_shared::money::NanoUsd;
 use helix_shared::usage::TokenUsage;
 
 use crate::dialect::{
-    Dialect, Family, anthropic, bedrock, gemini, openai_chat, openai_images, openai_responses, openai_transcriptions,
+    Dialect, Family, anthropic, bedrock, gemini, ollama, openai_chat, openai_images, openai_responses,
+    openai_transcriptions,
 };
 use crate::json::{Kind, Reader, Result, Text, to_u64};
 use crate::usage::{Counts, Quirks, TextSize};
@@ -23,6 +24,8 @@ pub struct ResponseFacts {
     pub served_model: Option<String>,
     /// The units used; `None` when the answer has no usage.
     pub usage: Option<TokenUsage>,
+    /// The usage leaves the input out, which is not known.
+    pub is_usage_partial: bool,
     /// The provider's own price, for providers whose price is the authority.
     pub provider_cost: Option<NanoUsd>,
     /// The tier that is billed.
@@ -57,6 +60,7 @@ pub fn scan_response(dialect: Dialect, body: &[u8], quirks: Quirks) -> ResponseF
         id: seen.id.and_then(owned),
         served_model: seen.model.and_then(owned),
         usage: counts_as(dialect, &seen.counts, quirks),
+        is_usage_partial: is_partial(dialect, &seen.counts),
         provider_cost: seen.counts.cost(quirks),
         service_tier: seen.service_tier.and_then(owned),
         is_fast: seen.speed.is_some_and(is_fast),
@@ -81,6 +85,11 @@ pub(crate) fn counts_as(dialect: Dialect, counts: &Counts, quirks: Quirks) -> Op
         Family::Anthropic => counts.as_anthropic(),
         Family::Gemini => counts.as_gemini(),
     }
+}
+
+/// Whether counters leave out what was read: Ollama does not count a prompt that it has kept.
+pub(crate) fn is_partial(dialect: Dialect, counts: &Counts) -> bool {
+    dialect == Dialect::Ollama && counts.input.is_none()
 }
 
 pub(crate) fn owned(text: Text<'_>) -> Option<String> {
@@ -132,7 +141,7 @@ pub(crate) fn text_of(dialect: Dialect, document: &[u8]) -> Option<TextSize> {
         | Dialect::OpenAiTranslations => None,
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::text_of(document),
         Dialect::BedrockConverse => None,
-        Dialect::Gemini => None,
+        Dialect::Gemini | Dialect::Ollama => None,
     }
 }
 
@@ -154,6 +163,7 @@ pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'
         Dialect::AnthropicMessages | Dialect::AnthropicCountTokens => anthropic::observe(&mut reader, &mut seen)?,
         Dialect::BedrockConverse => bedrock::observe(&mut reader, &mut seen)?,
         Dialect::Gemini => gemini::observe(&mut reader, &mut seen)?,
+        Dialect::Ollama => ollama::observe(&mut reader, &mut seen)?,
     }
     reader.end()?;
     Ok(seen)

@@ -72,8 +72,7 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
     let is_replaced = changes.hosted_version.is_some_and(|version| splice_version(&body, facts, version, &mut splices));
     let is_in_body = is_in_body && !is_replaced;
     if let Some(model) = changes.model.filter(|model| is_in_body && *model != facts.model) {
-        let bytes = if facts.is_form { Bytes::copy_from_slice(model.as_bytes()) } else { json_string(model) };
-        splices.push(Splice { span: facts.splices.model.clone(), bytes });
+        splices.push(model_splice(&body, facts, model));
     }
     if let (Some(id), Some(previous)) = (changes.previous_response, &facts.kept.previous) {
         splices.push(Splice { span: previous.span.clone(), bytes: json_string(id) });
@@ -97,6 +96,22 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
     }
     rewritten.push(slice(&body, at..body.len()));
     rewritten
+}
+
+/// Names the model: in the place of its name, or where a request left it to the provider, as a field of its own.
+fn model_splice(body: &[u8], facts: &RequestFacts, model: &str) -> Splice {
+    let span = facts.splices.model.clone();
+    if facts.is_form {
+        return Splice { span, bytes: Bytes::copy_from_slice(model.as_bytes()) };
+    }
+    let value = json_string(model);
+    if !span.is_empty() {
+        return Splice { span, bytes: value };
+    }
+    let top = facts.splices.top;
+    let is_only = body.get(top..).unwrap_or_default().trim_ascii_start().starts_with(b"}");
+    let comma: &[u8] = if is_only { b"" } else { b"," };
+    Splice { span: top..top, bytes: Bytes::from([b"\"model\":", &*value, comma].concat()) }
 }
 
 /// Adds the version of a host's API; `true` when it stands where the model stood.
@@ -159,6 +174,7 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
     let nested = match facts.dialect {
         Dialect::Gemini => Some(("generationConfig", "maxOutputTokens")),
         Dialect::BedrockConverse => Some(("inferenceConfig", "maxTokens")),
+        Dialect::Ollama => Some(("options", "num_predict")),
         _ => None,
     };
     if let Some((object, member)) = nested {

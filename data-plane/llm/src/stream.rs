@@ -11,7 +11,7 @@ use bytes::Bytes;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::usage::TokenUsage;
 
-use crate::dialect::bedrock::EventStream;
+use crate::dialect::framing::Framing;
 use crate::dialect::{Dialect, Family};
 use crate::error_body::ErrorBody;
 use crate::response::{ProviderError, ResponseFacts, cut_short, observe, text_of};
@@ -67,7 +67,7 @@ pub struct StreamFilter {
     dialect: Dialect,
     family: Family,
     /// For a dialect that is framed otherwise: what makes events of its frames.
-    frames: Option<EventStream>,
+    frames: Option<Framing>,
     is_hiding_usage: bool,
     ends: EventEnds,
     /// A copy of the unfinished event, while it is small enough to be read.
@@ -100,7 +100,7 @@ impl StreamFilter {
         Self {
             dialect,
             family,
-            frames: (dialect == Dialect::BedrockConverse).then(EventStream::default),
+            frames: Framing::of(dialect),
             is_hiding_usage: hide_usage && family == Family::OpenAi,
             ends: EventEnds::new(),
             partial: Vec::new(),
@@ -273,6 +273,9 @@ impl StreamFilter {
             return None;
         }
         let mut last = Vec::new();
+        if let Some(rest) = self.frames.as_mut().map(Framing::finish) {
+            self.watch(&rest);
+        }
         if self.partial_bytes > 0 {
             let event = std::mem::take(&mut self.partial);
             let finding = self.read(&event);

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_larger_than_the_prompt_lies_outside_of_it() {
+    fn a_cache_larger_than_the_prompt_lies_outside_of_it_n11() {
         let counts = Counts { input: Some(400), cached: Some(500), output: Some(7), ..Counts::default() };
         let usage = counts.as_openai(Quirks::default()).unwrap();
         assert_eq!((usage.input_tokens, usage.cache_read_tokens, usage.output_tokens), (400, 500, 7));

@@ -160,9 +160,10 @@ impl Account {
         NanoUsd::new(self.fleet_spent.load(Ordering::Relaxed).max(self.spent.load(Ordering::Relaxed)))
     }
 
-    /// Money that is not available to a request: settled, held in flight or by other nodes.
+    /// Money that is not available to a request: settled, held in flight or by other nodes. More than the limit where that
+    /// was lowered below what is spent.
     pub fn committed(&self) -> NanoUsd {
-        self.limit().saturating_sub(self.remaining())
+        self.limit().saturating_sub(self.remaining()).max(self.known_spent())
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Place {
     pub max_input_tokens: Option<u64>,
     /// What the catalogue knows of it.
     pub known: Option<&'static CatalogModel>,
+    /// Whether the gateway fetches what URLs in requests point at, where the backend does not.
+    pub fetches_urls: bool,
 }
 
 impl Place {
@@ -73,6 +75,7 @@ impl Place {
             max_output_tokens: None,
             max_input_tokens: None,
             known: None,
+            fetches_urls: false,
         }
     }
 }
@@ -125,6 +128,7 @@ impl Pinned {
                 max_input_tokens: stated_input.or(facts.and_then(|facts| facts.max_input_tokens)),
                 price,
                 known: facts,
+                fetches_urls: target.fetches_urls,
             })
         });
         Some(Resolved { strategy: matched.strategy, params: matched.params, places: places.collect() })

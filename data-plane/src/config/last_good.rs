@@ -122,6 +122,7 @@ mod tests {
             base_url: "https://api.example".into(),
             api_version: Some("2025-04-01-preview".into()),
             api_key: Some(Secret::new("sk-canary-credential")),
+            http_version: String::new(),
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,

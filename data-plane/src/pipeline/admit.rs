@@ -53,13 +53,23 @@ pub struct Admission {
 }
 
 impl Path {
-    /// Collects the budgets that a caller's requests are charged to.
-    pub fn of(pinned: &Pinned, caller: &Caller) -> Self {
+    /// Collects the budgets that a caller's requests for a model are charged to. Those of models count it under the name the
+    /// client asked for, under every name that it may be served by, and under the catalogue's name for that: no other name
+    /// for a model, such as one with a date or a region, gets around its budget.
+    pub fn of(pinned: &Pinned, caller: &Caller, model: &str, places: &[Place]) -> Self {
         let mut path = Self::default();
         for index in caller.budgets.iter() {
             let (Some(limit), Some(slot)) = (pinned.snapshot.budgets.get(*index), pinned.slots.get(*index)) else {
                 continue;
             };
+            let covers = |name: &str| limit.scope.covers_model(name);
+            let is_covered = covers(model)
+                || places
+                    .iter()
+                    .any(|place| covers(&place.upstream_model) || place.known.is_some_and(|known| covers(&known.id)));
+            if !is_covered {
+                continue;
+            }
             match limit.mode {
                 Mode::Hard => {
                     path.hard.push(Arc::clone(slot));
@@ -141,17 +151,18 @@ pub async fn admit(
     if path.hard.is_empty() || facts.dialect.is_free() {
         return Ok(free);
     }
-    let Some(price) = &place.price else { return Err(unpriced(place)) };
+    let named = |refusal| named(path, refusal);
+    let Some(price) = &place.price else { return Err(named(unpriced(place))) };
     let is_media = facts.dialect.is_media();
     let bound = if is_media { media::bound(facts, place, price, started_at) } else { bound(facts, place, started_at) };
-    let mut bound = bound?;
+    let mut bound = bound.map_err(named)?;
     let is_cap_ours = !has_own_cap && !is_media && facts.dialect != Dialect::OpenAiEmbeddings;
     // What a prediction may add is billed beside the answer: it is in the bound and not in the cap.
     let beside = facts.output_token_bound(0) / facts.choices.max(1);
     let mut clamped_to = None;
     let mut clamps_left = path.hard.len();
     loop {
-        let worst_case = worst_case(&bound, price).map_err(|error| unbounded(&error, place))?;
+        let worst_case = worst_case(&bound, price).map_err(|error| named(unbounded(&error, place)))?;
         let (index, account) = match escrow.admit(&path.hard, worst_case).await {
             Ok(reservation) => {
                 let tokens = bound.output_tokens_max.saturating_sub(beside);
@@ -174,11 +185,13 @@ pub async fn admit(
 }
 
 fn exceeded(path: &Path, index: usize, account: &Account, worst_case: NanoUsd) -> Refusal {
-    let label = path.hard_limits.get(index).map_or("", |limit| limit.label.as_str());
+    let limit = path.hard_limits.get(index);
+    let label = limit.map_or("", |limit| limit.label.as_str());
+    let whom = limit.map_or("your administrator", |limit| limit.scope.whom_to_ask());
     let resets = UnixMicros::new(account.period_end_us());
     let message = format!(
         "Budget exceeded ({label}): {} of {} USD are used or reserved, this request may cost up to {worst_case} USD. The \
-         budget resets at {resets}. Ask your administrator to raise it, or send a smaller request or max_tokens.",
+         budget resets at {resets}. Ask {whom} to raise it, or send a smaller request or max_tokens.",
         account.committed(),
         account.limit(),
     );
@@ -243,6 +256,14 @@ fn tier_request(facts: &RequestFacts, may_choose: bool) -> TierRequest {
         (Some("batch"), _) => TierRequest::Batch,
         (Some(_), _) => TierRequest::Other,
     }
+}
+
+/// Adds which budget it is that wants a price and a bound: the first hard one, for any of them would.
+fn named(path: &Path, mut refusal: Refusal) -> Refusal {
+    if let Some(limit) = path.hard_limits.first() {
+        refusal.message.push_str(&format!(" The budget: {}.", limit.label));
+    }
+    refusal
 }
 
 fn unpriced(place: &Place) -> Refusal {

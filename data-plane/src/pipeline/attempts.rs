@@ -5,12 +5,14 @@
 
 use super::admit::{Admission, Path, admit, has_residency};
 use super::body_room::Claim;
+use super::calls::{self, Job};
 use super::capability;
 use super::exchange::{Exchange, Limits, is_event_stream};
 use super::failure::{
     Failure, audit_unavailable, broke, fail, is_key_over, lost, may_fail_over, no_place, provider_refusal,
 };
-use super::first_frame::{first_error, refused_in_stream};
+use super::files::Files;
+use super::first_frame::{first_error, refused};
 use super::kept::KeptResponse;
 use super::media;
 use super::outgoing::upstream_request;
@@ -26,7 +28,7 @@ use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
 use crate::upstream::body::Upload;
 use bytes::Bytes;
-use helix_llm::{Dialect, RequestFacts, rename_ids, scan_response, subtitles_end_ms};
+use helix_llm::{Dialect, RequestFacts, TextSize, rename_ids, scan_response, subtitles_end_ms};
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
@@ -107,25 +109,26 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
         return super::refuse(draft, family, &no_place(&ask, family));
     }
     let mut failure = None;
+    let mut files = Files::new();
     for (tried, place) in speakers.iter().enumerate() {
         let is_last = tried + 1 == speakers.len();
-        let wire = match wire::for_place(&ask, place) {
+        let fetched = if place.fetches_urls { files.fetch(&mut draft, &ask, place).await } else { Ok(()) };
+        let wire = match fetched.and_then(|()| wire::for_place(&ask, place, files.fetched())) {
             Ok(wire) => wire,
             // Another backend may have a word for it.
             Err(refusal) => {
-                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
+                failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, key_over_us: None }));
                 continue;
             }
         };
         if let Err(refusal) = capability::check(&wire.facts, place) {
-            failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, is_key_over: false }));
+            failure = Some(Box::new(Failure { refusal, verbatim: None, is_final: is_last, key_over_us: None }));
             continue;
         }
-        let began_us = draft.gateway().clock.monotonic_us();
         let mut tried = attempt(draft, &ask, &wire, place, is_last).await;
         if let Tried::Failed(mut back, failed) = tried {
             // What is over is forgotten in any case; what the client still sends is there once.
-            let may_retry = failed.is_key_over && place.upstream.renew_key(began_us);
+            let may_retry = failed.key_over_us.is_some_and(|used_us| place.upstream.renew_key(used_us));
             tried = if may_retry && !ask.upload.as_ref().is_some_and(Upload::is_begun) {
                 back.end_attempt();
                 attempt(back, &ask, &wire, place, is_last).await
@@ -166,11 +169,11 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
 
 async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Place, is_last: bool) -> Tried {
     let failed = |draft, refusal, is_final| {
-        Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final, is_key_over: false }))
+        Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final, key_over_us: None }))
     };
     let gateway = Arc::clone(draft.gateway());
     let backend = &place.upstream.backend;
-    let Some(_in_flight) = place.upstream.enter() else {
+    let Some(in_flight) = place.upstream.enter() else {
         let message = "The backend is at its limit of requests in flight; try again in a moment.";
         let refusal = Refusal::new("route", ErrorCode::Overloaded, message).with_retry_after(1);
         return failed(draft, refusal, false);
@@ -203,7 +206,9 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         let refusal = Refusal::new("model", ErrorCode::Internal, "The backend's address makes no URL.");
         return failed(draft, refusal, false);
     };
-    if place.upstream.has_identity()
+    // Each of several calls is vouched for by itself, when it is made.
+    if wire.calls.is_none()
+        && place.upstream.has_identity()
         && let Err(error) =
             place.upstream.authorize(&mut request, &place.upstream_model, whole.as_ref(), started_at).await
     {
@@ -256,6 +261,22 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         idle: backend.idle_timeout,
         deadline: Instant::now() + backend.total_timeout + upload_time,
     };
+    if let Some(calls) = &wire.calls {
+        let (head, _) = request.into_parts();
+        let job = Job {
+            draft,
+            open,
+            upstream: Arc::clone(&place.upstream),
+            model: Arc::clone(&place.upstream_model),
+            calls: Arc::clone(calls),
+            uri: head.uri,
+            headers: head.headers,
+            limits,
+            in_flight,
+        };
+        return calls::ask_all(job, ask, wire, place, is_last).await;
+    }
+    let _in_flight = in_flight;
     let response = place.upstream.send(request);
     let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
     answer(exchange, ask, wire, place, clamped_to, is_last).await
@@ -280,13 +301,13 @@ async fn answer(
     let is_events = (facts.is_stream || facts.dialect.is_upload()) && is_event_stream(&parts.headers);
     if parts.status.is_success() && (is_events || is_sound) {
         let mut first = VecDeque::new();
-        if facts.dialect == Dialect::BedrockConverse
+        if wire.translation.is_some()
             && let Some(error) = match first_error(&mut exchange, wire, &mut first).await {
                 Ok(error) => error,
                 Err(broken) => return broke(&mut exchange, broken, family),
             }
         {
-            return refused_in_stream(&mut exchange, wire, parts, &error, is_last);
+            return refused(exchange.take(), wire, parts, &error, is_last);
         }
         return stream(exchange, ask, wire, place, parts, clamped_to, first);
     }
@@ -296,7 +317,8 @@ async fn answer(
     };
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
-        let is_over = is_key_over(&parts);
+        // It was taken before, or fetched for this request: either way it is what was refused.
+        let key_over_us = is_key_over(&parts).then_some(open.started_monotonic_us);
         let body = match &wire.translation {
             Some(translation) => translation.explain(&mut parts, body),
             None => wire::hosts_error(facts.dialect, &mut parts, body, draft.request_id()),
@@ -313,12 +335,19 @@ async fn answer(
         };
         let (refusal, verbatim) = provider_refusal(status, parts, body);
         let is_final = is_last || !may_fail_over;
-        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, is_key_over: is_over }));
+        return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us }));
     }
     let mut answer_facts = scan_response(facts.dialect, &body, open.quirks);
+    if wire.translation.is_some()
+        && answer_facts.usage.is_none()
+        && answer_facts.text == TextSize::default()
+        && let Some(error) = &answer_facts.error
+    {
+        return refused(Some((draft, open)), wire, parts, error, is_last);
+    }
     draft.stage("model", "answered", format_args!("{} at {}", open.upstream_model, open.backend_id));
     draft.record.served_model = answer_facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
-    let is_final = answer_facts.usage.is_some();
+    let is_final = answer_facts.usage.is_some() && !answer_facts.is_usage_partial;
     if !is_final && facts.dialect.is_upload() {
         // Subtitles end about where the sound does.
         let audio_input_ms = subtitles_end_ms(&body).filter(|_| open.is_charged_by_second());
@@ -342,7 +371,7 @@ async fn answer(
                 let refusal = Refusal::new("model", ErrorCode::UpstreamError, error.to_string());
                 return Tried::Failed(
                     draft,
-                    Box::new(Failure { refusal, verbatim: None, is_final: true, is_key_over: false }),
+                    Box::new(Failure { refusal, verbatim: None, is_final: true, key_over_us: None }),
                 );
             }
         },
@@ -412,6 +441,7 @@ fn open_attempt(
         unreported: media::unreported(facts, place.price.as_deref()),
         upload: None,
         begun_bytes: 0,
+        on_leave: place.upstream.backend.kind.facts().on_leave,
         is_regional: place.upstream.is_regional(),
         started_at_us: started_at.get(),
         started_monotonic_us: draft.gateway().clock.monotonic_us(),

@@ -5,7 +5,7 @@
 
 use super::refusal::Refusal;
 use crate::config::current::Place;
-use helix_llm::RequestFacts;
+use helix_llm::{Dialect, RequestFacts};
 use helix_shared::catalog::{Capability, Mode};
 use helix_shared::error_code::ErrorCode;
 
@@ -39,7 +39,9 @@ pub(super) fn check(facts: &RequestFacts, place: &Place) -> Result<(), Refusal> 
         let message = format!("The model `{model}` writes at most {most} tokens, and {cap} were asked for.");
         return Err(Refusal::new("model", ErrorCode::UnsupportedByModel, message).with_param(Some("max_tokens")));
     }
-    if let Some(most) = place.max_input_tokens {
+    // Of several texts to be embedded each may be as long as the model takes.
+    let is_one_text = facts.dialect != Dialect::OpenAiEmbeddings || facts.messages <= 1;
+    if let Some(most) = place.max_input_tokens.filter(|_| is_one_text) {
         let least = facts.text.bytes / MOST_BYTES_PER_TOKEN;
         if least > most {
             let message = format!(

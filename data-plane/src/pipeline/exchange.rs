@@ -1,7 +1,7 @@
 //! One attempt on the wire: head, body, and what happens when the client leaves first.
 //!
-//! Rule: an exchange that is dropped unfinished goes on by itself for a bounded while, because the provider bills what it
-//! generated and only its last words say how much. Then it is cut and estimated.
+//! Rule: an exchange that is dropped unfinished goes on by itself for as long as the provider's row says, because the
+//! provider bills what it generated and only its last words say how much. Then it is cut and estimated.
 
 use super::settle::{Ending, OpenAttempt};
 use super::wire::Watch;
@@ -11,6 +11,7 @@ use crate::upstream::pool::{Responding, SendError};
 use bytes::{Bytes, BytesMut};
 use helix_llm::{Dialect, EndKind, ResponseFacts, scan_response};
 use helix_shared::error_code::ErrorCode;
+use helix_shared::provider::OnLeave;
 use http::response::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Body;
@@ -23,11 +24,11 @@ const DRAIN_STREAM: Duration = Duration::from_secs(2);
 /// How long a whole answer whose client left is waited for.
 const DRAIN_WHOLE: Duration = Duration::from_secs(60);
 /// The largest whole answer that is kept.
-const MOST_ANSWER_BYTES: usize = 64 << 20;
+pub(super) const MOST_ANSWER_BYTES: usize = 64 << 20;
 /// The largest error body that is passed on.
-const MOST_ERROR_BYTES: usize = 1 << 20;
+pub(super) const MOST_ERROR_BYTES: usize = 1 << 20;
 /// Status that a request is recorded with whose client left.
-const CLIENT_CLOSED_STATUS: u16 = 499;
+pub(super) const CLIENT_CLOSED_STATUS: u16 = 499;
 
 /// Limits of an exchange.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +48,41 @@ pub enum Broken {
     Unreachable,
     /// Sent, and the connection ended.
     Disconnected,
-    /// Sent, and nothing came in time.
-    TimedOut,
+    /// Sent, and what was to come did not come in time.
+    TimedOut(Phase),
+    /// The answer is in an encoding that nobody asked for.
+    Encoded,
     /// More came than is kept.
     TooLarge,
+}
+
+/// What of an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its head.
+    FirstByte,
+    /// Its next piece.
+    NextChunk,
+    /// All of it.
+    Total,
+}
+
+impl Phase {
+    /// What a passed limit is told as, with the setting.
+    pub fn overdue(self) -> &'static str {
+        match self {
+            Self::FirstByte => "The provider did not begin to answer in time (its timeout.first_byte).",
+            Self::NextChunk => "The provider fell silent in its answer (its timeout.between_chunks).",
+            Self::Total => "The provider did not finish its answer in time (its timeout.total).",
+        }
+    }
+}
+
+impl Limits {
+    /// The phase whose limit passed, when this one was waited for.
+    pub fn passed(&self, phase: Phase) -> Broken {
+        Broken::TimedOut(if Instant::now() >= self.deadline { Phase::Total } else { phase })
+    }
 }
 
 impl Broken {
@@ -59,13 +91,13 @@ impl Broken {
         match self {
             Self::Unreachable => ErrorCode::UpstreamUnreachable,
             Self::Disconnected => ErrorCode::UpstreamDisconnected,
-            Self::TimedOut => ErrorCode::UpstreamTimeout,
-            Self::TooLarge => ErrorCode::UpstreamError,
+            Self::TimedOut(_) => ErrorCode::UpstreamTimeout,
+            Self::TooLarge | Self::Encoded => ErrorCode::UpstreamError,
         }
     }
 }
 
-enum Phase {
+enum Progress {
     Head(Responding),
     Body(Answer),
     Over,
@@ -74,7 +106,7 @@ enum Phase {
 /// An attempt in flight, with the record that it belongs to.
 pub struct Exchange {
     parts: Option<(Box<Draft>, Box<OpenAttempt>)>,
-    phase: Phase,
+    phase: Progress,
     limits: Limits,
     /// What came of a whole answer so far.
     whole: BytesMut,
@@ -104,7 +136,7 @@ impl Exchange {
     ) -> Self {
         Self {
             parts: Some((draft, attempt)),
-            phase: Phase::Head(response),
+            phase: Progress::Head(response),
             limits,
             whole: BytesMut::new(),
             filter: None,
@@ -126,8 +158,8 @@ impl Exchange {
     /// The body to poll, once the head came.
     pub fn body(&mut self) -> Option<&mut Answer> {
         match &mut self.phase {
-            Phase::Body(body) => Some(body),
-            Phase::Head(_) | Phase::Over => None,
+            Progress::Body(body) => Some(body),
+            Progress::Head(_) | Progress::Over => None,
         }
     }
 
@@ -136,11 +168,11 @@ impl Exchange {
     /// # Errors
     /// [`Broken`].
     pub async fn head(&mut self) -> Result<Parts, Broken> {
-        let Phase::Head(response) = &mut self.phase else { return Err(Broken::Disconnected) };
+        let Progress::Head(response) = &mut self.phase else { return Err(Broken::Disconnected) };
         let limit = Instant::now() + self.limits.first_byte;
         let answered = tokio::time::timeout_at(limit.min(self.limits.deadline), response).await;
         let answer = match answered {
-            Err(_) => Err(Broken::TimedOut),
+            Err(_) => Err(self.limits.passed(Phase::FirstByte)),
             Ok(Err(SendError::Unreachable(error))) => {
                 tracing::debug!(error = %crate::chain(&*error), "no connection to the provider");
                 Err(Broken::Unreachable)
@@ -151,14 +183,18 @@ impl Exchange {
             }
             Ok(Ok(answer)) => Ok(answer),
         };
-        let (parts, body) = answer.inspect_err(|_| self.phase = Phase::Over)?.into_parts();
-        self.phase = Phase::Body(body);
+        let (parts, body) = answer.inspect_err(|_| self.phase = Progress::Over)?.into_parts();
+        self.phase = Progress::Body(body);
         if let Some((_, attempt)) = &mut self.parts {
             attempt.status = parts.status.as_u16();
-            let names = ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"];
+            let names = ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-goog-request-id"];
             let id = names.iter().find_map(|name| parts.headers.get(*name));
             let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
             attempt.provider_request_id = id.chars().take(200).collect();
+        }
+        if is_encoded(&parts.headers) {
+            self.phase = Progress::Over;
+            return Err(Broken::Encoded);
         }
         Ok(parts)
     }
@@ -170,9 +206,11 @@ impl Exchange {
     pub async fn collect(&mut self, is_error: bool) -> Result<Bytes, Broken> {
         let most = if is_error { MOST_ERROR_BYTES } else { MOST_ANSWER_BYTES };
         let mut only = None;
-        while let Phase::Body(body) = &mut self.phase {
+        while let Progress::Body(body) = &mut self.phase {
             let limit = (Instant::now() + self.limits.idle).min(self.limits.deadline);
-            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else { return Err(Broken::TimedOut) };
+            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else {
+                return Err(self.limits.passed(Phase::NextChunk));
+            };
             let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|_| Broken::Disconnected)?.into_data() else { continue };
             if self.whole.len() + data.len() > most {
@@ -184,7 +222,7 @@ impl Exchange {
             }
             self.whole.extend_from_slice(&data);
         }
-        self.phase = Phase::Over;
+        self.phase = Progress::Over;
         Ok(only.unwrap_or_else(|| std::mem::take(&mut self.whole).freeze()))
     }
 
@@ -193,12 +231,14 @@ impl Exchange {
     /// # Errors
     /// [`Broken`].
     pub async fn begin(&mut self, ready: &mut VecDeque<Bytes>) -> Result<(), Broken> {
-        while let (Phase::Body(body), Some(filter)) = (&mut self.phase, &mut self.filter) {
+        while let (Progress::Body(body), Some(filter)) = (&mut self.phase, &mut self.filter) {
             if !ready.is_empty() || filter.end() != helix_llm::StreamEnd::Open {
                 break;
             }
             let limit = (Instant::now() + self.limits.idle).min(self.limits.deadline);
-            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else { return Err(Broken::TimedOut) };
+            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else {
+                return Err(self.limits.passed(Phase::NextChunk));
+            };
             let Some(frame) = frame else { break };
             if let Ok(data) = frame.map_err(|_| Broken::Disconnected)?.into_data() {
                 filter.push(data, &mut |bytes| ready.push_back(bytes));
@@ -209,7 +249,7 @@ impl Exchange {
 
     /// Takes the record and attempt out; the exchange will not go on by itself.
     pub fn take(&mut self) -> Option<(Box<Draft>, Box<OpenAttempt>)> {
-        self.phase = Phase::Over;
+        self.phase = Progress::Over;
         self.parts.take()
     }
 
@@ -221,7 +261,7 @@ impl Exchange {
         }
         let Some((_, attempt)) = &self.parts else { return (ResponseFacts::default(), false) };
         let facts = scan_response(attempt.dialect, &self.whole, attempt.quirks);
-        let is_final = facts.usage.is_some();
+        let is_final = facts.usage.is_some() && !facts.is_usage_partial;
         (facts, is_final)
     }
 
@@ -229,18 +269,21 @@ impl Exchange {
     async fn drain(mut self) {
         // Sound says nothing of what it costs, however long it is listened to.
         let is_sound = self.parts.as_ref().is_some_and(|(_, attempt)| attempt.dialect == Dialect::OpenAiSpeech);
-        let limit = match (is_sound, self.is_stream_asked) {
-            (true, _) if !matches!(self.phase, Phase::Head(_)) => Duration::ZERO,
-            (_, true) => DRAIN_STREAM,
-            (_, false) => DRAIN_WHOLE,
+        let on_leave = self.parts.as_ref().map_or(OnLeave::DrainBriefly, |(_, attempt)| attempt.on_leave);
+        let limit = match (on_leave, self.is_stream_asked) {
+            _ if is_sound && !matches!(self.phase, Progress::Head(_)) => Some(Duration::ZERO),
+            (OnLeave::Cancel, _) => Some(Duration::ZERO),
+            (OnLeave::DrainBriefly, true) => Some(DRAIN_STREAM),
+            (OnLeave::DrainBriefly, false) => Some(DRAIN_WHOLE),
+            (OnLeave::Drain, _) => None,
         };
-        let limit = (Instant::now() + limit).min(self.limits.deadline);
+        let limit = limit.map_or(self.limits.deadline, |limit| (Instant::now() + limit).min(self.limits.deadline));
         let read = tokio::time::timeout_at(limit, self.read_on()).await;
         if read.is_err() {
             tracing::debug!("an answer nobody waits for was cut");
         }
         let (mut facts, mut is_final) = self.facts();
-        let is_unanswered = matches!(self.phase, Phase::Head(_));
+        let is_unanswered = matches!(self.phase, Progress::Head(_));
         let Some((mut draft, attempt)) = self.take() else { return };
         if is_final && attempt.status >= 400 {
             (facts, is_final) = (ResponseFacts::default(), false);
@@ -261,7 +304,7 @@ impl Exchange {
     }
 
     async fn read_on(&mut self) -> Result<(), Broken> {
-        if matches!(self.phase, Phase::Head(_)) {
+        if matches!(self.phase, Progress::Head(_)) {
             let parts = self.head().await?;
             let is_events = is_event_stream(&parts.headers);
             if let Some((_, attempt)) = &self.parts
@@ -276,9 +319,9 @@ impl Exchange {
             self.whole = BytesMut::from(whole);
             return Ok(());
         }
-        while let Phase::Body(body) = &mut self.phase {
-            let Some(frame) = body.frame().await else { break };
-            let Ok(frame) = frame else { break };
+        while let Progress::Body(body) = &mut self.phase {
+            let Ok(frame) = tokio::time::timeout(self.limits.idle, body.frame()).await else { break };
+            let Some(Ok(frame)) = frame else { break };
             if let (Ok(data), Some(filter)) = (frame.into_data(), &mut self.filter) {
                 filter.push(data, &mut |_| {});
                 if filter.end() != helix_llm::StreamEnd::Open {
@@ -307,7 +350,7 @@ impl Drop for Exchange {
         let gateway = std::sync::Arc::clone(draft.gateway());
         let alone = Self {
             parts: Some((draft, attempt)),
-            phase: std::mem::replace(&mut self.phase, Phase::Over),
+            phase: std::mem::replace(&mut self.phase, Progress::Over),
             limits: self.limits,
             whole: std::mem::take(&mut self.whole),
             filter: self.filter.take(),
@@ -318,9 +361,19 @@ impl Drop for Exchange {
     }
 }
 
+/// Whether an answer must be decoded to be read. None is: what it would grow to, nobody knows before. Servers of events say
+/// `none` to what stands before them.
+fn is_encoded(headers: &http::HeaderMap) -> bool {
+    let is_plain =
+        |encoding: &[u8]| ["", "identity", "none"].iter().any(|it| encoding.eq_ignore_ascii_case(it.as_bytes()));
+    headers.get_all(http::header::CONTENT_ENCODING).iter().any(|encoding| !is_plain(encoding.as_bytes()))
+}
+
 /// Whether an answer is a stream of events.
 pub fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.trim_start().to_ascii_lowercase();
-    kind.starts_with("text/event-stream") || kind.starts_with("application/vnd.amazon.eventstream")
+    ["text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson"]
+        .iter()
+        .any(|known| kind.starts_with(known))
 }

@@ -21,8 +21,8 @@ pub(super) struct Failure {
     /// The provider's own error, passed on when this was the last try.
     pub(super) verbatim: Option<(Parts, Bytes)>,
     pub(super) is_final: bool,
-    /// The provider says that our key is over.
-    pub(super) is_key_over: bool,
+    /// The provider says that our key is over: when it was used, on the clock that never goes back.
+    pub(super) key_over_us: Option<u64>,
 }
 
 pub(super) fn no_place(ask: &Ask, family: Family) -> Refusal {
@@ -62,7 +62,16 @@ pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> 
     let (ending, message) = match broken {
         Broken::Unreachable => (Ending::Unbilled("unreachable"), "The provider could not be reached."),
         Broken::Disconnected => (Ending::Uncertain("disconnected"), "The provider's answer broke off."),
-        Broken::TimedOut => (Ending::Uncertain("timed_out"), "The provider did not answer in time."),
+        Broken::TimedOut(phase) => (Ending::Uncertain("timed_out"), phase.overdue()),
+        Broken::Encoded => {
+            // An error costs nothing, whatever it says.
+            let ending =
+                if open.status >= 400 { Ending::Unbilled("provider_error") } else { Ending::Uncertain("encoded") };
+            (
+                ending,
+                "The provider's answer is encoded (content-encoding), which it was not asked for, and is not read.",
+            )
+        }
         Broken::TooLarge => (Ending::Uncertain("too_large"), "The provider's answer is larger than the gateway keeps."),
     };
     let upload = open.upload.clone();
@@ -87,7 +96,7 @@ pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> 
     };
     Tried::Failed(
         draft,
-        Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge, is_key_over: false }),
+        Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge, key_over_us: None }),
     )
 }
 

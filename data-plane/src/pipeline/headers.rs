@@ -40,17 +40,32 @@ const NOT_UPSTREAM: [&str; 18] = [
     "x-request-id",
 ];
 
-const NOT_DOWNSTREAM: [&str; 10] = [
+/// What speaks of the provider's account, or to a browser about the site that it came from: ours.
+const NOT_DOWNSTREAM: [&str; 24] = [
     "alt-svc",
+    "clear-site-data",
+    "content-encoding",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "nel",
     "openai-organization",
     "openai-project",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
     "request-id",
     "server",
+    "service-worker-allowed",
     "set-cookie",
+    "set-cookie2",
+    "set-login",
+    "sourcemap",
     "strict-transport-security",
     "via",
+    "www-authenticate",
     "x-ms-deployment-name",
     "x-request-id",
+    "x-sourcemap",
 ];
 
 /// Copies what may go to a provider. To one of another dialect goes nothing that speaks of the client's own API.
@@ -72,6 +87,7 @@ pub fn to_client(from: &HeaderMap, to: &mut HeaderMap) {
         NOT_DOWNSTREAM.contains(&name)
             || name.starts_with("x-helix-")
             || name.starts_with("cf-")
+            || name.starts_with("access-control-")
             || name.starts_with("anthropic-organization")
     });
 }

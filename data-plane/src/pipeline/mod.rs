@@ -8,9 +8,11 @@ pub mod attempts;
 pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
+mod calls;
 mod capability;
 pub mod exchange;
 mod failure;
+mod files;
 mod first_frame;
 pub mod headers;
 pub mod inspect;
@@ -134,7 +136,7 @@ async fn run(
         Some(previous) if wire::keeps_responses(&resolved) => Some(kept::find(&pinned, &caller, &previous.id)?),
         _ => None,
     };
-    let path = admit::Path::of(&pinned, &caller);
+    let path = admit::Path::of(&pinned, &caller, &facts.model, &resolved.places);
     let query = parts.uri.query().map(str::to_owned);
     Ok(Box::new(Ask {
         pinned,
@@ -246,7 +248,8 @@ fn operation(dialect: Dialect) -> &'static str {
         | Dialect::AnthropicMessages
         | Dialect::OpenAiResponses
         | Dialect::BedrockConverse
-        | Dialect::Gemini => "chat",
+        | Dialect::Gemini
+        | Dialect::Ollama => "chat",
         Dialect::OpenAiStoredResponses => "responses",
         Dialect::OpenAiImages => "image_generation",
         Dialect::OpenAiImageEdits => "image_edit",

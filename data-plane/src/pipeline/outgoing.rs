@@ -10,8 +10,8 @@ use crate::config::current::Place;
 use crate::records::draft::Draft;
 use crate::upstream::body::{Pieces, Upload};
 use bytes::Bytes;
-use helix_llm::{Dialect, Family, Rewrite, rewrite};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use helix_llm::{Dialect, Family, RequestFacts, Rewrite, rewrite};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
 
 /// Makes the request of an attempt; beside it its body as one, where a signature must cover it. `None`: the parts make no
@@ -24,6 +24,14 @@ pub(super) fn upstream_request(
     admission: &Admission,
 ) -> Option<(Request<Pieces>, Option<Bytes>)> {
     let facts = &*wire.facts;
+    if wire.calls.is_some() {
+        // Its bodies are made already.
+        let mut request = Request::new(Pieces::new(Vec::new(), 0));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = upstream_uri(ask, wire, place)?;
+        head(draft, ask, wire, place, request.headers_mut());
+        return Some((request, None));
+    }
     let hosted_version = place.upstream.hosted_version().filter(|_| facts.dialect.family() == Family::Anthropic);
     let changes = Rewrite {
         model: Some(&place.upstream_model),
@@ -49,8 +57,10 @@ pub(super) fn upstream_request(
     *request.uri_mut() = upstream_uri(ask, wire, place)?;
     let headers = request.headers_mut();
     // The gateway adds a few of its own; a map that grows is built anew.
-    headers.reserve(ask.headers.len() + 6);
+    headers.reserve(ask.headers.len() + 7);
     super::headers::to_upstream(&ask.headers, headers, wire.translation.is_some());
+    // Without a word any encoding would do, and none is decoded here.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let rest = ask.upload.as_ref().map_or(Some(0), Upload::declared_bytes);
     if let Some(rest) = rest.filter(|_| ask.stored.is_none()) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length.saturating_add(rest)));
@@ -74,6 +84,37 @@ pub(super) fn upstream_request(
     Some((request, whole))
 }
 
+/// A call's body as its place gets it, in one piece.
+pub(super) fn call_body(body: &Bytes, facts: &RequestFacts, place: &Place) -> Bytes {
+    let hosted_version = place.upstream.hosted_version().filter(|_| facts.dialect.family() == Family::Anthropic);
+    let changes = Rewrite {
+        model: Some(&place.upstream_model),
+        force_usage: false,
+        withhold_stream_options: false,
+        output_cap: None,
+        previous_response: None,
+        hosted_version,
+    };
+    match rewrite(body.clone(), facts, &changes).parts.as_slice() {
+        [only] => only.clone(),
+        parts => Bytes::from(parts.concat()),
+    }
+}
+
+/// The headers that every call of a request in another form has.
+fn head(draft: &Draft, ask: &Ask, wire: &Wire<'_>, place: &Place, headers: &mut HeaderMap) {
+    super::headers::to_upstream(&ask.headers, headers, wire.calls.is_some());
+    if let Ok(id) = HeaderValue::from_str(draft.request_id()) {
+        headers.insert(super::refusal::X_REQUEST_ID.clone(), id);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if wire.facts.dialect.family() == Family::Anthropic && place.upstream.hosted_version().is_none() {
+        headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+    }
+    draft.span.inject(headers);
+}
+
 /// Whether the one content type says JSON.
 fn is_json(headers: &HeaderMap) -> bool {
     const JSON: &[u8] = b"application/json";
@@ -83,6 +124,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
+    if let Some(calls) = wire.calls.as_ref().filter(|calls| calls.has_own_address()) {
+        return calls.uri(place);
+    }
     // A query speaks to the API that the client knows.
     let query = ask.query.as_deref().filter(|_| wire.translation.is_none());
     let (path, query) = match wire.facts.dialect {
@@ -110,7 +154,11 @@ fn upstream_uri(ask: &Ask, wire: &Wire<'_>, place: &Place) -> Option<Uri> {
         Dialect::AnthropicCountTokens => ("/v1/messages/count_tokens", query),
         Dialect::Gemini if wire.facts.is_stream => (":streamGenerateContent", Some("alt=sse")),
         Dialect::Gemini => (":generateContent", None),
-        Dialect::BedrockConverse => return place.upstream.model_uri(&place.upstream_model, wire.facts.is_stream),
+        Dialect::Ollama => ("/api/chat", None),
+        Dialect::BedrockConverse => {
+            let operation = if wire.facts.is_stream { "/converse-stream" } else { "/converse" };
+            return place.upstream.model_uri(&place.upstream_model, operation);
+        }
     };
     place.upstream.uri(path, &place.upstream_model, query)
 }

@@ -3,7 +3,7 @@
 //! Rule: bytes pass as they come, and no further chunk is asked for while the client has not taken the one before; memory
 //! is bounded. Exactly one terminal event reaches the client, whatever the provider does.
 
-use super::exchange::{Broken, Exchange};
+use super::exchange::{Broken, Exchange, Phase};
 use super::inspect::inspect_chunk;
 use super::settle::Ending;
 use super::wire::Watch;
@@ -98,7 +98,7 @@ impl Relay {
             let limits = exchange.limits();
             let due = (self.last_chunk + limits.idle).min(limits.deadline);
             if Instant::now() >= due {
-                self.end(Some(Broken::TimedOut));
+                self.end(Some(limits.passed(Phase::NextChunk)));
                 return Poll::Ready(());
             }
             // The timer is only moved when it fires, not with every chunk.

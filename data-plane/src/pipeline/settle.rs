@@ -10,8 +10,9 @@ use crate::upstream::body::Upload;
 use helix_llm::{Dialect, Family, Quirks, ResponseFacts, estimate_tokens};
 use helix_proto::convert::record::{basis_to_wire, tokens_to_wire};
 use helix_proto::v1;
-use helix_shared::catalog::{ModelPrice, ServiceTier, Terms, cost};
+use helix_shared::catalog::{Catalog, ModelPrice, PriceOrigin, ServiceTier, Terms, cost};
 use helix_shared::money::NanoUsd;
+use helix_shared::provider::OnLeave;
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::{CostBasis, TokenUsage};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct OpenAttempt {
     pub upload: Option<Upload>,
     /// How much of the body was here before.
     pub begun_bytes: u64,
+    /// What is done when the client leaves.
+    pub on_leave: OnLeave,
     /// Whether the place itself is priced as a region.
     pub is_regional: bool,
     /// When it began, µs since 1970: the moment whose prices hold.
@@ -137,6 +140,7 @@ impl OpenAttempt {
             cost_nano_usd: amount.get(),
             basis: basis_to_wire(basis).into(),
             provider_request_id: std::mem::take(&mut self.provider_request_id),
+            price_version: self.price_version(basis).to_owned(),
         });
         amount
     }
@@ -175,6 +179,16 @@ impl OpenAttempt {
             None => (self.worst_case, CostBasis::Unknown),
         };
         (usage, amount, basis)
+    }
+
+    /// Which prices the cost was made by.
+    fn price_version(&self, basis: CostBasis) -> &'static str {
+        match self.price.as_ref().map(|price| price.origin) {
+            Some(_) if basis == CostBasis::ProviderReported => "",
+            Some(PriceOrigin::Catalog) => Catalog::bundled().as_of(),
+            Some(PriceOrigin::Override) => "config",
+            Some(PriceOrigin::Local) | None => "",
+        }
     }
 
     fn price(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {

@@ -66,8 +66,9 @@ fn ask(
     authorize::authorize_model(&admitted.caller, &found.model)?;
     let place = Place::of_kept(found.upstream, &found.model);
     let resolved = Resolved { strategy: Strategy::Priority, params: Params::Drop, places: vec![place] };
+    let budgets = admit::Path::of(&admitted.pinned, &admitted.caller, &found.model, &resolved.places);
     Ok(Box::new(Ask {
-        path: admit::Path::of(&admitted.pinned, &admitted.caller),
+        path: budgets,
         pinned: admitted.pinned,
         caller: admitted.caller,
         resolved: Arc::new(resolved),

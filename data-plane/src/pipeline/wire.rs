@@ -3,15 +3,21 @@
 //! Rule: from the budget to the meter everything reads the backend's side of the wire (its dialect, its body, its counters);
 //! the client's dialect is back in sight when the answer is rendered. Pass-through costs nothing here.
 
+mod forms;
+mod watch;
+
+pub use forms::{Calls, Piece};
+pub use watch::{Raw, Watch};
+
 use super::attempts::Ask;
 use super::kept::Names;
 use super::refusal::Refusal;
 use crate::config::current::{Place, Resolved};
 use bytes::Bytes;
 use helix_llm::{
-    AnswerContext, AnswerPlan, ChatDialect, Dialect, EndKind, Family, IdRenamer, ModelTraits, Quirks, RenameId,
-    RequestContext, RequestFacts, StreamEnd, StreamFacts, StreamFilter, StreamTranslator, TranslateError,
-    bedrock_error, error_family, scan_request, stated_error, translate_answer, translate_error, translate_request,
+    AnswerContext, AnswerPlan, ChatDialect, Dialect, Family, Fetched, ModelTraits, Quirks, RenameId, RequestContext,
+    RequestFacts, StreamTranslator, TranslateError, Translated, Wanted, bedrock_error, error_family, scan_request,
+    split_completions, stated_error, translate_answer, translate_error, translate_fetched, wanted_files,
 };
 use helix_shared::error_code::ErrorCode;
 use helix_shared::provider::{Api, ModelMaker, ModelNames, ProviderKind, WireFamily};
@@ -33,6 +39,8 @@ pub struct Wire<'a> {
     pub translation: Option<Translation>,
     /// How the client knows what the backend keeps of this.
     pub names: Option<Arc<dyn RenameId>>,
+    /// The calls that the backend takes instead of the body, where it has another form for it.
+    pub calls: Option<Arc<Calls>>,
 }
 
 /// How an answer is turned into the client's dialect.
@@ -51,6 +59,7 @@ pub struct Translation {
 /// Whether a place can serve a dialect at all, in its own words or by translation.
 pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
     is_native(place, dialect)
+        || (dialect == Dialect::OpenAiEmbeddings && Calls::embedding_form(place).is_some())
         || (ChatDialect::of(dialect).is_some() && ChatDialect::of(backend_dialect(place)).is_some())
 }
 
@@ -58,12 +67,16 @@ pub fn can_serve(place: &Place, dialect: Dialect) -> bool {
 fn is_native(place: &Place, dialect: Dialect) -> bool {
     let api = match dialect {
         Dialect::OpenAiResponses => Some(Api::Responses),
+        Dialect::OpenAiCompletions => Some(Api::Completions),
         Dialect::OpenAiStoredResponses => Some(Api::StoredResponses),
         Dialect::OpenAiImages | Dialect::OpenAiImageEdits => Some(Api::Images),
         Dialect::OpenAiSpeech => Some(Api::Speech),
         Dialect::OpenAiTranscriptions | Dialect::OpenAiTranslations => Some(Api::Transcription),
         _ => None,
     };
+    if dialect == Dialect::OpenAiEmbeddings && Calls::embedding_form(place).is_some() {
+        return false;
+    }
     speaks(place, dialect.family()) && api.is_none_or(|api| place.upstream.backend.serves(api))
 }
 
@@ -117,57 +130,147 @@ fn names(ask: &Ask, place: &Place) -> Option<Arc<dyn RenameId>> {
 }
 
 fn speaks(place: &Place, family: Family) -> bool {
-    match place.upstream.backend.kind.family_of(&place.upstream_model) {
+    match place.upstream.backend.family_of(&place.upstream_model) {
         WireFamily::OpenAi => family == Family::OpenAi,
         WireFamily::Anthropic => family == Family::Anthropic,
         // Nobody asks in its dialect.
-        WireFamily::Bedrock => false,
+        WireFamily::Bedrock | WireFamily::Ollama => false,
         WireFamily::Gemini => family == Family::Gemini,
     }
 }
 
 fn backend_dialect(place: &Place) -> Dialect {
-    match place.upstream.backend.kind.family_of(&place.upstream_model) {
+    match place.upstream.backend.family_of(&place.upstream_model) {
         WireFamily::OpenAi => Dialect::OpenAiChat,
         WireFamily::Anthropic => Dialect::AnthropicMessages,
         WireFamily::Bedrock => Dialect::BedrockConverse,
         WireFamily::Gemini => Dialect::Gemini,
+        WireFamily::Ollama => Dialect::Ollama,
     }
+}
+
+/// Names the files of a request that a place must be given because it fetches nothing itself.
+///
+/// # Errors
+/// As the translation.
+pub(super) fn wanted(ask: &Ask, place: &Place) -> Result<Vec<Wanted>, Refusal> {
+    let dialect = ask.facts.dialect;
+    let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(backend_dialect(place))) else {
+        return Ok(Vec::new());
+    };
+    if is_native(place, dialect) {
+        return Ok(Vec::new());
+    }
+    let traits = traits(place, &ask.facts.model);
+    wanted_files(client, provider, &ask.body, &traits).map_err(|error| refuse(&error))
 }
 
 /// Puts a request into the words of a place.
 ///
 /// # Errors
 /// `unsupported_backend`, `invalid_request`: what the backend has no word for.
-pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
+pub fn for_place<'a>(ask: &'a Ask, place: &Place, fetched: &Fetched) -> Result<Wire<'a>, Refusal> {
     let dialect = ask.facts.dialect;
     if is_native(place, dialect) {
         if dialect == Dialect::OpenAiResponses {
             refuse_kept(ask, place)?;
         }
         let names = names(ask, place);
-        return Ok(Wire { body: ask.body.clone(), facts: Cow::Borrowed(&ask.facts), translation: None, names });
+        return Ok(Wire {
+            body: ask.body.clone(),
+            facts: Cow::Borrowed(&ask.facts),
+            translation: None,
+            names,
+            calls: None,
+        });
+    }
+    if dialect == Dialect::OpenAiEmbeddings {
+        let calls = Calls::embeddings(ask, place)?;
+        refuse_dropped(ask, &calls.dropped)?;
+        let facts = Cow::Borrowed(&ask.facts);
+        return Ok(Wire {
+            body: ask.body.clone(),
+            facts,
+            translation: None,
+            names: None,
+            calls: Some(Arc::new(calls)),
+        });
     }
     let target = backend_dialect(place);
     let (Some(client), Some(provider)) = (ChatDialect::of(dialect), ChatDialect::of(target)) else {
         return Err(Refusal::new("route", ErrorCode::UnsupportedBackend, "The backend does not serve this API."));
     };
+    let mut body = Cow::Borrowed(&ask.body);
+    if dialect == Dialect::OpenAiCompletions {
+        let split = split_completions(&ask.body).map_err(|error| refuse(&error))?;
+        match <[Bytes; 1]>::try_from(split) {
+            Ok([only]) => body = Cow::Owned(only),
+            Err(split) => return completions(ask, place, target, (client, provider), &split),
+        }
+    }
+    let (translated, facts) = translated(ask, place, target, (client, provider), &body, fetched)?;
+    refuse_dropped(ask, &translated.dropped)?;
+    let translation = Translation::of(ask, place, (client, provider), &translated, &facts);
+    Ok(Wire {
+        body: translated.body,
+        facts: Cow::Owned(facts),
+        translation: Some(translation),
+        names: None,
+        calls: None,
+    })
+}
+
+/// Puts a request for several completions into as many conversations.
+fn completions<'a>(
+    ask: &'a Ask,
+    place: &Place,
+    target: Dialect,
+    pair: (ChatDialect, ChatDialect),
+    split: &[Bytes],
+) -> Result<Wire<'a>, Refusal> {
+    let (mut bodies, mut all, mut translation) = (Vec::new(), Vec::new(), None);
+    let mut last: Option<&Bytes> = None;
+    for one in split {
+        // Several answers to one prompt are the same request.
+        if let (true, Some(body), Some(facts)) =
+            (last.is_some_and(|last| last.as_ptr() == one.as_ptr()), bodies.last().cloned(), all.last().cloned())
+        {
+            bodies.push(body);
+            all.push(facts);
+            continue;
+        }
+        last = Some(one);
+        // Prompts name no files.
+        let (translated, facts) = translated(ask, place, target, pair, one, &Fetched::default())?;
+        refuse_dropped(ask, &translated.dropped)?;
+        translation.get_or_insert_with(|| Translation::of(ask, place, pair, &translated, &facts));
+        bodies.push(super::outgoing::call_body(&translated.body, &facts, place));
+        all.push(facts);
+    }
+    let (Some(facts), Some(translation)) = (RequestFacts::of_calls(all), translation) else {
+        return Err(Refusal::new("model", ErrorCode::Internal, "The request became no call."));
+    };
+    let calls = Some(Arc::new(Calls::conversations(bodies, translation.clone(), target)));
+    let facts = Cow::Owned(facts);
+    Ok(Wire { body: ask.body.clone(), facts, translation: Some(translation), names: None, calls })
+}
+
+/// Translates a body for a place, and reads what came of it.
+fn translated(
+    ask: &Ask,
+    place: &Place,
+    target: Dialect,
+    (client, provider): (ChatDialect, ChatDialect),
+    body: &[u8],
+    fetched: &Fetched,
+) -> Result<(Translated, RequestFacts), Refusal> {
     let context = RequestContext {
         upstream_model: &place.upstream_model,
         output_cap: None,
         max_output_tokens: place.max_output_tokens,
         traits: traits(place, &ask.facts.model),
     };
-    let translated = translate_request(client, provider, &ask.body, &context).map_err(|error| refuse(&error))?;
-    if ask.resolved.params == Params::Strict
-        && let Some(first) = translated.dropped.first()
-    {
-        let message = format!(
-            "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
-            translated.dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
-        );
-        return Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)));
-    }
+    let translated = translate_fetched(client, provider, body, &context, fetched).map_err(|error| refuse(&error))?;
     let mut facts = scan_request(target, &translated.body).map_err(|error| {
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
@@ -177,19 +280,20 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place) -> Result<Wire<'a>, Refusal> {
         facts.is_stream = ask.facts.is_stream;
         place.upstream_model.as_ref().clone_into(&mut facts.model);
     }
-    let translation = Translation {
-        provider,
-        client,
-        plan: translated.plan,
-        model: ask.facts.model.clone(),
-        estimated_input_tokens: facts.estimate_input_tokens(),
-        quirks: quirks(place.upstream.backend.kind),
-        dropped: translated.dropped,
-    };
-    Ok(Wire { body: translated.body, facts: Cow::Owned(facts), translation: Some(translation), names: None })
+    Ok((translated, facts))
 }
 
-fn refuse(error: &TranslateError) -> Refusal {
+/// Refuses what the backend would not get, where the route says so.
+fn refuse_dropped(ask: &Ask, dropped: &[String]) -> Result<(), Refusal> {
+    let Some(first) = dropped.first().filter(|_| ask.resolved.params == Params::Strict) else { return Ok(()) };
+    let message = format!(
+        "The backend of this model has no word for {}, and its route takes requests whole or not at all (params: strict).",
+        dropped.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+    );
+    Err(Refusal::new("route", ErrorCode::InvalidRequest, message).with_param(Some(first)))
+}
+
+pub(super) fn refuse(error: &TranslateError) -> Refusal {
     Refusal::new("route", error.code(), error.to_string()).with_param(error.param())
 }
 
@@ -199,8 +303,9 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
     let model = &*place.upstream_model;
     let of_model = match (facts.maker, facts.names) {
         (ModelMaker::Anthropic, _) => ModelTraits::claude(model),
-        (ModelMaker::Google, _) if facts.family != place.upstream.backend.kind.family_of(model) => {
-            ModelTraits::claude(model)
+        (ModelMaker::Google, _) if facts.family != place.upstream.backend.family_of(model) => {
+            // Vertex AI fetches nothing for it.
+            ModelTraits { takes_urls: false, ..ModelTraits::claude(model) }
         }
         // A deployment has a name of its own; the model that the client knows it by says more.
         (ModelMaker::OpenAi, ModelNames::Hosted(prefixes)) if !prefixes.iter().any(|it| model.starts_with(it)) => {
@@ -209,10 +314,15 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
         (ModelMaker::OpenAi, _) => ModelTraits::openai(model),
         (ModelMaker::Several, _) => ModelTraits::bedrock(model),
         (ModelMaker::Google, _) => ModelTraits::gemini(model),
+        (ModelMaker::Anybody, _) if place.upstream.backend.family_of(model) == WireFamily::Ollama => {
+            ModelTraits::ollama(model)
+        }
         (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
     };
     ModelTraits {
         cap_field: place.upstream.backend.cap_field(),
+        takes_user: facts.takes_user,
+        says_any: facts.says_any,
         takes_top_k: of_model.takes_top_k || facts.takes_top_k,
         takes_reasoning_content: of_model.takes_reasoning_content || facts.takes_reasoning_content,
         ..of_model
@@ -250,6 +360,24 @@ pub fn hosts_error(dialect: Dialect, parts: &mut Parts, body: Bytes, request_id:
 }
 
 impl Translation {
+    fn of(
+        ask: &Ask,
+        place: &Place,
+        (client, provider): (ChatDialect, ChatDialect),
+        translated: &Translated,
+        facts: &RequestFacts,
+    ) -> Self {
+        Self {
+            provider,
+            client,
+            plan: translated.plan.clone(),
+            model: ask.facts.model.clone(),
+            estimated_input_tokens: facts.estimate_input_tokens(),
+            quirks: quirks(place.upstream.backend.kind),
+            dropped: translated.dropped.clone(),
+        }
+    }
+
     fn context(&self, request_id: &str, started_at_us: i64) -> AnswerContext {
         AnswerContext {
             request_id: request_id.to_owned(),
@@ -305,89 +433,5 @@ impl Translation {
     pub fn watch(&self, request_id: &str, started_at_us: i64) -> Watch {
         let context = self.context(request_id, started_at_us);
         Watch::Translated(Box::new(StreamTranslator::new(self.provider, self.client, self.plan.clone(), context)))
-    }
-}
-
-/// Sound on its way: all that is known is whether it came to its end.
-#[derive(Debug, Default)]
-pub struct Raw {
-    is_whole: bool,
-}
-
-impl Raw {
-    fn end(&self) -> StreamEnd {
-        if self.is_whole { StreamEnd::Done } else { StreamEnd::Open }
-    }
-}
-
-/// What stands between a provider's stream and the client.
-#[derive(Debug)]
-pub enum Watch {
-    /// Bytes pass; usage is read from them.
-    Passed(Box<StreamFilter>),
-    /// Bytes pass, but for the ids of responses.
-    Renamed(Box<StreamFilter>, Box<IdRenamer>),
-    /// Sound passes; nothing is read.
-    Raw(Raw),
-    /// Events are said again in the client's dialect; usage is read by the same filter.
-    Translated(Box<StreamTranslator>),
-}
-
-impl Watch {
-    /// Watches a stream that passes.
-    pub fn passing(dialect: Dialect, hide_usage: bool, quirks: Quirks) -> Self {
-        Self::Passed(Box::new(StreamFilter::new(dialect, hide_usage, quirks)))
-    }
-
-    /// Watches a stream of responses that are kept.
-    pub fn renaming(dialect: Dialect, quirks: Quirks, names: Arc<dyn RenameId>) -> Self {
-        Self::Renamed(Box::new(StreamFilter::new(dialect, false, quirks)), Box::new(IdRenamer::new(names)))
-    }
-
-    /// Takes a chunk of the provider and gives the client's bytes to `out`.
-    pub fn push(&mut self, chunk: Bytes, out: &mut impl FnMut(Bytes)) {
-        match self {
-            Self::Passed(filter) => filter.push(chunk, out),
-            Self::Renamed(filter, renamer) => filter.push(chunk, &mut |bytes| renamer.push(&bytes, out)),
-            Self::Raw(_) => out(chunk),
-            Self::Translated(translator) => translator.push(chunk, out),
-        }
-    }
-
-    /// Ends the stream; returns the last bytes for the client, if any.
-    pub fn finish(&mut self, kind: EndKind, request_id: &str) -> Option<Bytes> {
-        match self {
-            Self::Passed(filter) => filter.finish(kind, request_id),
-            Self::Renamed(filter, renamer) => {
-                let last = filter.finish(kind, request_id).unwrap_or_default();
-                let mut sent = Vec::new();
-                renamer.push(&last, &mut |bytes| sent.extend_from_slice(&bytes));
-                sent.extend_from_slice(&renamer.finish().unwrap_or_default());
-                (!sent.is_empty()).then(|| Bytes::from(sent))
-            }
-            Self::Raw(raw) => {
-                raw.is_whole = kind == EndKind::Eof;
-                None
-            }
-            Self::Translated(translator) => translator.finish(kind),
-        }
-    }
-
-    /// The provider's last word so far.
-    pub fn end(&self) -> StreamEnd {
-        match self {
-            Self::Passed(filter) | Self::Renamed(filter, _) => filter.end(),
-            Self::Raw(raw) => raw.end(),
-            Self::Translated(translator) => translator.end(),
-        }
-    }
-
-    /// What the stream said about itself so far.
-    pub fn facts(&self) -> StreamFacts {
-        match self {
-            Self::Passed(filter) | Self::Renamed(filter, _) => filter.facts(),
-            Self::Raw(raw) => StreamFacts { end: raw.end(), ..StreamFacts::default() },
-            Self::Translated(translator) => translator.facts(),
-        }
     }
 }

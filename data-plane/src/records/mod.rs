@@ -5,6 +5,8 @@
 pub mod draft;
 pub mod entry;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod recover;
 pub mod segment_scan;

@@ -162,7 +162,7 @@ pub fn old_journals(
 }
 
 #[derive(Debug, Default)]
-struct Scan {
+pub(super) struct Scan {
     head: Option<SegmentHead>,
     /// The first number that may still be here.
     first_seq: u64,
@@ -229,7 +229,7 @@ fn segment_numbers(folder: &Path) -> std::io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn scan_segment(folder: &Path, number: u64, is_last: bool, scan: &mut Scan) -> std::io::Result<()> {
+pub(super) fn scan_segment(folder: &Path, number: u64, is_last: bool, scan: &mut Scan) -> std::io::Result<()> {
     let path = segment_path(folder, number);
     let mut entries = SegmentScan::open(&path)?;
     let mut state = Segment { bytes: entries.file_bytes()?, ..Segment::default() };
@@ -270,7 +270,7 @@ impl Scan {
                 }
             }
             Kind::Intent => {
-                self.next_intent = self.next_intent.max(entry.number + 1);
+                self.next_intent = self.next_intent.max(entry.number.saturating_add(1));
                 if let Ok(intent) = v1::Intent::decode(entry.payload) {
                     self.open.insert(entry.number, intent);
                 }
@@ -281,7 +281,7 @@ impl Scan {
                 }
             }
             Kind::Outcome => {
-                self.next_seq = self.next_seq.max(entry.number + 1);
+                self.next_seq = self.next_seq.max(entry.number.saturating_add(1));
                 state.last_seq = entry.number;
                 if let Ok(record) = v1::UsageRecord::decode(entry.payload) {
                     for attempt in &record.attempts {

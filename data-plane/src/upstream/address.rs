@@ -60,7 +60,7 @@ impl Address {
         let mut is_regional = false;
         let form = backend.kind.facts().paths;
         match form {
-            PathForm::AsGiven | PathForm::Bedrock => {}
+            PathForm::AsGiven | PathForm::Bedrock | PathForm::Ollama => {}
             PathForm::UnderV1 if prefix.is_empty() => prefix.push_str("/v1"),
             PathForm::UnderV1 => {}
             PathForm::OwnVersion => prefix = prefix.strip_suffix("/v1").unwrap_or(&prefix).to_owned(),
@@ -151,6 +151,8 @@ impl Address {
                 // The date of a model stands behind an `@`.
                 text.push_str(&name.replace("%40", "@"));
             }
+            // Responses are the resource's, whatever deployment makes them; it is named in the body.
+            ModelPlace::Deployment if path == "/responses" || path.starts_with("/responses/") => {}
             ModelPlace::Deployment => {
                 text.push_str("/deployments/");
                 push_segment(&mut text, model)?;
@@ -204,7 +206,7 @@ pub(super) fn push_segment(to: &mut String, text: &str) -> Option<()> {
 mod tests {
     use super::*;
     use helix_shared::ids::BackendId;
-    use helix_shared::provider::ProviderKind;
+    use helix_shared::provider::{HttpVersion, ProviderKind};
     use std::time::Duration;
 
     fn address(kind: &str, base_url: &str, api_version: Option<&str>) -> Address {
@@ -219,6 +221,7 @@ mod tests {
             base_url: base_url.to_owned(),
             api_version: api_version.map(str::to_owned),
             api_key: None,
+            http_version: HttpVersion::Auto,
             connect_timeout: limit,
             first_byte_timeout: limit,
             idle_timeout: limit,
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn azure_puts_the_deployment_into_the_path_or_the_body() {
+    fn azure_puts_the_deployment_into_the_path_or_the_body_z2_z3() {
         let (host, date) = ("https://corp.openai.azure.com", Some("2025-04-01-preview"));
         let dated = "https://corp.openai.azure.com/openai/deployments/prod-fast/chat/completions?api-version=2025-04-01-preview";
         let v1 = "https://corp.openai.azure.com/openai/v1/chat/completions";
@@ -266,7 +269,27 @@ mod tests {
     }
 
     #[test]
-    fn a_deployments_name_stays_one_segment() {
+    fn responses_belong_to_the_resource_and_not_to_a_deployment_z10() {
+        let dated = address("azure", "https://a.example", Some("2025-04-01-preview"));
+        let found = |path| dated.uri_of(path, Some("x=1")).map(|uri| uri.to_string());
+        let of = |path: &str| Some(format!("https://a.example/openai{path}?api-version=2025-04-01-preview&x=1"));
+        assert_eq!(dated.uri("/responses", "m", Some("x=1")).map(|uri| uri.to_string()), of("/responses"));
+        for path in ["/responses", "/responses/resp_1", "/responses/resp_1/input_items"] {
+            assert_eq!(found(path), of(path));
+        }
+    }
+
+    #[test]
+    fn a_form_of_sound_belongs_to_its_deployment_z15() {
+        let dated = address("azure", "https://a.example", Some("2025-04-01-preview"));
+        let expected =
+            "https://a.example/openai/deployments/my%20whisper/audio/transcriptions?api-version=2025-04-01-preview";
+        let found = dated.uri("/audio/transcriptions", "my whisper", None).map(|uri| uri.to_string());
+        assert_eq!(found.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_deployments_name_stays_one_segment_z1() {
         let address = address("azure", "https://a.example", Some("2024-10-21"));
         let of = |model| chat(&address, model, None);
         let path = |segment| {
@@ -279,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_own_version_of_the_api_is_not_azures() {
+    fn a_clients_own_version_of_the_api_is_not_azures_z11() {
         let version = Some("2024-10-21");
         let dated = address("azure", "https://a.example", version);
         let expected = "https://a.example/openai/deployments/m/chat/completions?api-version=2024-10-21&x=1";

@@ -1,7 +1,9 @@
 //! The body of an answer, which holds its connection until it was read to the end.
 //!
-//! Rule: a connection whose answer was not read to the end is closed, never used again.
+//! Rule: a connection whose answer was not read to the end is closed, never used again; where answers share one, only
+//! theirs ends.
 
+use super::line::Place;
 use super::pool::{Origin, Sender};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -17,17 +19,13 @@ pub struct Answer {
     lease: Option<Lease>,
 }
 
-/// A connection, and where it came from.
+/// What an answer holds while it is read.
 #[derive(Debug)]
-pub(super) struct Lease {
-    sender: Sender,
-    origin: Arc<Origin>,
-}
-
-impl Lease {
-    pub(super) fn new(sender: Sender, origin: Arc<Origin>) -> Self {
-        Self { sender, origin }
-    }
+pub(super) enum Lease {
+    /// A connection, and where it came from.
+    Alone(Sender, Arc<Origin>),
+    /// A place on one.
+    Shared(Place),
 }
 
 impl Answer {
@@ -36,8 +34,10 @@ impl Answer {
     }
 
     fn give_back(&mut self) {
-        if let Some(Lease { sender, origin }) = self.lease.take() {
-            origin.give_back(sender);
+        match self.lease.take() {
+            Some(Lease::Alone(sender, origin)) => origin.give_back(sender),
+            Some(Lease::Shared(place)) => drop(place),
+            None => {}
         }
     }
 }

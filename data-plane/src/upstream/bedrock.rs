@@ -12,11 +12,11 @@ use http::{HeaderMap, Uri};
 
 const SERVICE: &str = "bedrock";
 
-/// Returns the path of an operation on a model; `None` for a name that would climb or is empty.
-pub fn model_path(model: &str, is_stream: bool) -> Option<String> {
+/// Returns the path of an operation (`/converse`) on a model; `None` for a name that would climb or is empty.
+pub fn model_path(model: &str, operation: &str) -> Option<String> {
     let mut path = "/model/".to_owned();
     push_segment(&mut path, model)?;
-    path.push_str(if is_stream { "/converse-stream" } else { "/converse" });
+    path.push_str(operation);
     Some(path)
 }
 
@@ -63,10 +63,10 @@ mod tests {
     fn b10_an_arn_is_one_segment() {
         let expected =
             "/model/arn%3Aaws%3Abedrock%3Aus-west-2%3A123456789012%3Aapplication-inference-profile%2Fabc123/converse";
-        assert_eq!(model_path(ARN, false).as_deref(), Some(expected));
+        assert_eq!(model_path(ARN, "/converse").as_deref(), Some(expected));
         let expected = "/model/..%2F..%2Fx%3Fy%23z/converse-stream";
-        assert_eq!(model_path("../../x?y#z", true).as_deref(), Some(expected));
-        assert_eq!((model_path("..", false), model_path("", true)), (None, None));
+        assert_eq!(model_path("../../x?y#z", "/converse-stream").as_deref(), Some(expected));
+        assert_eq!((model_path("..", "/invoke"), model_path("", "/invoke")), (None, None));
     }
 
     #[test]

@@ -160,8 +160,8 @@ impl Upload {
     }
 }
 
-/// Pieces of a body, and what comes behind them.
-#[derive(Debug, Default)]
+/// Pieces of a body, and what comes behind them. A clone is the same body once more, while nothing of an upload was taken.
+#[derive(Debug, Clone, Default)]
 pub struct Pieces {
     parts: VecDeque<Bytes>,
     left_bytes: u64,
@@ -177,6 +177,11 @@ impl Pieces {
     /// Puts what the client still sends behind the pieces.
     pub fn and_then(self, upload: Option<Upload>) -> Self {
         Self { upload, ..self }
+    }
+
+    /// Whether nothing of it is gone that cannot be had again.
+    pub fn is_all_there(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| !upload.is_begun())
     }
 }
 
@@ -210,3 +215,6 @@ impl Body for Pieces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,12 @@ use super::sigv4::Unsigned;
 use crate::settings::Surroundings;
 use crate::tasks::Tasks;
 use bytes::Bytes;
-use helix_shared::provider::{AuthScheme, PathForm};
+use helix_shared::provider::{AuthScheme, HttpVersion, PathForm};
 use helix_shared::snapshot::view::Backend;
 use helix_shared::time::{Clock, UnixMicros};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Uri};
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -85,6 +85,11 @@ impl Upstreams {
         Self { identities: Identities::new(tls.clone(), surroundings, clock, tasks), tls }
     }
 
+    /// The certificates that are believed.
+    pub fn tls(&self) -> rustls::ClientConfig {
+        self.tls.clone()
+    }
+
     /// Returns an upstream for each backend, reusing connections of those that stay where they were.
     pub fn for_backends(&self, backends: &[Arc<Backend>], before: Option<&Vec<Arc<Upstream>>>) -> Vec<Arc<Upstream>> {
         backends.iter().map(|backend| self.for_backend(backend, before)).collect()
@@ -95,6 +100,7 @@ impl Upstreams {
             old.backend.id == backend.id
                 && old.backend.base_url == backend.base_url
                 && old.backend.connect_timeout == backend.connect_timeout
+                && old.backend.http_version == backend.http_version
         };
         let old = before.and_then(|before| before.iter().find(same_place));
         if let Some(old) = old
@@ -121,19 +127,30 @@ impl Upstreams {
     }
 
     fn pool(&self, backend: &Backend, address: &Address) -> Arc<Pool> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(backend.connect_timeout));
-        http.set_happy_eyeballs_timeout(Some(Duration::from_millis(300)));
-        http.set_keepalive(Some(Duration::from_secs(60)));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(self.tls.clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+        let (version, limit) = (backend.http_version, backend.connect_timeout);
         let (scheme, authority) = address.origin();
-        Arc::new(Pool::new(https, scheme.clone(), authority.clone(), backend.connect_timeout))
+        let connector = connector(self.tls.clone(), version, limit);
+        Arc::new(Pool::new(connector, version, scheme.clone(), authority.clone(), limit))
+    }
+}
+
+/// Makes connections over TCP, with TLS where the address says so, that offer the versions of HTTP which are allowed.
+pub(super) fn connector(
+    tls: rustls::ClientConfig,
+    version: HttpVersion,
+    connect_timeout: Duration,
+) -> HttpsConnector<HttpConnector> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(connect_timeout));
+    http.set_happy_eyeballs_timeout(Some(Duration::from_millis(300)));
+    http.set_keepalive(Some(Duration::from_secs(60)));
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    match version {
+        HttpVersion::Auto => https.enable_http1().enable_http2().wrap_connector(http),
+        HttpVersion::One => https.enable_http1().wrap_connector(http),
+        HttpVersion::Two => https.enable_http2().wrap_connector(http),
     }
 }
 
@@ -185,9 +202,9 @@ impl Upstream {
         self.address.uri_of(&path, query)
     }
 
-    /// The address of a model of Bedrock at this backend; `None` when the parts make no URL.
-    pub fn model_uri(&self, model: &str, is_stream: bool) -> Option<Uri> {
-        let uri = self.address.uri_of(&bedrock::model_path(model, is_stream)?, None)?;
+    /// The address of an operation (`/converse`) on a model of Bedrock at this backend; `None` when the parts make no URL.
+    pub fn model_uri(&self, model: &str, operation: &str) -> Option<Uri> {
+        let uri = self.address.uri_of(&bedrock::model_path(model, operation)?, None)?;
         let Some(host) = bedrock::host_for(uri.host()?, model) else { return Some(uri) };
         let mut parts = uri.into_parts();
         parts.authority = host.parse().ok();
@@ -234,9 +251,10 @@ impl Upstream {
         Ok(())
     }
 
-    /// Forgets a credential that the provider says is over; `false` when there is no other to be had.
-    pub fn renew_key(&self, request_began_us: u64) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.forget(request_began_us))
+    /// Forgets a credential that the provider says is over, unless it was issued after this use of it; `false` when there is
+    /// no other to be had.
+    pub fn renew_key(&self, used_us: u64) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.forget(used_us))
     }
 
     /// The backend's name as a header's value.

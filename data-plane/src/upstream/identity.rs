@@ -94,7 +94,9 @@ impl Identities {
                 let access = EntraAccess::from_secret(key)?;
                 Holder::Microsoft(self.keep(EntraSource::new(access, &backend.base_url, ambient, desk)))
             }
-            PathForm::AsGiven | PathForm::UnderV1 | PathForm::OwnVersion | PathForm::Gemini => return None,
+            PathForm::AsGiven | PathForm::UnderV1 | PathForm::OwnVersion | PathForm::Gemini | PathForm::Ollama => {
+                return None;
+            }
         };
         Some(Identity { holder, region, is_fixed })
     }
@@ -122,12 +124,12 @@ impl Identity {
         &self.region
     }
 
-    /// Forgets a proof that was refused, unless it is newer than the request that was; `false`: there is no other.
-    pub fn forget(&self, request_began_us: u64) -> bool {
+    /// Forgets a proof that was refused, unless it is newer than its use; `false`: there is no other.
+    pub fn forget(&self, used_us: u64) -> bool {
         match &self.holder {
-            Holder::Amazon(kept) => kept.forget(request_began_us),
-            Holder::Google(kept) => kept.forget(request_began_us),
-            Holder::Microsoft(kept) => kept.forget(request_began_us),
+            Holder::Amazon(kept) => kept.forget(used_us),
+            Holder::Google(kept) => kept.forget(used_us),
+            Holder::Microsoft(kept) => kept.forget(used_us),
         }
         !self.is_fixed
     }

@@ -9,6 +9,7 @@ pub mod bedrock;
 pub mod body;
 pub mod client;
 pub mod identity;
+mod line;
 pub mod pool;
 pub mod sigv4;
 

@@ -1,20 +1,23 @@
 //! The connections to one backend: taken for a request, given back when its answer was read to the end.
 //!
 //! Rule: a request goes to the host that it names. One that a kept connection did not take any more is sent on another;
-//! whatever may have been sent is never sent again.
+//! whatever a provider may have looked at is never sent again. Where HTTP/2 is spoken, requests share a connection.
 
 use super::answer::{Answer, Lease};
 use super::body::Pieces;
+use super::line::{Line, PULSE, Place, Pulse, Refused};
+use helix_shared::provider::HttpVersion;
 use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use hyper::client::conn::http1;
 use hyper::rt::Executor as _;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tower_service::Service as _;
@@ -32,6 +35,8 @@ const LOOKS: u32 = 2;
 /// Most idle connections that are kept.
 const MOST_IDLE: usize = 1024;
 const READ_BUFFER_BYTES: usize = 64 << 10;
+/// How often a request is sent that its peer did not look at.
+const MOST_TRIES: u32 = 4;
 
 /// Why there is no head.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +53,9 @@ pub enum SendError {
 #[derive(Debug)]
 pub struct Pool {
     connector: HttpsConnector<HttpConnector>,
+    version: HttpVersion,
     connect_timeout: Duration,
+    pulse: Pulse,
     main: Arc<Origin>,
     /// Other hosts of the same backend: the regions of a cloud.
     others: Mutex<Vec<Arc<Origin>>>,
@@ -61,6 +68,17 @@ pub(super) struct Origin {
     authority: Authority,
     host: Option<HeaderValue>,
     idle: Mutex<Idle>,
+    /// Whether its last connection was a shared one, or will be. Before that is known, each request makes one of its own.
+    is_shared: AtomicBool,
+    lines: Mutex<Vec<Line>>,
+    /// Whoever holds it makes the next shared connection.
+    joining: tokio::sync::Mutex<()>,
+}
+
+enum Connected {
+    /// For one request at a time.
+    Alone(Sender),
+    Shared(Place),
 }
 
 #[derive(Debug, Default)]
@@ -80,17 +98,19 @@ enum Taken {
 
 impl Pool {
     /// A pool without connections. `connect_timeout` bounds name, connection and handshake together.
+    /// `connector` offers what `version` says.
     pub fn new(
         connector: HttpsConnector<HttpConnector>,
+        version: HttpVersion,
         scheme: Scheme,
         authority: Authority,
         connect_timeout: Duration,
     ) -> Self {
-        let main = Arc::new(Origin::new(scheme, authority));
-        Self { connector, connect_timeout, main, others: Mutex::default() }
+        let main = Arc::new(Origin::new(scheme, authority, version));
+        Self { connector, version, connect_timeout, pulse: PULSE, main, others: Mutex::default() }
     }
 
-    /// Sends a request with an absolute URI; its path alone goes out, with `Host`.
+    /// Sends a request with an absolute URI.
     pub fn send(self: &Arc<Self>, request: Request<Pieces>) -> Responding {
         let pool = Arc::clone(self);
         Box::pin(async move { pool.exchange(request).await })
@@ -98,15 +118,16 @@ impl Pool {
 
     async fn exchange(&self, mut request: Request<Pieces>) -> Result<Response<Answer>, SendError> {
         let origin = self.origin(request.uri());
+        if origin.is_shared.load(Ordering::Relaxed) {
+            return Box::pin(self.share(origin, None, request)).await;
+        }
         if let Some(host) = &origin.host {
             request.headers_mut().insert(HOST, host.clone());
         }
-        let mut parts = http::uri::Parts::default();
-        parts.path_and_query = request.uri().path_and_query().cloned();
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        *request.uri_mut() = path_of(request.uri());
         while let Some(mut sender) = origin.take().await {
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(response.map(|body| Answer::new(body, Lease::new(sender, origin)))),
+                Ok(response) => return Ok(response.map(|body| Answer::new(body, Lease::Alone(sender, origin)))),
                 Err(mut error) => match error.take_message() {
                     // It was closed while it was kept, and has not taken this request.
                     Some(back) => request = back,
@@ -114,10 +135,82 @@ impl Pool {
                 },
             }
         }
-        let mut sender = self.connect(&origin).await?;
+        let mut sender = match self.connect(&origin).await? {
+            Connected::Alone(sender) => sender,
+            Connected::Shared(place) => return Box::pin(self.share(origin, Some(place), request)).await,
+        };
         match sender.try_send_request(request).await {
-            Ok(response) => Ok(response.map(|body| Answer::new(body, Lease::new(sender, origin)))),
+            Ok(response) => Ok(response.map(|body| Answer::new(body, Lease::Alone(sender, origin)))),
             Err(error) => Err(SendError::Broken(error.into_error())),
+        }
+    }
+
+    /// Sends a request on a shared connection, again where its peer did not look at it.
+    async fn share(
+        &self,
+        origin: Arc<Origin>,
+        mut place: Option<Place>,
+        mut request: Request<Pieces>,
+    ) -> Result<Response<Answer>, SendError> {
+        // The authority says it.
+        request.headers_mut().remove(HOST);
+        *request.uri_mut() = origin.absolute(request.uri());
+        let mut tries = 0;
+        loop {
+            let mut place = match place.take().or_else(|| origin.place()) {
+                Some(place) => place,
+                None => match self.join_in_time(&origin).await? {
+                    Connected::Shared(place) => place,
+                    // Another server stands there now.
+                    Connected::Alone(sender) => return Self::go_alone(origin, sender, request).await,
+                },
+            };
+            tries += 1;
+            match place.send(request).await {
+                Ok(response) => return Ok(response.map(|body| Answer::new(body, Lease::Shared(place)))),
+                Err(Refused { error, back: None }) => return Err(error),
+                Err(Refused { error, .. }) if tries == MOST_TRIES => return Err(error),
+                Err(Refused { back: Some(back), .. }) => {
+                    origin.leave(place.line());
+                    request = *back;
+                }
+            }
+        }
+    }
+
+    async fn go_alone(
+        origin: Arc<Origin>,
+        mut sender: Sender,
+        mut request: Request<Pieces>,
+    ) -> Result<Response<Answer>, SendError> {
+        if let Some(host) = &origin.host {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        *request.uri_mut() = path_of(request.uri());
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(response.map(|body| Answer::new(body, Lease::Alone(sender, origin)))),
+            Err(error) => Err(SendError::Broken(error.into_error())),
+        }
+    }
+
+    async fn join_in_time(&self, origin: &Arc<Origin>) -> Result<Connected, SendError> {
+        let joined = tokio::time::timeout(self.connect_timeout, self.join(origin)).await;
+        joined.map_err(|_| SendError::Unreachable("the connection was not made in time".into()))?
+    }
+
+    /// Makes a shared connection, one at a time: who waited takes a place on it.
+    async fn join(&self, origin: &Arc<Origin>) -> Result<Connected, SendError> {
+        let _turn = origin.joining.lock().await;
+        loop {
+            if let Some(place) = origin.place() {
+                return Ok(Connected::Shared(place));
+            }
+            // The last one may have more places than its peer has said yet.
+            let fresh = origin.lines().iter().find(|line| !line.is_heard() && !line.is_over()).cloned();
+            match fresh {
+                Some(line) => line.hear().await,
+                None => return self.connect(origin).await,
+            }
         }
     }
 
@@ -130,12 +223,12 @@ impl Pool {
             return Arc::clone(known);
         }
         let scheme = uri.scheme().unwrap_or(&self.main.scheme).clone();
-        let origin = Arc::new(Origin::new(scheme, authority.clone()));
+        let origin = Arc::new(Origin::new(scheme, authority.clone(), self.version));
         others.push(Arc::clone(&origin));
         origin
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<Sender, SendError> {
+    async fn connect(&self, origin: &Arc<Origin>) -> Result<Connected, SendError> {
         let unreachable = |error: &'static str| SendError::Unreachable(error.into());
         let uri = Uri::builder().scheme(origin.scheme.clone()).authority(origin.authority.clone()).path_and_query("/");
         let uri = uri.build().map_err(|error| SendError::Unreachable(error.into()))?;
@@ -144,6 +237,15 @@ impl Pool {
             Ok(connected) => connected.map_err(SendError::Unreachable)?,
             Err(_) => return Err(unreachable("the connection was not made in time")),
         };
+        let is_agreed = stream.connected().is_negotiated_h2();
+        if self.version == HttpVersion::Two && origin.scheme == Scheme::HTTPS && !is_agreed {
+            return Err(unreachable("the server does not offer HTTP/2"));
+        }
+        let is_shared = self.version == HttpVersion::Two || is_agreed;
+        origin.is_shared.store(is_shared, Ordering::Relaxed);
+        if is_shared {
+            return Box::pin(origin.begin(stream, self.connect_timeout, self.pulse)).await.map(Connected::Shared);
+        }
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ_BUFFER_BYTES);
         let (sender, connection) = builder.handshake(stream).await.map_err(SendError::Broken)?;
@@ -152,15 +254,84 @@ impl Pool {
                 tracing::debug!(error = %crate::chain(&error), "a provider's connection ended");
             }
         });
-        Ok(sender)
+        Ok(Connected::Alone(sender))
     }
 }
 
+/// What stands behind the host.
+fn path_of(uri: &Uri) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = uri.path_and_query().cloned();
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
 impl Origin {
-    fn new(scheme: Scheme, authority: Authority) -> Self {
+    fn new(scheme: Scheme, authority: Authority, version: HttpVersion) -> Self {
         // The part before an `@` is no host, and may be a secret.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-        Self { scheme, host: HeaderValue::from_str(host).ok(), authority, idle: Mutex::default() }
+        let host = HeaderValue::from_str(host).ok();
+        Self {
+            scheme,
+            authority,
+            host,
+            idle: Mutex::default(),
+            is_shared: AtomicBool::new(version == HttpVersion::Two),
+            lines: Mutex::default(),
+            joining: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The address of a path here, for a connection that carries no `Host`.
+    fn absolute(&self, uri: &Uri) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = self.host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        parts.path_and_query = uri.path_and_query().cloned();
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place on the first shared connection that has one.
+    fn place(&self) -> Option<Place> {
+        self.lines().iter().find_map(Line::place)
+    }
+
+    /// Begins to share a fresh connection, unless another was made meanwhile that has a place.
+    async fn begin(
+        self: &Arc<Self>,
+        stream: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+        limit: Duration,
+        pulse: Pulse,
+    ) -> Result<Place, SendError> {
+        if let Some(place) = self.place() {
+            return Ok(place);
+        }
+        let unreachable = |error: &'static str| SendError::Unreachable(error.into());
+        let begun = tokio::time::timeout(limit, Line::begin(stream, pulse)).await;
+        let line = begun.map_err(|_| unreachable("the connection was not made in time"))?;
+        let line = line.map_err(|error| SendError::Unreachable(error.into()))?;
+        let place = line.place().ok_or_else(|| unreachable("the connection ended at once"))?;
+        let mut lines = self.lines();
+        lines.retain(|line| !line.is_over());
+        lines.push(line);
+        drop(lines);
+        self.be_looked_after();
+        Ok(place)
+    }
+
+    /// Gives a shared connection no further request.
+    fn leave(&self, line: &Line) {
+        self.lines().retain(|held| !held.is(line));
+    }
+
+    fn be_looked_after(self: &Arc<Self>) {
+        let begins = !std::mem::replace(&mut self.idle().is_looked_at, true);
+        if begins {
+            TokioExecutor::new().execute(look_after(Arc::downgrade(self)));
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -215,7 +386,10 @@ impl Origin {
         let is_old =
             |(given_back, sender): &(u32, Sender)| look.wrapping_sub(*given_back) > LOOKS || sender.is_closed();
         let (old, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut idle.senders).into_iter().partition(is_old);
-        let is_over = kept.is_empty();
+        let mut lines = self.lines();
+        lines.retain(|line| line.look() <= LOOKS && !line.is_over());
+        let is_over = kept.is_empty() && lines.is_empty();
+        drop(lines);
         idle.senders = kept;
         idle.is_looked_at = !is_over;
         drop(idle);
@@ -235,5 +409,7 @@ async fn look_after(origin: Weak<Origin>) {
     }
 }
 
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;

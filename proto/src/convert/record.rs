@@ -179,8 +179,10 @@ fn attempt_from_wire(attempt: v1::Attempt) -> Attempt {
         status: u16::try_from(attempt.status).unwrap_or_default(),
         error: attempt.error,
         duration_us: attempt.duration_us,
+        usage: attempt.tokens.as_ref().map(tokens_from_wire).unwrap_or_default(),
         cost: NanoUsd::new(attempt.cost_nano_usd),
         basis: basis_from_wire(attempt.basis).as_str().to_owned(),
+        price_version: attempt.price_version,
         provider_request_id: attempt.provider_request_id,
     }
 }

@@ -4,6 +4,7 @@
 //! way, or that this version cannot read back, is found before it is used.
 
 use crate::v1;
+use helix_shared::budget::Increase;
 use helix_shared::money::{NanoUsd, PicoUsd};
 use helix_shared::secret::Secret;
 use helix_shared::snapshot::resource as shared;
@@ -111,6 +112,14 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
             mode: it.mode,
             timezone: it.timezone,
             label: it.label,
+            week_start: it.week_start,
+            prior: it.prior.map(|prior| v1::PriorCalendar {
+                timezone: prior.timezone,
+                week_start: prior.week_start,
+                until_us: prior.until.get(),
+            }),
+            alert_at: it.alert_at,
+            increases: it.increases.iter().map(increase_to_wire).collect(),
         }),
         Resource::Price(it) => Body::Price(v1::Price {
             backend_id: it.backend_id,
@@ -121,6 +130,10 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
             cache_write_pico_usd: it.cache_write.map(PicoUsd::get),
             cache_write_long_pico_usd: it.cache_write_long.map(PicoUsd::get),
             max_output_tokens: it.max_output_tokens,
+            per_image_pico_usd: it.per_image.map(PicoUsd::get),
+            per_second_pico_usd: it.per_second.map(PicoUsd::get),
+            per_character_pico_usd: it.per_character.map(PicoUsd::get),
+            per_search_pico_usd: it.per_search.map(PicoUsd::get),
         }),
         Resource::Model(it) => Body::Model(v1::Model {
             pattern: it.pattern,
@@ -134,6 +147,7 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
             base_url: it.base_url,
             api_version: it.api_version,
             api_key: it.api_key.map(|key| key.expose().to_vec()),
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -144,8 +158,29 @@ fn body_to_wire(resource: &Resource) -> v1::resource::Body {
     }
 }
 
+fn increase_to_wire(increase: &Increase) -> v1::Increase {
+    v1::Increase {
+        amount_nano_usd: increase.amount.get(),
+        from_us: increase.from.get(),
+        until_us: increase.until.get(),
+    }
+}
+
+fn increase_from_wire(increase: &v1::Increase) -> Increase {
+    Increase {
+        amount: NanoUsd::new(increase.amount_nano_usd),
+        from: UnixMicros::new(increase.from_us),
+        until: UnixMicros::new(increase.until_us),
+    }
+}
+
 fn place_to_wire(place: shared::ModelBackend) -> v1::ModelBackend {
-    v1::ModelBackend { backend_id: place.backend_id, upstream_model: place.upstream_model, weight: place.weight }
+    v1::ModelBackend {
+        backend_id: place.backend_id,
+        upstream_model: place.upstream_model,
+        weight: place.weight,
+        fetches_urls: place.fetches_urls,
+    }
 }
 
 fn body_from_wire(body: v1::resource::Body) -> Resource {
@@ -186,6 +221,14 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
             period: it.period,
             mode: it.mode,
             timezone: it.timezone,
+            week_start: it.week_start,
+            prior: it.prior.map(|prior| shared::PriorCalendar {
+                timezone: prior.timezone,
+                week_start: prior.week_start,
+                until: UnixMicros::new(prior.until_us),
+            }),
+            alert_at: it.alert_at,
+            increases: it.increases.iter().map(increase_from_wire).collect(),
         }),
         Body::Price(it) => Resource::Price(shared::Price {
             backend_id: it.backend_id,
@@ -196,6 +239,10 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
             cache_write: it.cache_write_pico_usd.map(PicoUsd::new),
             cache_write_long: it.cache_write_long_pico_usd.map(PicoUsd::new),
             max_output_tokens: it.max_output_tokens,
+            per_image: it.per_image_pico_usd.map(PicoUsd::new),
+            per_second: it.per_second_pico_usd.map(PicoUsd::new),
+            per_character: it.per_character_pico_usd.map(PicoUsd::new),
+            per_search: it.per_search_pico_usd.map(PicoUsd::new),
         }),
         Body::Model(it) => Resource::Model(shared::Model {
             pattern: it.pattern,
@@ -209,6 +256,7 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
             base_url: it.base_url,
             api_version: it.api_version,
             api_key: it.api_key.map(Secret::new),
+            http_version: it.http_version,
             connect_timeout_ms: it.connect_timeout_ms,
             first_byte_timeout_ms: it.first_byte_timeout_ms,
             idle_timeout_ms: it.idle_timeout_ms,
@@ -220,7 +268,12 @@ fn body_from_wire(body: v1::resource::Body) -> Resource {
 }
 
 fn place_from_wire(place: v1::ModelBackend) -> shared::ModelBackend {
-    shared::ModelBackend { backend_id: place.backend_id, upstream_model: place.upstream_model, weight: place.weight }
+    shared::ModelBackend {
+        backend_id: place.backend_id,
+        upstream_model: place.upstream_model,
+        weight: place.weight,
+        fetches_urls: place.fetches_urls,
+    }
 }
 
 #[cfg(test)]
@@ -236,6 +289,25 @@ mod tests {
         let wire = to_wire("blue", &team());
         let (id, hash, back) = from_wire(wire.clone()).unwrap();
         assert_eq!((id.as_str(), hash, back), ("blue", wire.content_hash, team()));
+    }
+
+    #[test]
+    fn a_budget_survives_the_wire_with_its_calendars_shares_and_what_lies_on_top() {
+        let at = UnixMicros::new;
+        let budget = Resource::Budget(shared::Budget {
+            scope: "model:claude-*".into(),
+            label: "model claude-*".into(),
+            limit: NanoUsd::new(5),
+            period: "weekly".into(),
+            mode: "hard".into(),
+            timezone: "Europe/Berlin".into(),
+            week_start: "sunday".into(),
+            prior: Some(shared::PriorCalendar { timezone: "UTC".into(), week_start: String::new(), until: at(9) }),
+            alert_at: vec!["0.5".into(), "0.95".into()],
+            increases: vec![Increase { amount: NanoUsd::new(-3), from: at(1), until: at(2) }],
+        });
+        let (_, _, back) = from_wire(to_wire("b", &budget)).unwrap();
+        assert_eq!(back, budget);
     }
 
     #[test]

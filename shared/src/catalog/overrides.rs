@@ -88,6 +88,12 @@ pub struct PriceOverride {
     pub audio_output: Option<PicoUsd>,
     /// One web search on the provider's side.
     pub per_search: Option<PicoUsd>,
+    /// A picture that is made.
+    pub per_image: Option<PicoUsd>,
+    /// A second of sound, heard or made.
+    pub per_second: Option<PicoUsd>,
+    /// A character that is spoken.
+    pub per_character: Option<PicoUsd>,
     /// One request.
     pub per_request: Option<PicoUsd>,
     /// The most tokens the model gives in one choice.
@@ -108,6 +114,9 @@ impl PriceOverride {
             audio_input: None,
             audio_output: None,
             per_search: None,
+            per_image: None,
+            per_second: None,
+            per_character: None,
             per_request: None,
             max_output_tokens: None,
         }
@@ -138,6 +147,11 @@ impl PriceOverride {
         for (fact, stated) in fields {
             *fact = stated.or(*fact);
         }
+        let units = &mut facts.units;
+        units.image = self.per_image.or(units.image);
+        units.character = self.per_character.or(units.character);
+        units.audio_input_second = self.per_second.or(units.audio_input_second);
+        units.audio_output_second = self.per_second.or(units.audio_output_second);
         facts.per_request = self.per_request.unwrap_or(facts.per_request);
         facts.max_output_tokens = self.max_output_tokens.or(facts.max_output_tokens);
     }

@@ -53,7 +53,7 @@ const BEDROCK: &str = "\
 ## Amazon Bedrock
 
 It is asked through Converse and ConverseStream, at `https://bedrock-runtime.REGION.amazonaws.com` unless there is a
-`base_url`; embeddings, legacy completions and moderations are refused. `region` is required. Who asks is known by the first of these:
+`base_url`, and through InvokeModel for embeddings of Titan, Cohere and Nova; moderations are refused. `region` is required. Who asks is known by the first of these:
 
 - `api_key`: a bearer token of Bedrock's own
 - `role_arn` with `web_identity_token_file`, a file on each data plane
@@ -70,30 +70,46 @@ is a model's id, that of an inference profile, or an ARN.
 
 ";
 
+const OLLAMA: &str = "\
+## Ollama
+
+With a base URL that names no path it is asked in its own API: `/api/chat` for conversations of every client's dialect, and
+`/api/embed`. With one that ends in `/v1` it is asked in its OpenAI dialect, as any server of that family: requests pass as
+they are, and `num_ctx`, `keep_alive` and `think` have no effect there.
+
+In its own API a client may send, beside what its dialect has, `keep_alive`, `think`, `num_ctx` and the other options of
+sampling, by themselves or in `options`; those of the server (`num_gpu`, `num_thread` and the like) are left out and named. A
+prompt longer than `num_ctx` is cut by the server without a word: send `num_ctx`, or set `OLLAMA_CONTEXT_LENGTH` at the server.
+`reasoning_effort` becomes `think` for models that are known to think. Images must be in base64.
+
+";
+
 const FURTHER: &str = "
 ## Further APIs
 
 Conversations are served by every kind: a responses request is passed as it is where the table says so, and translated
-elsewhere. What a kind keeps is followed up by `previous_response_id`. What is not in this table is refused there.
+elsewhere; so is a legacy completion: its prompt becomes one message of the user, and `echo`, `suffix`, `logprobs` and
+`best_of` are refused there. What a kind keeps is followed up by `previous_response_id`. What is not in this table is refused there.
 
-| kind | responses as they are | keeps responses | images | speech | transcription, translation |
-| --- | --- | --- | --- | --- | --- |
+| kind | responses as they are | keeps responses | legacy completions as they are | images | speech | transcription, translation |
+| --- | --- | --- | --- | --- | --- | --- |
 ";
 
 fn further(facts: &ProviderFacts) -> String {
     let has = |api: Api| match (facts.apis.contains(&api), facts.family, facts.paths) {
         (false, ..) => "",
         (true, _, PathForm::Azure) if matches!(api, Api::Responses | Api::StoredResponses) => "under `/openai/v1`",
+        (true, _, PathForm::Ollama) => "under `/v1`",
         (true, ..) => "yes",
     };
-    let [responses, stored, images, speech, heard] =
-        [Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription].map(has);
-    format!("| `{}` | {responses} | {stored} | {images} | {speech} | {heard} |\n", facts.name)
+    let [responses, stored, completions, images, speech, heard] =
+        [Api::Responses, Api::StoredResponses, Api::Completions, Api::Images, Api::Speech, Api::Transcription].map(has);
+    format!("| `{}` | {responses} | {stored} | {completions} | {images} | {speech} | {heard} |\n", facts.name)
 }
 const VERTEX: &str = "\
 ## Google Vertex AI
 
-Conversations only: embeddings are refused. `project` and `region` are required; `region` is a location such as `europe-west4`, `global`, or `eu`. `model` of a backend is
+Conversations and embeddings. `project` and `region` are required; `region` is a location such as `europe-west4`, `global`, or `eu`. `model` of a backend is
 a model of Google's (`gemini-2.5-pro`), one of Anthropic's with its date (`claude-sonnet-4-5@20250929`), or `endpoints/ID`
 of the project's own. Who asks is known by the first of these:
 
@@ -146,8 +162,11 @@ fn render() -> String {
         text += &format!("| `{name}` | {title} | {url} | `{header}`{need} | {} |\n", variables.join(" "));
     }
     text += "\n## What the gateway minds\n\n";
-    text += "| kind | output cap | asks for the usage of a stream | bills by | `top_k` | earlier thinking | models without a route |\n";
-    text += "| --- | --- | --- | --- | --- | --- | --- |\n";
+    text += "A client that leaves in the middle of an answer leaves its cost behind. Where the provider generates on and bills it\n\
+             anyway, the gateway reads to the end and books what was counted; where it stops, or nobody knows, it reads on for two\n\
+             seconds, then cuts and books an estimate (`basis: estimated`); a server of one's own is cut at once.\n\n";
+    text += "| kind | output cap | asks for the usage of a stream | bills by | `top_k` | earlier thinking | when a client leaves | models without a route |\n";
+    text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for facts in ProviderKind::ALL.iter().map(|kind| kind.facts()) {
         text += &minded(facts);
     }
@@ -159,6 +178,7 @@ fn render() -> String {
     text += AZURE;
     text += BEDROCK;
     text += VERTEX;
+    text += OLLAMA;
     text += TOKENS;
     text += "## Differences and their sources\n\n";
     text += "A source names what was read on that day: a provider's SDK, the code of another gateway, an issue, or a page.\n";
@@ -175,11 +195,12 @@ fn minded(facts: &ProviderFacts) -> String {
     let cap = match (facts.family, facts.cap_field) {
         (WireFamily::Gemini, _) => "`maxOutputTokens`",
         (WireFamily::Bedrock, _) => "`maxTokens`",
+        (WireFamily::Ollama, _) => "`num_predict`",
         (_, CapField::MaxTokens) => "`max_tokens`",
         (_, CapField::MaxCompletionTokens) => "`max_completion_tokens`",
     };
     let usage = match (facts.family, facts.takes_stream_options) {
-        (WireFamily::Anthropic | WireFamily::Bedrock | WireFamily::Gemini, _) => "always there",
+        (WireFamily::Anthropic | WireFamily::Bedrock | WireFamily::Gemini | WireFamily::Ollama, _) => "always there",
         (WireFamily::OpenAi, true) => "yes",
         (WireFamily::OpenAi, false) => "no: `stream_options` is kept back",
     };
@@ -193,12 +214,13 @@ fn minded(facts: &ProviderFacts) -> String {
     let yes = |is_so: bool| if is_so { "yes" } else { "" };
     let top_k = match facts.family {
         WireFamily::Bedrock => "by model",
-        WireFamily::OpenAi => yes(facts.takes_top_k),
+        WireFamily::OpenAi | WireFamily::Ollama => yes(facts.takes_top_k),
         WireFamily::Anthropic | WireFamily::Gemini => "yes",
     };
     let thinking = match facts.family {
         WireFamily::Gemini => "by signature",
         WireFamily::Bedrock => "by model",
+        WireFamily::Ollama => "yes",
         WireFamily::Anthropic | WireFamily::OpenAi => {
             yes(facts.takes_reasoning_content || facts.family == WireFamily::Anthropic)
         }
@@ -211,7 +233,12 @@ fn minded(facts: &ProviderFacts) -> String {
         ModelNames::Hosted(prefixes) => format!("`{}*`, where their maker is not configured", prefixes.join("*` `")),
         ModelNames::Any => "any other name".to_owned(),
     };
-    format!("| `{}` | {cap} | {usage} | {} | {top_k} | {thinking} | {names} |\n", facts.name, bill.join(", "))
+    let leave = match facts.on_leave {
+        OnLeave::Cancel => "cut",
+        OnLeave::DrainBriefly => "read on briefly",
+        OnLeave::Drain => "read to the end",
+    };
+    format!("| `{}` | {cap} | {usage} | {} | {top_k} | {thinking} | {leave} | {names} |\n", facts.name, bill.join(", "))
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! row; nobody else matches on kinds. What a single model can do is not here but in the catalogue and in `helix-llm`.
 
 pub mod azure;
+mod http_version;
+mod quirk;
 mod table;
 pub mod vertex;
 
@@ -12,6 +14,7 @@ mod document;
 #[cfg(test)]
 mod tests;
 
+pub use http_version::HttpVersion;
 pub use table::ProviderKind;
 
 use vertex::Publisher;
@@ -27,6 +30,8 @@ pub enum WireFamily {
     Bedrock,
     /// `generateContent` and its stream; the model stands in the path.
     Gemini,
+    /// Ollama's `/api/chat` and `/api/embed`.
+    Ollama,
 }
 
 /// An API beside conversations, embeddings and what else every server of the OpenAI family has.
@@ -36,12 +41,38 @@ pub enum Api {
     Responses,
     /// Responses that are kept: `previous_response_id`, and reading and deleting by id.
     StoredResponses,
+    /// `/completions`, the legacy ones.
+    Completions,
     /// `/images/generations` and `/images/edits`.
     Images,
     /// `/audio/speech`.
     Speech,
     /// `/audio/transcriptions` and `/audio/translations`.
     Transcription,
+}
+
+/// How a server of the OpenAI family makes embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Embeddings {
+    /// As OpenAI does.
+    AsOpenAi,
+    /// As numbers only, never in base64.
+    Floats {
+        /// What it calls the number of dimensions.
+        dimensions: &'static str,
+    },
+}
+
+/// What is done with an answer whose client has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnLeave {
+    /// It is cut at once and estimated: generating on costs nothing but the server's time.
+    Cancel,
+    /// It is read on for a moment, to catch its last words, and then cut and estimated: the provider stops where it is cut,
+    /// or nobody knows.
+    DrainBriefly,
+    /// It is read to its end: the provider generates and bills it in any case, and only its last words say how much.
+    Drain,
 }
 
 /// How a backend takes its credential.
@@ -74,6 +105,8 @@ pub enum PathForm {
     Vertex,
     /// `/model/{model}/{operation}`.
     Bedrock,
+    /// `/api/…`; a base URL that ends in `/v1` is that of its OpenAI dialect.
+    Ollama,
 }
 
 /// The names of the output cap in OpenAI's dialect.
@@ -164,8 +197,16 @@ pub struct ProviderFacts {
     pub has_cost: bool,
     /// Whether `top_k` is taken.
     pub takes_top_k: bool,
+    /// Whether `user` is taken.
+    pub takes_user: bool,
+    /// Whether a choice of tools that forces a call is `any`, not `required`.
+    pub says_any: bool,
+    /// How embeddings are made, in the OpenAI family.
+    pub embeddings: Embeddings,
     /// Whether earlier thinking is taken back as `reasoning_content`.
     pub takes_reasoning_content: bool,
+    /// What is done with an answer whose client has left.
+    pub on_leave: OnLeave,
     /// The further APIs that it has, by its SDK or documentation of the day in `table`; conversations by `/responses` are translated where it does not speak them.
     pub apis: &'static [Api],
     /// Differences, with their sources.

@@ -1,14 +1,12 @@
 //! The table of provider kinds.
 //!
 //! Rule: one row a kind; what a row does not say it has in common with the row it begins with. A difference that somebody
-//! found out is a [`Quirk`] with its source, also where nothing is done about it yet: `docs/providers.md` is made of them.
+//! found out is a [`super::Quirk`] with its source, also where nothing is done about it yet: `docs/providers.md` is made of them.
 
-use super::{Api, AuthScheme, CapField, ModelMaker, ModelNames, PathForm, ProviderFacts, Quirk, WireFamily};
-
-/// The day on which SDKs, documentation and the code of other gateways were read.
-const AS_OF: &str = "2026-11-22";
-/// A source for what was not read anywhere on that day: a default that must not fail hard.
-const UNCHECKED: &str = "general knowledge, not checked";
+use super::quirk::{RUNS_ON, STOPS, UNCHECKED, checked, quirk};
+use super::{
+    Api, AuthScheme, CapField, Embeddings, ModelMaker, ModelNames, OnLeave, PathForm, ProviderFacts, WireFamily,
+};
 
 /// A hosted service that speaks like OpenAI.
 const HOSTED: ProviderFacts = ProviderFacts {
@@ -31,13 +29,18 @@ const HOSTED: ProviderFacts = ProviderFacts {
     has_reasoning_outside: false,
     has_cost: false,
     takes_top_k: false,
+    takes_user: true,
+    says_any: false,
+    embeddings: Embeddings::AsOpenAi,
     takes_reasoning_content: false,
+    on_leave: OnLeave::DrainBriefly,
     apis: &[],
     quirks: &[],
 };
 
 /// A server of one's own that speaks like OpenAI.
-const LOCAL: ProviderFacts = ProviderFacts { is_local: true, needs_key: false, paths: PathForm::UnderV1, ..HOSTED };
+const LOCAL: ProviderFacts =
+    ProviderFacts { is_local: true, needs_key: false, paths: PathForm::UnderV1, on_leave: OnLeave::Cancel, ..HOSTED };
 
 /// What the models of OpenAI are called.
 const OPENAI_MODELS: &[&str] = &[
@@ -54,15 +57,6 @@ const OPENAI_MODELS: &[&str] = &[
     "codex-",
     "computer-use-",
 ];
-
-const fn quirk(what: &'static str, source: &'static str) -> Quirk {
-    Quirk { what, source, as_of: AS_OF }
-}
-
-/// A difference that was read later than the rest.
-const fn checked(what: &'static str, source: &'static str) -> Quirk {
-    Quirk { what, source, as_of: "2026-11-24" }
-}
 
 macro_rules! provider_kinds {
     ($($(#[$doc:meta])* $variant:ident = $facts:expr;)+) => {
@@ -100,8 +94,9 @@ provider_kinds! {
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
         may_choose_tier: true,
-        apis: &[Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
+        apis: &[Api::Completions, Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
+            STOPS,
             quirk("The output cap is `max_completion_tokens`; reasoning models refuse `max_tokens`.", "openai-python 3.54.0"),
             quirk("A stream reports usage only when `stream_options.include_usage` asks for it.", "openai-python 3.54.0"),
             quirk("`service_tier` unset or `auto` follows the project: the answer may be billed at the priority tier.",
@@ -122,6 +117,7 @@ provider_kinds! {
         names: ModelNames::Own(&["claude-"]),
         maker: ModelMaker::Anthropic,
         quirks: &[
+            STOPS,
             quirk("`anthropic-version` is required; a request that names none is sent as of 2023-06-01.",
                 "anthropic-python 2.12.0"),
             quirk("`max_tokens` is required.", "anthropic-python 2.12.0"),
@@ -140,8 +136,10 @@ provider_kinds! {
         url_variables: &["GOOGLE_GEMINI_BASE_URL"],
         names: ModelNames::Own(&["gemini-", "gemma-"]),
         maker: ModelMaker::Google,
+        on_leave: OnLeave::Drain,
         quirks: &[
-            quirk("It is asked in its own API, not in its OpenAI dialect: conversations only, no embeddings.", "by design"),
+            RUNS_ON,
+            quirk("It is asked in its own API, not in its OpenAI dialect: conversations and embeddings.", "by design"),
             quirk("The model stands in the path, under `/v1beta`; a base URL is written with that version or without.",
                 "by design"),
             checked("A call of a tool carries a signature that newer models want back: it travels in the id of the call.",
@@ -161,7 +159,9 @@ provider_kinds! {
         paths: PathForm::Vertex,
         names: ModelNames::Hosted(&["gemini-", "claude-"]),
         maker: ModelMaker::Google,
+        on_leave: OnLeave::Drain,
         quirks: &[
+            RUNS_ON,
             quirk("Claude is asked by `rawPredict` and `streamRawPredict` in Anthropic's dialect: the model goes from the \
                 body into the path, and `anthropic_version: vertex-2023-10-16` takes its place.",
                 "docs.claude.com, claude-on-vertex-ai"),
@@ -187,8 +187,9 @@ provider_kinds! {
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
         may_choose_tier: true,
-        apis: &[Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
+        apis: &[Api::Completions, Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
+            STOPS,
             quirk("With a dated `api_version` the deployment is part of the path; without one, or with a base URL that \
                 ends in `/openai/v1`, it is the `model`.", "openai-python 3.54.0"),
             quirk("Before `api_version` 2024-09-01 neither `stream_options` nor `max_completion_tokens` is taken: streams \
@@ -209,7 +210,9 @@ provider_kinds! {
         paths: PathForm::Bedrock,
         key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
         maker: ModelMaker::Several,
+        on_leave: OnLeave::Drain,
         quirks: &[
+            RUNS_ON,
             quirk("The model is a part of the path.", "botocore 1.44.5"),
             quirk("The region in an ARN wins over the configured one.", "by design"),
             quirk("Exceptions are events of a stream: one that begins it after status 200 counts as the answer, and another \
@@ -218,13 +221,28 @@ provider_kinds! {
         ],
         ..HOSTED
     };
-    /// Ollama, over its OpenAI-compatible API.
+    /// Ollama, over its own API, or over its OpenAI-compatible one where the base URL says so.
     Ollama = ProviderFacts {
         name: "ollama",
         title: "Ollama",
-        base_url: Some("http://127.0.0.1:11434/v1"),
+        family: WireFamily::Ollama,
+        paths: PathForm::Ollama,
+        base_url: Some("http://127.0.0.1:11434"),
         url_variables: &["OLLAMA_HOST"],
-        quirks: &[quirk("Its OpenAI dialect is under `/v1` only.", "ollama, git of 2026-08-21")],
+        takes_top_k: true,
+        apis: &[Api::Completions, Api::Responses],
+        quirks: &[
+            quirk("It is asked in its own API, which knows `num_ctx`, `keep_alive`, `options`, `think`, images and exact \
+                counters; with a base URL that ends in `/v1`, in its OpenAI dialect.", "ollama, git of 2026-08-21"),
+            quirk("A prompt longer than `num_ctx` is cut without a word, and the default is small: send `num_ctx`, or set \
+                `OLLAMA_CONTEXT_LENGTH` at the server.", "ollama, git of 2026-08-21"),
+            quirk("A model that does not think answers 400 to every word about it: an effort goes only to models that are \
+                known to think, `think` in a request to all.", "ollama, git of 2026-08-21"),
+            quirk("A prompt that it has kept is not counted: such an answer is metered by an estimate.",
+                "ollama, git of 2026-08-21"),
+            quirk("There is no `tool_choice`: a forced one is dropped, and named.", "ollama, git of 2026-08-21"),
+            checked("Under `/v1` it speaks `/responses` itself, and keeps nothing of them.", "docs.ollama.com, openai-compatibility"),
+        ],
         ..LOCAL
     };
     /// Groq.
@@ -235,7 +253,9 @@ provider_kinds! {
         key_variables: &["GROQ_API_KEY"],
         url_variables: &["GROQ_BASE_URL"],
         apis: &[Api::Responses, Api::Speech, Api::Transcription],
+        on_leave: OnLeave::Drain,
         quirks: &[
+            RUNS_ON,
             quirk("Thinking comes as `reasoning`, not as `reasoning_content`.", "groq 1.7.0"),
             quirk("Usage of a stream may stand in `x_groq.usage` of the last chunk.", "groq 1.7.0"),
             quirk("`n` above 1, `logprobs` and `logit_bias` are refused.", UNCHECKED),
@@ -250,8 +270,11 @@ provider_kinds! {
         key_variables: &["TOGETHER_API_KEY"],
         url_variables: &["TOGETHER_BASE_URL"],
         takes_top_k: true,
-        apis: &[Api::Images, Api::Speech, Api::Transcription],
+        embeddings: Embeddings::Floats { dimensions: "dimensions" },
+        apis: &[Api::Completions, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
+            STOPS,
+            quirk("Embeddings are made of texts and come as numbers: a client that wants base64 gets them encoded.", "together 3.1.1"),
             quirk("`stop` must be a list, `logprobs` a number; `finish_reason` may be `eos`.", "together 3.1.1"),
             quirk("`top_k` is taken.", "together 3.1.1"),
         ],
@@ -268,6 +291,7 @@ provider_kinds! {
         has_cost: true,
         apis: &[Api::Responses, Api::StoredResponses, Api::Images],
         quirks: &[
+            STOPS,
             quirk("`completion_tokens` leaves `reasoning_tokens` out.", "litellm 1.109.1"),
             quirk("`usage` carries the cost, as `cost_in_usd_ticks`.", "litellm 1.109.1"),
             quirk("Reasoning models refuse `stop` and the penalties.", "litellm 1.109.1"),
@@ -282,7 +306,7 @@ provider_kinds! {
         key_variables: &["OPENROUTER_API_KEY"],
         has_cost: true,
         takes_top_k: true,
-        apis: &[Api::Responses],
+        apis: &[Api::Completions, Api::Responses],
         quirks: &[
             quirk("`usage` carries the cost in USD.", "openrouter 1.3.84"),
             quirk("An error may come with status 200, or as a chunk with a number as its `code`.", "openrouter 1.3.84"),
@@ -297,7 +321,9 @@ provider_kinds! {
         base_url: Some("https://api.fireworks.ai/inference/v1"),
         key_variables: &["FIREWORKS_API_KEY"],
         takes_top_k: true,
+        apis: &[Api::Completions],
         quirks: &[
+            STOPS,
             quirk("Models are called `accounts/fireworks/models/NAME`.", "fireworks-ai 1.2.30"),
             quirk("`top_k` is taken.", "fireworks-ai 1.2.30"),
         ],
@@ -309,7 +335,9 @@ provider_kinds! {
         title: "Hugging Face router",
         base_url: Some("https://router.huggingface.co/v1"),
         key_variables: &["HF_TOKEN", "HUGGINGFACE_API_KEY"],
+        on_leave: OnLeave::Drain,
         quirks: &[
+            RUNS_ON,
             quirk("`ORGANISATION/NAME:PROVIDER` names who serves a model; what is taken depends on them.", "litellm 1.109.1"),
         ],
         ..HOSTED
@@ -319,7 +347,10 @@ provider_kinds! {
         name: "lmstudio",
         title: "LM Studio",
         base_url: Some("http://127.0.0.1:1234/v1"),
+        apis: &[Api::Completions, Api::Responses],
         quirks: &[
+            checked("From 0.3.29 on it speaks `/v1/responses` itself; it has no address to read or delete one, so \
+                `previous_response_id` is refused.", "lmstudio.ai, blog/lmstudio-v0.3.29"),
             quirk("Some versions refuse `response_format: json_object`.", "Vercel ai-sdk, 2026-11"),
             quirk("A model is loaded by its first request, which is slow.", UNCHECKED),
         ],
@@ -330,8 +361,10 @@ provider_kinds! {
         name: "vllm",
         title: "vLLM",
         takes_top_k: true,
-        apis: &[Api::Transcription],
+        apis: &[Api::Completions, Api::Responses, Api::Transcription],
         quirks: &[
+            checked("It speaks `/v1/responses` itself; what it keeps of them is off unless the server is told to, and is not \
+                relied on.", "docs.vllm.ai, v0.32.0, online serving"),
             quirk("`top_k` and further sampling fields are taken.", "litellm 1.109.1"),
             quirk("Calling tools needs flags of the server; without them, 400.", UNCHECKED),
             quirk("Thinking comes as `reasoning_content`, in newer versions as `reasoning`.", UNCHECKED),
@@ -342,7 +375,7 @@ provider_kinds! {
     LocalAi = ProviderFacts {
         name: "localai",
         title: "LocalAI",
-        apis: &[Api::Images, Api::Speech, Api::Transcription],
+        apis: &[Api::Completions, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
             quirk("It listens where this gateway does by default, so its address must be said.", UNCHECKED),
             quirk("Usage may be zero: it is taken as written.", UNCHECKED),
@@ -359,10 +392,17 @@ provider_kinds! {
             "mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-",
         ]),
         takes_stream_options: false,
+        takes_user: false,
+        says_any: true,
+        embeddings: Embeddings::Floats { dimensions: "output_dimension" },
         apis: &[Api::Speech, Api::Transcription],
+        on_leave: OnLeave::Drain,
         quirks: &[
-            quirk("An unknown field is refused with 422. `stream_options.include_usage` is one; usage comes in the last \
-                chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
+            RUNS_ON,
+            quirk("The dimensions of embeddings are called `output_dimension`; they come as numbers, and are encoded for a \
+                client that wants base64.", "mistralai 3.7.0"),
+            quirk("An unknown field is refused with 422. `stream_options.include_usage` and `user` are two; usage comes in \
+                the last chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
             quirk("The output cap is `max_tokens`; `max_completion_tokens` is refused.", "eca issue 231"),
             quirk("`tool_choice: required` is called `any`, `seed` is called `random_seed`.", "mistralai 3.7.0"),
         ],
@@ -377,6 +417,7 @@ provider_kinds! {
         names: ModelNames::Own(&["deepseek-"]),
         takes_reasoning_content: true,
         quirks: &[
+            STOPS,
             quirk("Thinking comes as `reasoning_content` and must come back on every turn of the assistant.",
                 "litellm 1.109.1"),
             quirk("`prompt_cache_hit_tokens` and `prompt_cache_miss_tokens` add up to `prompt_tokens`.", "litellm 1.109.1"),
@@ -392,6 +433,7 @@ provider_kinds! {
         names: ModelNames::Own(&["command-", "embed-", "c4ai-"]),
         takes_stream_options: false,
         quirks: &[
+            STOPS,
             quirk("It is served over its compatibility API: chat and embeddings.", "docs.cohere.com, compatibility-api"),
             quirk("`stream_options` is refused; `null` is not.", "strandsagents.com, model-providers/cohere"),
             quirk("A stream that reports no usage is metered by an estimate.", UNCHECKED),
@@ -407,7 +449,9 @@ provider_kinds! {
         names: ModelNames::Own(&["sonar"]),
         has_reasoning_outside: true,
         has_cost: true,
+        on_leave: OnLeave::Drain,
         quirks: &[
+            RUNS_ON,
             quirk("Every chunk carries usage so far, with its cost: the last one counts.", "perplexityai 0.46.1"),
             quirk("`completion_tokens` leaves reasoning out.", "genai-prices 0.2.3"),
         ],
@@ -419,6 +463,7 @@ provider_kinds! {
         title: "Cerebras",
         base_url: Some("https://api.cerebras.ai/v1"),
         key_variables: &["CEREBRAS_API_KEY"],
+        apis: &[Api::Completions],
         quirks: &[quirk("Fields it does not know are refused with 400 or 422.", "cerebras 1.91.0")],
         ..HOSTED
     };
@@ -427,7 +472,7 @@ provider_kinds! {
         name: "openai_compatible",
         title: "Any server that speaks like OpenAI",
         needs_key: false,
-        apis: &[Api::Images, Api::Speech, Api::Transcription],
+        apis: &[Api::Completions, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[quirk("Paths follow the base URL as it is: say `/v1` where the server has it.", "by design")],
         ..HOSTED
     };

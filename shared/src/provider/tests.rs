@@ -34,6 +34,8 @@ fn every_difference_has_a_source_and_every_special_field_is_explained() {
             || facts.takes_top_k
             || facts.takes_reasoning_content
             || !facts.takes_stream_options
+            || !facts.takes_user
+            || facts.says_any
             || facts.may_choose_tier
             || facts.cap_field != CapField::MaxTokens;
         assert!(!is_special || !facts.quirks.is_empty(), "{} differs and does not say why", facts.name);

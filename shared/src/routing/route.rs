@@ -34,6 +34,8 @@ pub struct Target {
     pub upstream_model: Option<Arc<str>>,
     /// Share under the weighted strategy.
     pub weight: u32,
+    /// Whether the gateway fetches what URLs in requests point at, where the backend does not.
+    pub fetches_urls: bool,
 }
 
 /// Every rule, and what stands in for them when there is none.
@@ -94,7 +96,8 @@ impl RouteTable {
     fn by_prefix(&self, model: &str) -> Option<Vec<Target>> {
         let (name, rest) = model.split_once('/')?;
         let backend = self.backends.iter().position(|(backend, _)| backend == name)?;
-        (!rest.is_empty()).then(|| vec![Target { backend, upstream_model: Some(rest.into()), weight: 1 }])
+        (!rest.is_empty())
+            .then(|| vec![Target { backend, upstream_model: Some(rest.into()), weight: 1, fetches_urls: false }])
     }
 
     fn by_family(&self, model: &str) -> Option<Vec<Target>> {
@@ -102,7 +105,7 @@ impl RouteTable {
             let kinds = self.backends.iter().enumerate();
             kinds
                 .filter(|(_, (_, kind))| claims(*kind))
-                .map(|(backend, _)| Target { backend, upstream_model: None, weight: 1 })
+                .map(|(backend, _)| Target { backend, upstream_model: None, weight: 1, fetches_urls: false })
                 .collect()
         };
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
 
     fn route(pattern: &str, position: u32, backend: usize) -> Route {
-        let targets = vec![Target { backend, upstream_model: None, weight: 1 }];
+        let targets = vec![Target { backend, upstream_model: None, weight: 1, fetches_urls: false }];
         Route {
             pattern: Pattern::new(pattern).unwrap(),
             strategy: Strategy::Priority,

@@ -11,10 +11,11 @@ use crate::budget::limit::{BudgetScope, Limit};
 use crate::catalog::{ModelPattern, PriceOverride};
 use crate::cloud::google::GoogleAccess;
 use crate::ids::{ApiKeyId, BackendId, BudgetId, TeamId, UserId};
-use crate::provider::{PathForm, ProviderKind};
+use crate::money::PicoUsd;
+use crate::provider::{HttpVersion, PathForm, ProviderKind};
 use crate::rbac::{Grant, Role, Scope};
 use crate::routing::{Params, Route, RouteTable, Strategy, Target};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +49,8 @@ pub fn compile(set: &ResourceSet, revision: u64) -> Snapshot {
     }
 }
 
-/// Budget indexes by (user, team): callers of one path share one list.
-type BudgetPaths = HashMap<(Option<String>, Option<String>), Arc<[usize]>>;
+/// Budget indexes by (user, team, key with budgets of its own): callers of one path share one list.
+type BudgetPaths = HashMap<(Option<String>, Option<String>, Option<String>), Arc<[usize]>>;
 
 #[derive(Default)]
 struct Compiler {
@@ -57,6 +58,7 @@ struct Compiler {
     backends: Vec<Arc<Backend>>,
     backend_index: HashMap<String, usize>,
     budgets: Vec<Arc<Limit>>,
+    keys_with_budgets: HashSet<ApiKeyId>,
     /// Budgets that did not compile, by the scope text they were written for; an unreadable scope governs everyone.
     broken_budgets: Vec<(Option<BudgetScope>, String)>,
     teams: BTreeMap<String, Result<Arc<ModelAccess>, String>>,
@@ -116,15 +118,13 @@ impl Compiler {
     }
 
     fn budget(&mut self, key: &ResourceKey, budget: &resource::Budget) {
-        let checked = Limit::new(
-            BudgetId::from(key.id.as_str()),
-            (&budget.scope, &budget.label),
-            budget.limit,
-            (&budget.period, &budget.timezone),
-            &budget.mode,
-        );
-        match checked {
-            Ok(limit) => self.budgets.push(Arc::new(limit)),
+        match Limit::of(BudgetId::from(key.id.as_str()), budget) {
+            Ok(limit) => {
+                if let BudgetScope::Key(id) = &limit.scope {
+                    self.keys_with_budgets.insert(id.clone());
+                }
+                self.budgets.push(Arc::new(limit));
+            }
             Err(error) => {
                 self.broken_budgets.push((BudgetScope::parse(&budget.scope), error.to_string()));
                 self.refuse(key, error);
@@ -181,8 +181,13 @@ impl Compiler {
         let team = team_id.as_ref().map(|id| self.teams.get(id));
         let user_scope = api_key.user_id.as_deref().map(|id| BudgetScope::User(UserId::from(id)));
         let team_scope = team_id.as_deref().map(|id| BudgetScope::Team(TeamId::from(id)));
-        let charges = |scope: &BudgetScope| {
-            *scope == BudgetScope::Instance || Some(scope) == user_scope.as_ref() || Some(scope) == team_scope.as_ref()
+        let key_id = ApiKeyId::from(key.id.as_str());
+        // Which of the budgets of models are charged is known when the model is.
+        let charges = |scope: &BudgetScope| match scope {
+            BudgetScope::Instance | BudgetScope::Model(_) => true,
+            BudgetScope::Team(_) => Some(scope) == team_scope.as_ref(),
+            BudgetScope::User(_) => Some(scope) == user_scope.as_ref(),
+            BudgetScope::Key(id) => *id == key_id,
         };
         let broken_budget =
             self.broken_budgets.iter().find(|(scope, _)| scope.as_ref().is_none_or(&charges)).map(|(_, reason)| reason);
@@ -213,12 +218,13 @@ impl Compiler {
             }
             (None, None) => Vec::new(),
         };
-        let budgets = paths.entry((api_key.user_id.clone(), team_id.clone())).or_insert_with(|| {
+        let own = self.keys_with_budgets.contains(&key_id).then(|| key.id.clone());
+        let budgets = paths.entry((api_key.user_id.clone(), team_id.clone(), own)).or_insert_with(|| {
             let of_path = self.budgets.iter().enumerate().filter(|(_, limit)| charges(&limit.scope));
             of_path.map(|(index, _)| index).collect()
         });
         Caller {
-            key_id: ApiKeyId::from(key.id.as_str()),
+            key_id,
             user_id: api_key.user_id.as_deref().map(UserId::from),
             team_id: team_id.as_deref().map(TeamId::from),
             expires_at: api_key.expires_at,
@@ -277,6 +283,7 @@ impl Compiler {
                     backend,
                     upstream_model: place.upstream_model.as_deref().map(Arc::from),
                     weight: place.weight,
+                    fetches_urls: place.fetches_urls,
                 }),
                 None => trouble = Some(format!("backend `{}` is not available", place.backend_id)),
             }
@@ -314,6 +321,8 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
             return Err("the API version must be at most 64 letters, digits, `-`, `.` and `_`".into());
         }
     }
+    let http_version = HttpVersion::parse(&backend.http_version)
+        .ok_or_else(|| format!("HTTP version `{}` is not known", backend.http_version))?;
     let limit = |ms: u32, default: u64| Duration::from_millis(if ms == 0 { default } else { u64::from(ms) });
     Ok(Backend {
         id: BackendId::from(key.id.as_str()),
@@ -321,6 +330,7 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
         base_url: base_url.to_owned(),
         api_version: backend.api_version.clone().filter(|_| kind.facts().has_api_version),
         api_key: backend.api_key.clone(),
+        http_version,
         connect_timeout: limit(backend.connect_timeout_ms, 8_000),
         first_byte_timeout: limit(backend.first_byte_timeout_ms, 600_000),
         idle_timeout: limit(backend.idle_timeout_ms, 300_000),
@@ -331,8 +341,15 @@ fn checked_backend(key: &ResourceKey, backend: &resource::Backend) -> Result<Bac
 
 fn price_override(price: &resource::Price, pattern: ModelPattern) -> PriceOverride {
     let mut stated = PriceOverride::new(price.backend_id.as_str(), pattern);
-    stated.input = Some(price.input);
-    stated.output = Some(price.output);
+    // What is charged by another unit, and by tokens nothing, has no price for tokens: it does not give them away.
+    let has_unit = price.per_image.or(price.per_second).or(price.per_character).is_some();
+    let has_tokens = !has_unit || price.input > PicoUsd::ZERO || price.output > PicoUsd::ZERO;
+    stated.input = Some(price.input).filter(|_| has_tokens);
+    stated.output = Some(price.output).filter(|_| has_tokens);
+    stated.per_image = price.per_image;
+    stated.per_second = price.per_second;
+    stated.per_character = price.per_character;
+    stated.per_search = price.per_search;
     stated.cache_read = price.cache_read;
     stated.cache_write = price.cache_write;
     stated.cache_write_long = price.cache_write_long;

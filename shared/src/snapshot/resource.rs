@@ -3,6 +3,7 @@
 //! Rule: plain data as it was written; every check is the compiler's. So an odd row can travel, be named and be
 //! quarantined instead of stopping a push.
 
+use crate::budget::Increase;
 use crate::money::{NanoUsd, PicoUsd};
 use crate::secret::Secret;
 use crate::time::UnixMicros;
@@ -182,11 +183,11 @@ pub struct RoleGrant {
 /// A budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// `instance`, `team:ID` or `user:ID`.
+    /// `instance`, `team:ID`, `user:ID`, `key:ID` or `model:PATTERN`.
     pub scope: String,
     /// How people call the scope.
     pub label: String,
-    /// Amount per period.
+    /// Amount per period, without what lies on top.
     pub limit: NanoUsd,
     /// `daily`, `weekly` or `monthly`.
     pub period: String,
@@ -194,6 +195,25 @@ pub struct Budget {
     pub mode: String,
     /// IANA zone.
     pub timezone: String,
+    /// The day that weeks begin on; empty: Monday.
+    pub week_start: String,
+    /// The calendar that held before, until the window ends that it had begun.
+    pub prior: Option<PriorCalendar>,
+    /// Shares of the limit at which people are told, as decimal text.
+    pub alert_at: Vec<String>,
+    /// What lies on top of the limit, and when.
+    pub increases: Vec<Increase>,
+}
+
+/// A calendar that a budget no longer has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriorCalendar {
+    /// IANA zone.
+    pub timezone: String,
+    /// The day that weeks begin on; empty: Monday.
+    pub week_start: String,
+    /// First instant at which the present calendar holds.
+    pub until: UnixMicros,
 }
 
 /// A price override of one backend; prices per token.
@@ -213,6 +233,14 @@ pub struct Price {
     pub cache_write: Option<PicoUsd>,
     /// Cache write, long lifetime; `None`: as the short one.
     pub cache_write_long: Option<PicoUsd>,
+    /// A picture that is made.
+    pub per_image: Option<PicoUsd>,
+    /// A second of sound, heard or made.
+    pub per_second: Option<PicoUsd>,
+    /// A character that is spoken.
+    pub per_character: Option<PicoUsd>,
+    /// One web search on the provider's side.
+    pub per_search: Option<PicoUsd>,
     /// The most output tokens the model can give.
     pub max_output_tokens: Option<u64>,
 }
@@ -241,6 +269,8 @@ pub struct ModelBackend {
     pub upstream_model: Option<String>,
     /// Share under the weighted strategy.
     pub weight: u32,
+    /// Whether the gateway fetches what URLs in requests point at, where the backend does not.
+    pub fetches_urls: bool,
 }
 
 /// A provider account.
@@ -254,6 +284,8 @@ pub struct Backend {
     pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
+    /// The version of HTTP that it is spoken to: stable name; empty: as agreed with it.
+    pub http_version: String,
     /// Limit of connecting, TLS included, in ms.
     pub connect_timeout_ms: u32,
     /// Limit until the response head, in ms.

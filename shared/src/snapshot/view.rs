@@ -10,7 +10,7 @@ use crate::budget::Limit;
 use crate::catalog::PriceOverride;
 use crate::ids::{ApiKeyId, BackendId, TeamId, UserId};
 use crate::provider::azure::Generation;
-use crate::provider::{Api, CapField, PathForm, ProviderKind};
+use crate::provider::{Api, CapField, HttpVersion, PathForm, ProviderKind, WireFamily};
 use crate::rbac::Grant;
 use crate::routing::RouteTable;
 use crate::secret::Secret;
@@ -62,7 +62,8 @@ pub struct Caller {
     pub grants: Vec<Grant>,
     /// The acting team's model lists.
     pub access: Arc<ModelAccess>,
-    /// Indexes into [`Snapshot::budgets`] of every budget that the caller's requests are charged to, sorted.
+    /// Indexes into [`Snapshot::budgets`] of every budget that the caller's requests may be charged to, sorted. Those of
+    /// models are charged where the model is theirs.
     pub budgets: Arc<[usize]>,
     /// Whether response headers may name providers.
     pub sees_providers: bool,
@@ -94,6 +95,8 @@ pub struct Backend {
     pub api_version: Option<String>,
     /// Credential.
     pub api_key: Option<Secret>,
+    /// The version of HTTP that it is spoken to.
+    pub http_version: HttpVersion,
     /// Limit of connecting, TLS included.
     pub connect_timeout: Duration,
     /// Limit until the response head.
@@ -110,6 +113,15 @@ impl Backend {
     /// The name of the output cap here.
     pub fn cap_field(&self) -> CapField {
         if self.takes_newer_options() { self.kind.facts().cap_field } else { CapField::MaxTokens }
+    }
+
+    /// The wire format that a model is asked in here.
+    pub fn family_of(&self, model: &str) -> WireFamily {
+        let has_openai_path = self.base_url.trim_end_matches('/').ends_with("/v1");
+        match self.kind.facts().paths {
+            PathForm::Ollama if has_openai_path => WireFamily::OpenAi,
+            _ => self.kind.family_of(model),
+        }
     }
 
     /// Whether a request may have `stream_options` here.
@@ -133,7 +145,8 @@ impl Backend {
             | PathForm::OwnVersion
             | PathForm::Gemini
             | PathForm::Vertex
-            | PathForm::Bedrock => true,
+            | PathForm::Bedrock
+            | PathForm::Ollama => true,
         }
     }
 }

@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::fault::Fault;
 use crate::script::{Script, ScriptError, find_marker, parse_layer};
 
+/// The part of a base path under which this provider is as strict as Mistral.
+const MISTRAL: &str = "/mistral/";
+
 /// Whose wire format an endpoint speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Dialect {
@@ -55,6 +58,16 @@ pub(crate) enum Endpoint {
     Generate,
     /// `POST /v1beta/models/{model}:streamGenerateContent`.
     StreamGenerate,
+    /// `POST /v1beta/models/{model}:batchEmbedContents`.
+    BatchEmbed,
+    /// `POST …/models/{model}:predict` of Vertex AI.
+    Predict,
+    /// `POST /model/{model}/invoke` of Bedrock, for embeddings.
+    Invoke,
+    /// `POST /api/embed` of Ollama.
+    OllamaEmbed,
+    /// `POST /api/chat` of Ollama.
+    OllamaChat,
 }
 
 impl Endpoint {
@@ -77,6 +90,11 @@ impl Endpoint {
             ("/converse-stream", Self::ConverseStream),
             (":generateContent", Self::Generate),
             (":streamGenerateContent", Self::StreamGenerate),
+            (":batchEmbedContents", Self::BatchEmbed),
+            (":predict", Self::Predict),
+            ("/invoke", Self::Invoke),
+            ("/api/embed", Self::OllamaEmbed),
+            ("/api/chat", Self::OllamaChat),
         ];
         let hosted = crate::vertex::endpoint(path);
         hosted.or_else(|| ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, endpoint)| endpoint))
@@ -93,10 +111,12 @@ impl Endpoint {
             | Self::Images
             | Self::ImageEdits
             | Self::Speech
-            | Self::Transcripts => Dialect::OpenAi,
+            | Self::Transcripts
+            | Self::OllamaEmbed
+            | Self::OllamaChat => Dialect::OpenAi,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
-            Self::Converse | Self::ConverseStream => Dialect::Bedrock,
-            Self::Generate | Self::StreamGenerate => Dialect::Gemini,
+            Self::Converse | Self::ConverseStream | Self::Invoke => Dialect::Bedrock,
+            Self::Generate | Self::StreamGenerate | Self::BatchEmbed | Self::Predict => Dialect::Gemini,
         }
     }
 }
@@ -110,6 +130,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// Whether the stream shall carry usage (OpenAI).
     pub(crate) include_usage: bool,
+    /// Whether the last chunk of a stream with a choice carries usage, asked or not.
+    pub(crate) counts_unasked: bool,
     /// Whether it came by an address of Azure.
     pub(crate) is_azure: bool,
     /// Whether it came by a regional address of a host that charges more there.
@@ -186,6 +208,8 @@ fn has_tool_result(body: &Value) -> bool {
             is("role", "tool")
                 || is("type", "tool_result")
                 || is("type", "function_call_output")
+                || fields.contains_key("toolResult")
+                || fields.contains_key("functionResponse")
                 || fields.values().any(has_tool_result)
         }
         Value::Array(items) => items.iter().any(has_tool_result),
@@ -200,6 +224,9 @@ fn has_tool_result(body: &Value) -> bool {
 pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<Ask, Fault> {
     let headers = &parts.headers;
     let fields = body.as_object().ok_or_else(|| Fault::invalid("the body is not a JSON object"))?;
+    if matches!(endpoint, Endpoint::BatchEmbed | Endpoint::Predict | Endpoint::Invoke | Endpoint::OllamaEmbed) {
+        return crate::embed::read(endpoint, parts, body);
+    }
     if endpoint.dialect() == Dialect::Gemini {
         let mut ask = crate::gemini::read(endpoint, &parts.uri, body)?;
         visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
@@ -215,15 +242,27 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
         ask.stream = optional(body, "stream", Value::as_bool, "a boolean")?.unwrap_or(false);
     }
     match endpoint {
-        Endpoint::Chat => read_chat(body, &mut ask)?,
+        Endpoint::Chat => {
+            read_chat(body, &mut ask)?;
+            if parts.uri.path().contains(MISTRAL) {
+                read_mistral(body, &mut ask)?;
+            }
+        }
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
         Endpoint::Embeddings => read_embeddings(body, &mut ask)?,
+        Endpoint::OllamaChat => crate::ollama::read(body, &mut ask)?,
         Endpoint::Completions => read_completion(body, &mut ask)?,
         Endpoint::Responses => crate::responses::read(body, &mut ask)?,
         Endpoint::Images | Endpoint::ImageEdits | Endpoint::Speech | Endpoint::Transcripts => {
             crate::media::read(endpoint, body, &mut ask)?;
         }
-        Endpoint::Moderations | Endpoint::Generate | Endpoint::StreamGenerate => {}
+        Endpoint::Moderations
+        | Endpoint::Generate
+        | Endpoint::StreamGenerate
+        | Endpoint::BatchEmbed
+        | Endpoint::Predict
+        | Endpoint::Invoke
+        | Endpoint::OllamaEmbed => {}
         Endpoint::Converse | Endpoint::ConverseStream => {
             require_messages(body)?;
             let config = body.get("inferenceConfig").unwrap_or(&Value::Null);
@@ -252,6 +291,20 @@ fn read_chat(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
     ask.include_usage = options.and_then(|value| value.get("include_usage")?.as_bool()).unwrap_or(false);
     let new = optional(body, "max_completion_tokens", Value::as_u64, "an integer")?;
     ask.output_cap = new.or(optional(body, "max_tokens", Value::as_u64, "an integer")?);
+    Ok(())
+}
+
+/// What Mistral refuses: fields that it does not know, and another's word for a call that must be made.
+fn read_mistral(body: &Value, ask: &mut Ask) -> Result<(), Fault> {
+    for foreign in ["stream_options", "user", "logit_bias"] {
+        if body.get(foreign).is_some_and(|value| !value.is_null()) {
+            return Err(Fault::new(422, format!("Extra inputs are not permitted: {foreign}")));
+        }
+    }
+    if body.get("tool_choice").and_then(Value::as_str) == Some("required") {
+        return Err(Fault::new(422, "Input should be 'auto', 'none' or 'any': tool_choice"));
+    }
+    ask.counts_unasked = true;
     Ok(())
 }
 
@@ -321,7 +374,20 @@ fn visit_texts(body: &Value, visit: &mut impl FnMut(&str)) {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    for field in ["messages", "system", "input", "prompt", "tools", "contents", "systemInstruction"] {
+    const FIELDS: [&str; 11] = [
+        "messages",
+        "system",
+        "input",
+        "prompt",
+        "tools",
+        "contents",
+        "systemInstruction",
+        "requests",
+        "instances",
+        "inputText",
+        "texts",
+    ];
+    for field in FIELDS {
         if let Some(value) = body.get(field) {
             walk(value, visit);
         }

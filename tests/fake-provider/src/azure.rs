@@ -43,14 +43,24 @@ pub(crate) fn check(parts: &Parts, issuers: &Issuers) -> Result<Option<Azure>, F
         let (deployment, operation) = rest.split_once('/').ok_or_else(no_resource)?;
         let is_known = matches!(
             operation,
-            "chat/completions" | "embeddings" | "images/generations" | "audio/speech" | "audio/transcriptions"
+            "chat/completions"
+                | "completions"
+                | "embeddings"
+                | "images/generations"
+                | "audio/speech"
+                | "audio/transcriptions"
         );
         if !is_known || versions.len() != 1 || !versions.iter().all(is_dated) {
             return Err(no_resource());
         }
         return Ok(Some(Azure { deployment: Some(deployment.replace("%20", " ")) }));
     }
-    let is_known = matches!(rest, "v1/chat/completions" | "v1/embeddings" | "v1/responses");
+    if rest == "responses" {
+        // The one of these that no deployment's path leads to.
+        let is_dated = versions.len() == 1 && versions.iter().all(is_dated);
+        return if is_dated { Ok(Some(Azure { deployment: None })) } else { Err(no_resource()) };
+    }
+    let is_known = matches!(rest, "v1/chat/completions" | "v1/completions" | "v1/embeddings" | "v1/responses");
     if !is_known || versions.len() > 1 || versions.iter().any(is_dated) {
         return Err(no_resource());
     }

@@ -43,6 +43,8 @@ struct State {
     /// How often each place was asked.
     asked: BTreeMap<&'static str, u32>,
     is_away: bool,
+    /// How many of the next tokens are over when they are issued.
+    stillborn: u32,
 }
 
 /// Whether a path is one of an issuer.
@@ -80,6 +82,11 @@ impl Issuers {
         let mut state = self.state();
         state.tokens.clear();
         state.sessions.clear();
+    }
+
+    /// Lets the next tokens be over when they are issued.
+    pub(crate) fn set_stillborn(&self, tokens: u32) {
+        self.state().stillborn = tokens;
     }
 
     /// Answers nobody any more, or again.
@@ -143,8 +150,13 @@ impl Issuers {
 
     fn token(&self, life: &Value) -> Said {
         let mut state = self.state();
-        let token = format!("issued-{}", state.tokens.len() + 1);
-        state.tokens.push(token.clone());
+        let number = state.asked.values().sum::<u32>();
+        let token = format!("issued-{number}");
+        if state.stillborn > 0 {
+            state.stillborn -= 1;
+        } else {
+            state.tokens.push(token.clone());
+        }
         json_said(200, &json!({ "access_token": token, "expires_in": life, "token_type": "Bearer" }))
     }
 

@@ -29,6 +29,8 @@ mod bedrock;
 mod bill;
 mod body;
 mod control;
+mod embed;
+mod expect;
 mod fast;
 mod fault;
 mod gates;
@@ -36,6 +38,7 @@ mod gemini;
 mod issuers;
 mod legacy;
 mod media;
+mod ollama;
 mod openai;
 mod plan;
 mod price;
@@ -44,11 +47,13 @@ mod responses;
 mod script;
 mod server;
 mod sigv4;
+mod tls;
 mod vertex;
 mod wire;
 
 pub use bedrock::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use bill::{Bill, Entry, State, Stats, sha256_hex};
+pub use expect::Expected;
 pub use issuers::{EXTERNAL_ID, PRESENTED, ROLE, SERVICE_ACCOUNT};
 pub use price::{Price, Tokens, built_in, cost_nano_usd, known_models};
 pub use script::{Newline, Script, ScriptError, ToolCall, ToolCalls};
@@ -74,12 +79,20 @@ pub enum StartError {
 pub struct FakeProvider {
     script: Value,
     is_fast: bool,
+    /// The protocols that are offered over TLS; `None`: no TLS.
+    offers: Option<&'static [&'static str]>,
 }
 
 impl FakeProvider {
     /// A provider with plain behaviour.
     pub fn new() -> Self {
-        Self { script: Value::Object(serde_json::Map::new()), is_fast: false }
+        Self { script: Value::Object(serde_json::Map::new()), is_fast: false, offers: None }
+    }
+
+    /// Listens with TLS and offers these protocols (`h2`, `http/1.1`); its certificate vouches for itself.
+    #[must_use]
+    pub fn with_tls(self, offers: &'static [&'static str]) -> Self {
+        Self { offers: Some(offers), ..self }
     }
 
     /// Sets the default script, as JSON.
@@ -113,9 +126,11 @@ impl FakeProvider {
         let addr = listener.local_addr().map_err(failed)?;
         let provider = Arc::new(provider::Provider::new(self.script, self.is_fast));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(server::run(listener, provider.clone(), tasks.clone(), stop.clone()));
+        let tls = self.offers.map(tls::Identity::new).transpose().map_err(|error| failed(io::Error::other(error)))?;
+        let (acceptor, certificate) = tls.map(|tls| (tls.acceptor, tls.certificate)).unzip();
+        tasks.spawn(server::run(listener, acceptor, provider.clone(), tasks.clone(), stop.clone()));
         tasks.close();
-        Ok(Running { addr, bill: provider.bill.clone(), provider, tasks, stop })
+        Ok(Running { addr, bill: provider.bill.clone(), certificate, provider, tasks, stop })
     }
 }
 
@@ -125,6 +140,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// Its bill.
     pub bill: Bill,
+    /// The certificate to be believed, as PEM, where it speaks TLS.
+    pub certificate: Option<String>,
     provider: Arc<provider::Provider>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -133,7 +150,8 @@ pub struct Running {
 impl Running {
     /// Returns the base URL without a path: what `ANTHROPIC_BASE_URL` wants; `OPENAI_BASE_URL` wants `/v1` after it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
     }
 
     /// Replaces the default script.
@@ -170,6 +188,11 @@ impl Running {
     /// Takes back all tokens and sessions.
     pub fn revoke_issued(&self) {
         self.provider.issuers.revoke();
+    }
+
+    /// Lets the next so many tokens be over when they are issued.
+    pub fn issue_stillborn(&self, tokens: u32) {
+        self.provider.issuers.set_stillborn(tokens);
     }
 
     /// Lets the issuers fail, or work again.

@@ -28,7 +28,7 @@ pub(crate) fn chat(ask: &Ask, script: &Script, seq: u64) -> Plan {
     }
     let writer = EventWriter::new(script);
     let frames = chunks(&answer, ask, script, seq, writer);
-    let reported = reported.filter(|_| ask.include_usage || script.usage_in_every_chunk);
+    let reported = reported.filter(|_| ask.include_usage || ask.counts_unasked || script.usage_in_every_chunk);
     let fault = Fault::new(500, "The server had an error while processing your request");
     Plan::stream(200, event_headers(), frames)
         .counting(tokens, reported)
@@ -93,7 +93,7 @@ fn chunks(answer: &Answer, ask: &Ask, script: &Script, seq: u64, writer: EventWr
     }
     let all = answer.tokens.output;
     let finish = delta("{}", &finish_reason(answer, script));
-    frames.push(Frame::now(chunk(&finish, all, false), all, false));
+    frames.push(Frame::now(chunk(&finish, all, ask.counts_unasked), all, false));
     if ask.is_azure {
         frames.push(Frame::now(writer.event(None, azure::LATE_FILTER), all, false));
     }
@@ -166,10 +166,14 @@ pub(crate) fn embeddings(ask: &Ask, script: &Script) -> Plan {
 }
 
 /// Multiples of 1/64 between -1 and 1: exact in binary and short in decimal.
-fn embedding(index: u64, ask: &Ask) -> String {
+pub(crate) fn vector(index: u64, ask: &Ask) -> Vec<f32> {
     let steps =
         (0..ask.dimensions).map(|at| i16::try_from((at * 7 + index * 13 + ask.text_bytes) % 129).unwrap_or(0) - 64);
-    let numbers: Vec<f32> = steps.map(|step| f32::from(step) / 64.0).collect();
+    steps.map(|step| f32::from(step) / 64.0).collect()
+}
+
+fn embedding(index: u64, ask: &Ask) -> String {
+    let numbers = vector(index, ask);
     if ask.base64 {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         quoted(&base64::engine::general_purpose::STANDARD.encode(bytes))

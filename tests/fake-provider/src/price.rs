@@ -120,7 +120,10 @@ const MEDIA: [(&str, Price); 5] = [
 ];
 
 /// Models of Amazon Bedrock and Vertex AI, which no list names.
-const HOSTED: [(&str, Price); 3] = [
+const HOSTED: [(&str, Price); 6] = [
+    ("gemini-embedding-001", price(150_000, 0)),
+    ("amazon.titan-embed-text-v2:0", price(20_000, 0)),
+    ("cohere.embed-english-v3", price(100_000, 0)),
     (
         "claude-sonnet-4-5@20250929",
         Price {

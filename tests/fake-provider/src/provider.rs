@@ -22,7 +22,7 @@ use crate::plan::{Ending, Plan};
 use crate::price::{Price, Tokens, built_in};
 use crate::responses::Kept;
 use crate::script::Script;
-use crate::{anthropic, azure, bedrock, gemini, legacy, media, openai, responses, vertex};
+use crate::{anthropic, azure, bedrock, embed, expect, gemini, legacy, media, ollama, openai, responses, vertex};
 
 /// A planned answer and its open line; `None` resets the connection without a header.
 pub(crate) type Verdict = Option<(Arc<Plan>, Charge)>;
@@ -114,6 +114,10 @@ impl Provider {
             }
             Ok(ask)
         });
+        let asked = asked.and_then(|ask| {
+            expect::check(endpoint, &script.expects, json.as_ref().unwrap_or(&null))?;
+            Ok(ask)
+        });
         let asked = asked.and_then(|ask| admit(endpoint, &parts.headers, &ask, &script, charge.seq()).map(|()| ask));
         let key = key_of(&parts.headers).unwrap_or_default();
         let asked = asked.and_then(|ask| match &ask.previous {
@@ -193,6 +197,10 @@ pub(crate) fn plan_of(endpoint: Endpoint, ask: &Ask, script: &Script, seq: u64) 
         Endpoint::Transcripts => media::transcript(ask, script),
         Endpoint::Converse | Endpoint::ConverseStream => bedrock::converse(ask, script),
         Endpoint::Generate | Endpoint::StreamGenerate => gemini::generate(ask, script, seq),
+        Endpoint::OllamaChat => ollama::chat(ask, script),
+        Endpoint::BatchEmbed | Endpoint::Predict | Endpoint::Invoke | Endpoint::OllamaEmbed => {
+            embed::plan(endpoint, ask, script)
+        }
     };
     if let Some(raw) = &script.raw_body {
         let headers = std::mem::take(&mut plan.headers);

@@ -214,6 +214,16 @@ pub(crate) fn respond(ask: &Ask, script: &Script, seq: u64) -> (Plan, Option<(St
     }
     events.add(&format!("response.{status}"), json!({ "response": whole }), all, false);
     let Events { writer, number, frames } = events;
+    // An error in the middle counts on from the events before it.
+    let number = script.error_midstream.map_or(number, |after| {
+        let mut seen = 0;
+        let at = frames.iter().position(|frame| {
+            let is_here = seen == after;
+            seen += u64::from(frame.content);
+            is_here
+        });
+        at.and_then(|at| u64::try_from(at).ok()).unwrap_or(number)
+    });
     let fault = json!({ "type": "error", "sequence_number": number, "code": "server_error",
         "message": "The server had an error while processing your request", "param": null });
     let plan = Plan::stream(200, event_headers(), frames).counting(tokens, reported);

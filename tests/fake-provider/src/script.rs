@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::expect::Expected;
 use crate::price::Price;
 
 /// What a script says is no script.
@@ -168,6 +169,8 @@ pub struct Script {
     pub sound_ms: Option<u64>,
     /// Prices by model, over the built-in table.
     pub prices: BTreeMap<String, Price>,
+    /// What the request must hold; it is refused without.
+    pub expects: Vec<Expected>,
     /// `false` accepts requests without a key, as a local provider does.
     pub require_auth: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! The listener: HTTP/1.1 over TCP without Nagle's delay, and the paths.
+//! The listener: HTTP/1.1 over TCP without Nagle's delay, or what its TLS agrees on, and the paths.
 //!
 //! Rule: whatever a connection does, the server goes on; shutdown closes every connection at once, as a crash would.
 
@@ -12,8 +12,10 @@ use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,7 +47,13 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until told to stop.
-pub(crate) async fn run(listener: TcpListener, provider: Arc<Provider>, tasks: TaskTracker, stop: CancellationToken) {
+pub(crate) async fn run(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    provider: Arc<Provider>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -53,12 +61,12 @@ pub(crate) async fn run(listener: TcpListener, provider: Arc<Provider>, tasks: T
         };
         match accepted {
             Ok((stream, _)) => {
-                let (provider, stop) = (provider.clone(), stop.clone());
+                let (provider, stop, tls) = (provider.clone(), stop.clone(), tls.clone());
                 tasks.spawn(async move {
                     provider.bill.connection_opened();
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = serve(stream, provider.clone()) => {}
+                        () = serve(stream, tls, provider.clone()) => {}
                     }
                     provider.bill.connection_closed();
                 });
@@ -69,13 +77,20 @@ pub(crate) async fn run(listener: TcpListener, provider: Arc<Provider>, tasks: T
     }
 }
 
-async fn serve(stream: TcpStream, provider: Arc<Provider>) {
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, provider: Arc<Provider>) {
     let switch = Switch::default();
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let io = TokioIo::new(BreakableStream::new(stream, switch.clone()));
+    let stream = BreakableStream::new(stream, switch.clone());
     let service = service_fn(move |request| answer(request, provider.clone(), switch.clone()));
+    if let Some(tls) = tls {
+        let Ok(stream) = tls.accept(stream).await else { return };
+        let served = auto::Builder::new(TokioExecutor::new());
+        drop(served.serve_connection(TokioIo::new(stream), service).await);
+        return;
+    }
+    let io = TokioIo::new(stream);
     let served = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(None).serve_connection(io, service);
     // A connection that breaks is what the scripts are for; the bill tells it.
     drop(served.await);

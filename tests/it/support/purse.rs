@@ -123,7 +123,12 @@ fn padded(mut body: Value, prompt: &str) -> String {
 /// Sends a body with the usual key. Trouble of the control plane on a loaded machine is no answer to the question: a
 /// request that is told to come back comes back.
 pub(crate) async fn send(client: &Client, gateway_url: &str, dialect: Dialect, body: &str) -> Answer {
-    let bearer = format!("Bearer {KEY}");
+    send_as(client, gateway_url, KEY, dialect, body).await
+}
+
+/// The same with another key.
+pub(crate) async fn send_as(client: &Client, gateway_url: &str, key: &str, dialect: Dialect, body: &str) -> Answer {
+    let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     loop {
         let answer = client.post(&format!("{gateway_url}{}", dialect.path()), &headers, body.to_owned()).await;

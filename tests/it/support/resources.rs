@@ -84,6 +84,7 @@ pub(crate) fn backend(id: &str, base_url: &str) -> Named {
         base_url: base_url.into(),
         api_version: None,
         api_key: Some(Secret::new("sk-canary-openai")),
+        http_version: String::new(),
         connect_timeout_ms: 0,
         first_byte_timeout_ms: 0,
         idle_timeout_ms: 0,
@@ -96,7 +97,7 @@ pub(crate) fn backend(id: &str, base_url: &str) -> Named {
 
 /// A route to one backend, under the client's name for the model.
 pub(crate) fn model(pattern: &str, backend_id: &str) -> Named {
-    let place = ModelBackend { backend_id: backend_id.into(), upstream_model: None, weight: 1 };
+    let place = ModelBackend { backend_id: backend_id.into(), upstream_model: None, weight: 1, fetches_urls: false };
     let model = Model {
         pattern: pattern.into(),
         strategy: "priority".into(),
@@ -141,6 +142,10 @@ pub(crate) fn budget(id: &str, team_id: &str, timezone: &str) -> Named {
         period: "monthly".into(),
         mode: "hard".into(),
         timezone: timezone.into(),
+        week_start: String::new(),
+        prior: None,
+        alert_at: Vec::new(),
+        increases: Vec::new(),
     };
     (id.into(), Resource::Budget(budget))
 }

@@ -39,12 +39,24 @@ impl World {
         Self::start_all(limits, &[], yaml)
     }
 
+    /// The same with a provider that speaks TLS and offers these protocols; the gateway believes its certificate.
+    pub(crate) fn over_tls(offers: &'static [&'static str], yaml: impl FnOnce(&str) -> String) -> Self {
+        Self::before(FakeProvider::new().with_tls(offers), "", &["SSL_CERT_FILE={folder}/provider.pem"], yaml)
+    }
+
     fn start_all(limits: &str, env: &[&str], yaml: impl FnOnce(&str) -> String) -> Self {
-        let provider = FakeProvider::start("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::before(FakeProvider::new(), limits, env, yaml)
+    }
+
+    fn before(provider: FakeProvider, limits: &str, env: &[&str], yaml: impl FnOnce(&str) -> String) -> Self {
+        let provider = provider.run("127.0.0.1:0".parse().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let server = ANY_PORT.trim_end().strip_suffix('}').unwrap();
         let head = format!("version: 1\n{server}, limits: {{ {limits} }} }}\n");
         std::fs::write(folder.path().join("gateway.yaml"), head + &yaml(&provider.url())).unwrap();
+        if let Some(certificate) = &provider.certificate {
+            std::fs::write(folder.path().join("provider.pem"), certificate).unwrap();
+        }
         let filled = |text: &str| {
             let text = text.replace("{host}", &provider.addr.to_string()).replace("{url}", &provider.url());
             text.replace("{folder}", &folder.path().display().to_string())

@@ -105,7 +105,8 @@ fn files_below(folder: &Path) -> Vec<File> {
             let path = entry.expect("a readable entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() {
-                let is_ours = !name.starts_with('.') && name != "target" && name != "node_modules";
+                // `fuzz` is a workspace of its own.
+                let is_ours = !name.starts_with('.') && !["target", "node_modules", "fuzz"].contains(&name.as_str());
                 folders.extend(is_ours.then_some(path));
             } else if name.ends_with(".rs") {
                 let text = fs::read_to_string(&path).expect("a Rust file is UTF-8");

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Plain,
     /// Server-sent events.
     Stream,
+    /// The same asked for in Anthropic's dialect: the gateway translates it, and the answer back.
+    Translated,
 }
 
 impl Requests {
@@ -25,12 +27,16 @@ impl Requests {
     pub(crate) fn new(address: SocketAddr, kind: Kind, keys: &[String]) -> Self {
         let body = body(kind);
         let length = body.len();
-        let accept = if kind == Kind::Stream { "text/event-stream" } else { "application/json" };
+        let accept = if kind == Kind::Plain { "application/json" } else { "text/event-stream" };
+        let (path, version) = match kind {
+            Kind::Translated => ("messages", "anthropic-version: 2023-06-01\r\n"),
+            Kind::Plain | Kind::Stream => ("chat/completions", ""),
+        };
         let bytes = keys
             .iter()
             .map(|key| {
                 format!(
-                    "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+                    "POST /v1/{path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n{version}\
                      content-type: application/json\r\naccept: {accept}\r\nuser-agent: helix-load\r\n\
                      content-length: {length}\r\n\r\n{body}"
                 )
@@ -49,6 +55,11 @@ impl Requests {
 
 fn body(kind: Kind) -> String {
     let question = "Please sum up the following meeting notes in three short points for the steering group. ".repeat(8);
+    if kind == Kind::Translated {
+        return format!(
+            r#"{{"model":"{MODEL}","system":"You are a careful assistant.","messages":[{{"role":"user","content":"{question}"}}],"max_tokens":256,"temperature":0.2,"stream":true}}"#
+        );
+    }
     let stream = if kind == Kind::Stream { r#","stream":true"# } else { "" };
     format!(
         r#"{{"model":"{MODEL}","messages":[{{"role":"system","content":"You are a careful assistant."}},{{"role":"user","content":"{question}"}}],"max_tokens":256,"temperature":0.2{stream}}}"#
@@ -81,9 +92,9 @@ mod tests {
 
     #[test]
     fn bodies_are_json() {
-        for kind in [Kind::Plain, Kind::Stream] {
+        for kind in [Kind::Plain, Kind::Stream, Kind::Translated] {
             let body: serde_json::Value = serde_json::from_str(&body(kind)).unwrap();
-            assert_eq!(body["stream"].as_bool().unwrap_or(false), kind == Kind::Stream);
+            assert_eq!(body["stream"].as_bool().unwrap_or(false), kind != Kind::Plain);
         }
     }
 }

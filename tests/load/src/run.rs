@@ -226,7 +226,8 @@ impl Bench {
         }
         self.latencies(&running, &mut figures)?;
         if let Some(process) = &running.process {
-            self.costs(running.address, process, &mut figures)?;
+            let is_gateway = matches!(contestant, Contestant::Gateway | Contestant::Serve);
+            self.costs(&running, process, is_gateway, &mut figures)?;
         }
         Ok(figures)
     }
@@ -272,7 +273,8 @@ impl Bench {
         Ok(())
     }
 
-    fn costs(&self, address: SocketAddr, process: &Process, figures: &mut Figures) -> Result<()> {
+    fn costs(&self, running: &Running, process: &Process, is_gateway: bool, figures: &mut Figures) -> Result<()> {
+        let address = running.address;
         let flags = &self.flags;
         self.pace(200, flags.chunk_pace_ms, 0)?;
         let requests = self.requests(address, Kind::Stream);
@@ -287,6 +289,15 @@ impl Bench {
         ))?;
         figures.set("cpu_us_per_chunk", chunk.cpu_us_per_chunk);
         figures.set("chunks_per_second", chunk.chunks_per_second);
+        if is_gateway {
+            // The upstream's chunks are the same; the client gets a few events more, which the ratio of requests shows.
+            let requests = self.requests(address, Kind::Translated);
+            let load = streams::chunk_cost(address, process, flags.core, requests, flags.chunk_streams, length);
+            let translated = self.load.block_on(load)?;
+            figures.set("translated_cpu_us_per_chunk", translated.cpu_us_per_chunk);
+            figures.set("translated_to_passed", translated.cpu_us_per_chunk / chunk.cpu_us_per_chunk);
+            figures.add("errors", float(translated.errors));
+        }
         self.pace(200, 0, 0)?;
         let requests = self.requests(address, Kind::Plain);
         let length = Duration::from_secs_f64(flags.saturation_seconds);

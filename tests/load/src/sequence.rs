@@ -28,6 +28,9 @@ pub(crate) struct Flags {
     /// Ask for streams.
     #[arg(long)]
     stream: bool,
+    /// Ask for streams in Anthropic's dialect, which are translated.
+    #[arg(long, conflicts_with = "stream")]
+    translated: bool,
     /// Seconds to wait for the first success.
     #[arg(long, default_value_t = 120)]
     patience: u64,
@@ -55,7 +58,11 @@ pub(crate) struct ConfigFlags {
 
 /// Waits for the server, then sends the requests.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
-    let kind = if flags.stream { Kind::Stream } else { Kind::Plain };
+    let kind = match (flags.stream, flags.translated) {
+        (_, true) => Kind::Translated,
+        (true, false) => Kind::Stream,
+        (false, false) => Kind::Plain,
+    };
     let requests = Requests::new(flags.address, kind, &keys(flags.keys));
     let mut client = first_success(flags, &requests)?;
     for number in 1..flags.count {

@@ -14,6 +14,9 @@ mod m0006_usage;
 mod m0007_setup;
 mod m0008_provider_api_version;
 mod m0009_escrow_epochs;
+mod m0010_budget_entries;
+mod m0011_ledger_views;
+mod m0012_price_units;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -40,4 +43,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0007_setup::STEP,
     m0008_provider_api_version::STEP,
     m0009_escrow_epochs::STEP,
+    m0010_budget_entries::STEP,
+    m0011_ledger_views::STEP,
+    m0012_price_units::STEP,
 ];
+
+/// The steps after which the sums of records are made anew, of the records that are there. It may run twice.
+pub(crate) const FILLS_ROLLUPS: &[i64] = &[m0011_ledger_views::STEP.step];

@@ -64,6 +64,10 @@ fn budget(id: &str, limit: i64) -> Budget {
         mode: "hard".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
         alert_at: vec!["0.5".to_owned(), "0.95".to_owned()],
+        week_start: None,
+        prior_timezone: None,
+        prior_week_start: None,
+        prior_until: None,
         managed: Managed::File,
         updated_at: NOW,
     }
@@ -102,6 +106,7 @@ on_every_database! {
         let key = api_key("k", &"ab".repeat(32));
         round_trip(&mut tx, "k", key.clone(), ApiKey { revoked_at: Some(NOW), ..key }).await;
         let spec = ProviderSpec {
+            http_version: String::new(),
             connect_timeout_ms: 5_000,
             first_byte_timeout_ms: u32::MAX,
             idle_timeout_ms: 0,
@@ -122,7 +127,7 @@ on_every_database! {
         let version = Some("2025-04-01-preview".to_owned());
         let without = Provider { sealed_credential: None, api_version: version, ..provider.clone() };
         round_trip(&mut tx, "openai", provider, without).await;
-        let backends = vec![ModelBackend { backend_id: "openai".to_owned(), upstream_model: None, weight: 9 }];
+        let backends = vec![ModelBackend { backend_id: "openai".to_owned(), upstream_model: None, weight: 9, fetches_urls: false }];
         let model = Model {
             id: "m".to_owned(),
             pattern: "gpt-5*".to_owned(),
@@ -143,6 +148,10 @@ on_every_database! {
             cache_read_pico: Some(PicoUsd::new(0)),
             cache_write_pico: None,
             cache_write_long_pico: None,
+            per_image_pico: Some(PicoUsd::new(40_000_000_000)),
+            per_second_pico: None,
+            per_character_pico: Some(PicoUsd::new(15_000_000)),
+            per_search_pico: Some(PicoUsd::new(0)),
             max_output_tokens: Some(128_000),
             managed: Managed::Db,
             updated_at: NOW,

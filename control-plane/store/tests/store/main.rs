@@ -2,13 +2,21 @@
 //! `HELIX_TEST_POSTGRES_URL` and `HELIX_TEST_MYSQL_URL` name a server on which databases may be made and dropped.
 
 #[cfg(test)]
+mod budget_entries;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connect;
 #[cfg(test)]
+mod corrections;
+#[cfg(test)]
+mod cost_centers;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod escrow;
+#[cfg(test)]
+mod report;
 #[cfg(test)]
 mod revisions;
 #[cfg(test)]

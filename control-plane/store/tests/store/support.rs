@@ -274,8 +274,25 @@ pub(crate) fn attempt(intent: u64, cost: i64) -> Attempt {
         status: 200,
         error: String::new(),
         duration_us: 1700,
+        usage: TokenUsage { input_tokens: 100, output_tokens: 20, ..TokenUsage::default() },
         cost: nano(cost),
         basis: "exact".to_owned(),
+        price_version: "2026-11-22".to_owned(),
         provider_request_id: "req_011CQ".to_owned(),
+    }
+}
+
+/// Random numbers of a seed (SplitMix64).
+#[derive(Debug)]
+pub(crate) struct Draw(pub(crate) u64);
+
+impl Draw {
+    /// A number from 0 up to, and without, `end`.
+    pub(crate) fn below(&mut self, end: i64) -> i64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        i64::try_from((z ^ (z >> 31)) % u64::try_from(end).unwrap()).unwrap()
     }
 }

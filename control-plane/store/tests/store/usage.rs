@@ -45,6 +45,9 @@ fn full() -> Record {
     };
     record.basis = CostBasis::Estimated;
     record.attempts = vec![attempt(1, 100), attempt(2, 200)];
+    record.attempts[0].usage = TokenUsage { audio_output_ms: 15, ..TokenUsage::default() };
+    record.attempts[1].usage = record.usage;
+    record.attempts[1].price_version = "config".to_owned();
     record.attempts[1].error = "tcp \"reset\" \\ \u{7}".to_owned();
     record.stages.push(Stage {
         name: "route".to_owned(),
@@ -80,9 +83,10 @@ on_every_database! {
         assert_eq!(recent.iter().map(|record| record.seq).collect::<Vec<_>>(), [3, 2]);
         // a request that no backend answered counts where it was tried; a refused name makes no sum of its own
         let sums = tx.rollups(RollupSpan::Hour, NOW, FOREVER).await.unwrap();
-        let names: Vec<_> = sums.iter().map(|sum| (sum.model.as_str(), sum.provider.as_str(), sum.denied, sum.failed)).collect();
+        let names: Vec<_> = sums.iter().map(|sum| (sum.key.model.as_str(), sum.key.provider.as_str(), sum.totals.denied, sum.totals.failed)).collect();
         assert_eq!(names, [("", "", 1, 0), ("claude-haiku-4-5 🦀", "openai", 0, 1), ("gpt-5", "openai", 0, 1)]);
-        assert_eq!(sums[1].cache_write_tokens, 7);
+        assert_eq!(sums[1].totals.uncertain, nano(300));
+        assert_eq!(sums[1].totals.cache_write_tokens, 7);
     }
 
     async fn a_batch_that_comes_again_counts_nothing_twice(test: &TestDb) {
@@ -95,7 +99,7 @@ on_every_database! {
         assert_eq!(ingest(test, 1, &overlap).await, (260, 10));
         let mut tx = test.db.read().await.unwrap();
         let sums = tx.rollups(RollupSpan::Day, NOW, FOREVER).await.unwrap();
-        assert_eq!(sums.iter().map(|sum| (sum.requests, sum.cost.get())).collect::<Vec<_>>(), [(260, 2_600)]);
+        assert_eq!(sums.iter().map(|sum| (sum.totals.requests, sum.totals.cost.get())).collect::<Vec<_>>(), [(260, 2_600)]);
         assert_eq!(tx.account(&account("b")).await.unwrap().unwrap().settled, nano(2_600));
         drop(tx);
         assert_eq!(test.db.verify_ledger().await.unwrap().problems, Vec::<String>::new());
@@ -137,7 +141,7 @@ on_every_database! {
 
     async fn sums_are_exact_after_random_batches(test: &TestDb) {
         let mut runner = TestRunner::deterministic();
-        let one = (0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8, 0..1_000_000_i64, 0..5_u64, 0..200_000_000_000_i64);
+        let one = (0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8, 0..1_000_000_i64, 0..5_u64, 0..1_600_000_000_000_i64);
         let strategy = proptest::collection::vec((0..3_usize, proptest::collection::vec(one, 1..60)), 6..10);
         random_batches(test, &strategy.new_tree(&mut runner).unwrap().current()).await;
         for _ in 0..3 {
@@ -150,8 +154,8 @@ on_every_database! {
 
 type One = (u8, u8, u8, u8, i64, u64, i64);
 
-/// Day or hour, bucket, user, model, provider.
-type SumKey = (bool, i64, String, String, String);
+/// Span, bucket, user, model, provider.
+type SumKey = (RollupSpan, i64, String, String, String);
 /// Requests, denied, input tokens, cost.
 type Sums = (u64, u64, u64, i64);
 
@@ -175,12 +179,18 @@ async fn random_batches(test: &TestDb, batches: &[(usize, Vec<One>)]) {
     }
     let mut found: BTreeMap<SumKey, Sums> = BTreeMap::new();
     let mut tx = test.db.read().await.unwrap();
-    for (is_day, span) in [(false, RollupSpan::Hour), (true, RollupSpan::Day)] {
+    for span in RollupSpan::ALL {
         for sum in tx.rollups(span, UnixMicros::new(0), FOREVER).await.unwrap() {
-            let user = sum.user_id.as_ref().map_or("", UserId::as_str).to_owned();
-            assert_eq!(sum.team_id.is_some(), !user.is_empty());
-            let key = (is_day, sum.bucket.get(), user, sum.model.clone(), sum.provider.clone());
-            found.insert(key, (sum.requests, sum.denied, sum.input_tokens, sum.cost.get()));
+            assert_eq!(sum.key.api_key_id.is_empty(), span == RollupSpan::Trend);
+            if span != RollupSpan::Trend {
+                assert_eq!(sum.key.team_id.is_empty(), sum.key.user_id.is_empty());
+            }
+            let key = (span, sum.bucket.get(), sum.key.user_id, sum.key.model, sum.key.provider);
+            let (totals, known) = (sum.totals, found.entry(key).or_default());
+            known.0 += totals.requests;
+            known.1 += totals.denied;
+            known.2 += totals.input_tokens;
+            known.3 += totals.cost.get();
         }
     }
     drop(tx);
@@ -196,11 +206,12 @@ fn add(expected: &mut BTreeMap<SumKey, Sums>, record: &Record) {
         _ if record.served_model.is_empty() => &record.requested_model,
         _ => &record.served_model,
     };
-    for (is_day, span) in [(false, RollupSpan::Hour), (true, RollupSpan::Day)] {
-        let at = record.started_at.get();
+    for span in RollupSpan::ALL {
         let user = record.actor.user_id.as_ref().map_or("", UserId::as_str).to_owned();
+        let user = if span == RollupSpan::Trend { String::new() } else { user };
         let provider = record.attempts.last().map_or(String::new(), |attempt| attempt.backend_id.to_string());
-        let sums = expected.entry((is_day, at - at % span.micros(), user, model.to_owned(), provider)).or_default();
+        let bucket = span.bucket(record.started_at).get();
+        let sums = expected.entry((span, bucket, user, model.to_owned(), provider)).or_default();
         sums.0 += 1;
         sums.1 += u64::from(matches!(record.decision, Decision::Denied { .. }));
         sums.2 += record.usage.input_tokens;

@@ -79,7 +79,26 @@ on_every_database! {
         assert!(kept.requested_model.starts_with("nul\u{fffd}🦀"));
         assert_eq!(kept.stages, odd.stages);
         let sums = tx.rollups(RollupSpan::Hour, NOW, UnixMicros::new(i64::MAX)).await.unwrap();
-        assert_eq!(sums.iter().map(|sum| sum.model.as_str()).collect::<Vec<_>>(), [""]);
+        assert_eq!(sums.iter().map(|sum| sum.key.model.as_str()).collect::<Vec<_>>(), [""]);
+    }
+
+    async fn a_name_with_spaces_after_it_is_one_sum_with_the_name(test: &TestDb) {
+        let mut batch = Vec::new();
+        for (seq, model) in (1..).zip(["gpt-5", "gpt-5 ", "gpt-5   ", " gpt-5"]) {
+            let mut one = record(1, seq, 1, &[]);
+            one.requested_model = model.to_owned();
+            one.served_model = model.to_owned();
+            batch.push(one);
+        }
+        test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
+        let mut tx = test.db.read().await.unwrap();
+        let sums = tx.rollups(RollupSpan::Month, UnixMicros::new(0), UnixMicros::new(i64::MAX)).await.unwrap();
+        let found: Vec<_> = sums.iter().map(|sum| (sum.key.model.as_str(), sum.totals.requests)).collect();
+        assert_eq!(found, [(" gpt-5", 1), ("gpt-5", 3)]);
+        // the record says what was asked for, to the last space
+        assert_eq!(tx.request_by_id(&batch[2].request_id).await.unwrap().as_ref(), Some(&batch[2]));
+        drop(tx);
+        assert_eq!(test.db.verify_ledger().await.unwrap().problems, Vec::<String>::new());
     }
 
     async fn a_name_in_another_case_is_another_sum(test: &TestDb) {
@@ -143,7 +162,8 @@ async fn a_record_takes_a_modest_number_of_bytes() {
         .map(|seq| {
             let mut one = record(1, seq, 1_234_567, &["instance-monthly", "team-engineering"]);
             one.request_id = id();
-            one.actor.api_key_id = Some(id().into());
+            // as in a company: many requests of one key
+            one.actor.api_key_id = Some(format!("0193a5c2-7d11-7c3b-9a53-{:012}", seq % 20).into());
             one.stages = ["auth", "rbac", "policy", "budget", "route", "model", "cost", "audit"]
                 .iter()
                 .map(|name| helix_shared::record::Stage {

@@ -16,6 +16,10 @@ async fn fill(test: &TestDb) {
         mode: "hard".to_owned(),
         timezone: "UTC".to_owned(),
         alert_at: vec![],
+        week_start: None,
+        prior_timezone: None,
+        prior_week_start: None,
+        prior_until: None,
         managed: Managed::Db,
         updated_at: NOW,
     };
@@ -81,20 +85,41 @@ const PLANTED: &[Planted] = &[
         seq: None,
     },
     Planted {
-        sql: "UPDATE rollups_hourly SET cost_nano = cost_nano + 1 WHERE bucket = 1795305600000000",
+        sql: "UPDATE rollups_hour SET cost_nano = cost_nano + 1 WHERE bucket = 1795305600000000",
         says: "cost_nano is 101, the records say 100",
         seq: Some(1),
     },
     Planted {
-        sql: "UPDATE rollups_daily SET requests = requests - 1",
+        sql: "UPDATE rollups_day SET requests = requests - 1",
         says: "requests is 19, the records say 20",
         seq: Some(1),
     },
-    Planted { sql: "DELETE FROM rollups_hourly", says: "records belong to it, but the row is missing", seq: Some(1) },
+    Planted { sql: "DELETE FROM rollups_hour", says: "records belong to it, but the row is missing", seq: Some(1) },
     Planted {
-        sql: "UPDATE rollups_daily SET model = 'another'",
-        says: "model `another`, provider `openai`: requests is 20, the records say 0",
+        sql: "UPDATE rollup_keys SET model = 'another'",
+        says: "model `another`, provider `openai`, cost centre ``: requests is 20, the records say 0",
         seq: Some(1),
+    },
+    Planted {
+        sql: "UPDATE rollups_month SET cost_nano = cost_nano - 1",
+        says: "cost_nano is 199, the records say 200",
+        seq: Some(1),
+    },
+    Planted {
+        sql: "UPDATE rollups_trend SET output_tokens = 0",
+        says: "rollups_trend 2026-11-22T00:00:00Z, team `team-1`, user ``, key ``, model `gpt-5`, provider `openai`, cost centre ``: output_tokens is 0, the records say 400",
+        seq: Some(1),
+    },
+    Planted {
+        sql: "UPDATE rollups_month SET corrected_nano = 5",
+        says: "corrected_nano is 5, the records say 0",
+        seq: Some(1),
+    },
+    Planted { sql: "UPDATE rollups_day SET key_id = 5", says: "the key 5 is not known", seq: Some(1) },
+    Planted {
+        sql: "UPDATE usage_records SET cost_center = 'CC-9' WHERE incarnation = 'incarnation-002' AND seq = 9",
+        says: "cost centre `CC-9`",
+        seq: Some(9),
     },
     Planted {
         sql: "UPDATE usage_records SET user_id = 'somebody-else' WHERE incarnation = 'incarnation-002' AND seq = 9",
@@ -162,7 +187,7 @@ on_every_database! {
         assert_eq!(report.problems, Vec::<String>::new());
         assert!(report.is_clean() && report.first_bad.is_none());
         assert_eq!((report.records, report.incarnations, report.accounts, report.leases), (20, 2, 2, 2));
-        assert_eq!((report.rollups, report.open_intents), (3, 0));
+        assert_eq!((report.rollups, report.open_intents), (5, 0));
     }
 
     async fn each_kind_of_planted_error_is_found_and_named(test: &TestDb) {
@@ -196,8 +221,8 @@ on_every_database! {
         test.raw("UPDATE usage_records SET cost_nano = cost_nano + 1").await;
         let report = test.db.verify_ledger().await.unwrap();
         assert_eq!(report.problems.len(), 100);
-        // every record, and the sums of the hour and the day
-        assert_eq!(report.problem_count, 152);
+        // every record, and the sums of the hour, the day, the month and the trend
+        assert_eq!(report.problem_count, 154);
         assert_eq!(report.first_bad.map(|bad| bad.seq), Some(1));
     }
 }

@@ -3,7 +3,7 @@
 //! Rule: events are small and say one thing. Calls are numbered in the order they first appear; a call's arguments come in
 //! pieces of the raw text.
 
-use super::answer::Stop;
+use super::answer::{Citation, Stop};
 use crate::response::ProviderError;
 
 /// Something that happened.
@@ -28,6 +28,11 @@ pub(crate) enum Event {
     },
     CallEnd {
         call: usize,
+    },
+    /// So many of the last characters of text come from here.
+    Cited {
+        citation: Citation,
+        chars: usize,
     },
     /// The thinking or text block is over; what follows is another, even of the same kind.
     BlockEnd,

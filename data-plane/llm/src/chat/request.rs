@@ -5,7 +5,7 @@
 //! Not here: what a model can do (traits), what a call and its result owe each other (pairing).
 
 use crate::dialect::Family;
-use crate::json::{Name, Node, note};
+use crate::json::{Name, Node, note, object};
 
 /// A whole request.
 #[derive(Debug, Default)]
@@ -244,6 +244,34 @@ pub(crate) enum Tier {
     Other(String),
 }
 
+impl Format {
+    /// Asks for the form in words, where there is no other way.
+    pub(crate) fn in_words(&self) -> Option<String> {
+        match self {
+            Self::Text => None,
+            Self::JsonObject => Some("Answer with one JSON object and nothing else.".to_owned()),
+            Self::JsonSchema { schema, .. } => {
+                let schema = schema.to_json();
+                Some(format!("Answer with one JSON value and nothing else. It must match this JSON schema: {schema}"))
+            }
+        }
+    }
+}
+
+impl Tool {
+    /// Returns the schema of the arguments; a freeform tool's plain text travels in an object.
+    pub(crate) fn arguments(&self) -> Option<Node> {
+        if !self.is_freeform {
+            return self.schema.clone();
+        }
+        Some(object! {
+            "type": "object",
+            "properties": object! { "input": object! { "type": "string" } },
+            "required": vec!["input"],
+        })
+    }
+}
+
 impl Place {
     pub(crate) fn of(message: usize) -> Self {
         Self { message, part: None }
@@ -288,6 +316,12 @@ impl Block {
     /// Whether it is thinking, readable or not.
     pub(crate) fn is_thought(&self) -> bool {
         matches!(self.kind, BlockKind::Thinking { .. } | BlockKind::Redacted(_))
+    }
+
+    /// Whether it is thinking that nobody vouches for.
+    pub(crate) fn is_unsigned_thought(&self) -> bool {
+        let BlockKind::Thinking { signature, .. } = &self.kind else { return false };
+        signature.as_deref().unwrap_or_default().is_empty()
     }
 
     /// Whether it is the result of a tool.

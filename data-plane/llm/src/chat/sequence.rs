@@ -157,6 +157,7 @@ impl Sequence {
             Event::Text(text) | Event::Refusal(text) | Event::Thinking(text) => text.len(),
             Event::Signature(text) | Event::Redacted(text) | Event::Arguments { piece: text, .. } => text.len(),
             Event::CallStart { name, .. } => name.len(),
+            Event::Cited { citation, .. } => citation.size_bytes(),
             _ => 0,
         };
         self.waiting_bytes = self.waiting_bytes.saturating_add(bytes).saturating_add(size_of::<Waiting>());

@@ -60,6 +60,10 @@ pub struct ModelTraits {
     pub takes_urls: bool,
     /// The role `developer` (OpenAI dialect only).
     pub takes_developer_role: bool,
+    /// The field `user` (OpenAI dialect only).
+    pub takes_user: bool,
+    /// A choice of tools that forces a call is `any`, not `required` (OpenAI dialect only).
+    pub says_any: bool,
 }
 
 impl ModelTraits {
@@ -81,6 +85,8 @@ impl ModelTraits {
             takes_web_search: true,
             takes_urls: true,
             takes_developer_role: false,
+            takes_user: true,
+            says_any: false,
         };
         let is = |families: &[&str]| families.iter().any(|family| names(model, family));
         let older = Self { takes_sampling: true, takes_top_k: true, takes_forced_tools: true, ..newest };
@@ -164,6 +170,21 @@ impl ModelTraits {
         }
     }
 
+    /// Returns the traits of a model at Ollama, by its name. One that does not think refuses every word about it.
+    pub fn ollama(model: &str) -> Self {
+        let is_of = |families: &[&str]| families.iter().any(|family| model.contains(family));
+        let thinks = is_of(&["gpt-oss", "qwen3", "deepseek-r1", "deepseek-v3.1", "magistral"])
+            && !is_of(&["coder", "instruct", "embedding"]);
+        Self {
+            takes_top_k: true,
+            thinking: if thinks { ThinkingForm::Adaptive } else { ThinkingForm::None },
+            least_thinking: LeastThinking::Disabled,
+            takes_forced_tools: false,
+            takes_urls: false,
+            ..Self::openai_compatible()
+        }
+    }
+
     /// Returns the traits of a server that speaks like OpenAI.
     pub fn openai_compatible() -> Self {
         Self {
@@ -182,6 +203,8 @@ impl ModelTraits {
             takes_web_search: false,
             takes_urls: true,
             takes_developer_role: false,
+            takes_user: true,
+            says_any: false,
         }
     }
 }

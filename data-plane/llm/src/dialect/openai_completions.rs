@@ -2,6 +2,13 @@
 //!
 //! Rule: each prompt has `n` answers of its own, and a server that picks the best of more bills all of them.
 
+mod answer;
+mod parse;
+
+pub(crate) use answer::{StreamWriter, render_answer};
+pub(crate) use parse::parse;
+pub use parse::{join_completions, split_completions};
+
 use crate::json::{InPath, Kind, Reader, Result};
 use crate::request::RequestFacts;
 use crate::request::fields::{Fields, missing, read_cap, read_count, read_flag, read_model};

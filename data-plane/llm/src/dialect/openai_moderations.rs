@@ -15,7 +15,10 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
     let mut members = reader.enter_object()?;
     facts.splices.top = reader.position();
     while let Some(name) = fields.next(reader, &mut members)? {
-        if !reader.is_null().in_field(name)? {
+        if reader.is_null().in_field(name)? {
+            // A route may have a name to put in its place.
+            facts.splices.model = reader.position() - b"null".len()..reader.position();
+        } else {
             read_model(reader, facts).in_field(name)?;
         }
     }

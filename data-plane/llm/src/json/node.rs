@@ -33,6 +33,40 @@ macro_rules! object {
 }
 pub(crate) use object;
 
+/// Names that nearly every document has, by their length: a tree that is made for each chunk of a stream need not copy them.
+const KNOWN: [&[&str]; 26] = [
+    &[],
+    &[],
+    &["id"],
+    &["url"],
+    &["role", "type", "text", "name"],
+    &["model", "index", "delta", "usage", "input", "parts"],
+    &["object", "source"],
+    &["created", "choices", "content", "refusal", "message"],
+    &["logprobs", "function", "thinking", "messages", "required"],
+    &["arguments", "signature", "image_url"],
+    &["tool_calls", "candidates", "parameters", "properties"],
+    &["obfuscation", "stop_reason", "description"],
+    &["service_tier", "total_tokens", "audio_tokens", "partial_json", "input_tokens"],
+    &["finish_reason", "prompt_tokens", "cached_tokens", "content_block", "output_tokens", "stop_sequence"],
+    &[],
+    &[],
+    &["reasoning_tokens"],
+    &["reasoning_content", "completion_tokens", "contentBlockIndex"],
+    &["system_fingerprint"],
+    &[],
+    &[],
+    &["prompt_tokens_details"],
+    &[],
+    &[],
+    &[],
+    &["completion_tokens_details"],
+];
+
+fn known(name: &[u8]) -> Option<&'static str> {
+    KNOWN.get(name.len())?.iter().find(|known| known.as_bytes() == name).copied()
+}
+
 impl Node {
     /// Reads a document; nothing may follow it.
     pub(crate) fn parse(document: &[u8]) -> Result<Self> {
@@ -62,7 +96,8 @@ impl Node {
             Kind::Object => {
                 let mut fields = Vec::new();
                 reader.each_field(|name, reader| {
-                    let name = Cow::Owned(String::from_utf8_lossy(name).into_owned());
+                    let name = known(name)
+                        .map_or_else(|| Cow::Owned(String::from_utf8_lossy(name).into_owned()), Cow::Borrowed);
                     fields.push((name, Self::read(reader)?));
                     Ok(())
                 })?;

@@ -15,6 +15,11 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// A word that is as good as one in the document.
+    pub(crate) fn word(raw: &'static [u8]) -> Self {
+        Self { raw, is_escaped: false, at: 0 }
+    }
+
     /// Returns the decoded string; fails on half a surrogate pair or bytes that are not UTF-8.
     pub(crate) fn decode(self) -> Result<Cow<'a, str>> {
         if !self.is_escaped {

@@ -66,7 +66,7 @@ fn anthropic_counts_cache_outside_the_input_and_by_lifetime() {
 }
 
 #[test]
-fn anthropic_iterations_are_summed() {
+fn anthropic_iterations_are_summed_n21() {
     let body = r#"{"usage":{"input_tokens":100,"output_tokens":20,"iterations":[
         {"type":"compaction","input_tokens":180000,"output_tokens":3500,"cache_creation_input_tokens":7,
          "cache_creation":{"ephemeral_1h_input_tokens":7}},
@@ -82,7 +82,7 @@ fn a_cache_write_without_a_split_is_short() {
 }
 
 #[test]
-fn quirks_decide_on_reasoning_and_cost() {
+fn quirks_decide_on_reasoning_and_cost_n22() {
     let xai = r#"{"usage":{"prompt_tokens":1000,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":400},
         "completion_tokens_details":{"reasoning_tokens":200},"cost_in_usd_ticks":29000000}}"#;
     let plain = scan_response(Dialect::OpenAiChat, xai.as_bytes(), Quirks::default());

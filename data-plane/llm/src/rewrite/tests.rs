@@ -121,6 +121,19 @@ fn each_field_is_spliced_where_it_stands() {
 }
 
 #[test]
+fn a_model_that_a_request_left_to_the_provider_is_named_where_a_route_names_one() {
+    let changes = Rewrite { model: Some("text-moderation"), ..Rewrite::default() };
+    for (body, expected) in [
+        (r#"{"input":"a"}"#, r#"{"model":"text-moderation","input":"a"}"#),
+        (r#"{"model": null, "input":"a"}"#, r#"{"model": "text-moderation", "input":"a"}"#),
+        (r#"{"input":"a","model":"m"}"#, r#"{"input":"a","model":"text-moderation"}"#),
+        ("{ }", r#"{"model":"text-moderation" }"#),
+    ] {
+        assert_eq!(rewritten(Dialect::OpenAiModerations, body, &changes), expected, "{body}");
+    }
+}
+
+#[test]
 fn the_body_is_not_copied() {
     let body = Bytes::from(r#"{"messages":[{"role":"user","content":"hello"}],"model":"a","stream":true}"#);
     let facts = scan_request(Dialect::OpenAiChat, &body).unwrap();

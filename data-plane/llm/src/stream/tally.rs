@@ -7,7 +7,7 @@ use helix_shared::usage::TokenUsage;
 use super::{StreamEnd, StreamFacts};
 use crate::dialect::{Dialect, Family};
 use crate::json::{Text, to_u64};
-use crate::response::{Choices, Observation, ProviderError, ResponseFacts, counts_as, is_fast, owned};
+use crate::response::{Choices, Observation, ProviderError, ResponseFacts, counts_as, is_fast, is_partial, owned};
 use crate::usage::{Counts, Quirks, TextSize};
 
 #[derive(Debug, Clone)]
@@ -58,12 +58,13 @@ impl Tally {
                 _ if self.dialect == Dialect::OpenAiResponses => is_terminal,
                 Family::OpenAi => seen.choices.is_empty_list || self.are_choices_finished(),
                 Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_delta")),
-                Family::Gemini => self.answer.finish.is_some(),
+                Family::Gemini => self.answer.finish.is_some() && !is_partial(self.dialect, &self.counts),
             };
         }
         let is_stop = match self.family {
             _ if self.is_converse() => event_name == b"metadata",
             _ if self.dialect.has_large_events() => is_terminal,
+            _ if self.dialect == Dialect::Ollama => self.answer.finish.is_some(),
             Family::OpenAi | Family::Gemini => false,
             Family::Anthropic => seen.kind.is_some_and(|kind| kind.is("message_stop")),
         };
@@ -136,7 +137,12 @@ impl Tally {
         let usage = self.usage();
         let is_done = self.family == Family::OpenAi && self.end == StreamEnd::Done;
         StreamFacts {
-            answer: ResponseFacts { usage, provider_cost: self.counts.cost(self.quirks), ..self.answer.clone() },
+            answer: ResponseFacts {
+                usage,
+                is_usage_partial: is_partial(self.dialect, &self.counts),
+                provider_cost: self.counts.cost(self.quirks),
+                ..self.answer.clone()
+            },
             is_usage_final: usage.is_some() && (self.is_usage_final || is_done),
             end: self.end,
         }

@@ -254,7 +254,7 @@ fn a_provider_error_in_the_stream_is_its_last_word() {
 }
 
 #[test]
-fn usage_in_other_places_is_read_and_never_added() {
+fn usage_in_other_places_is_read_and_never_added_n13_n14() {
     let finish = r#"{"index":0,"delta":{},"finish_reason":"stop"}"#;
     let usage = r#"{"prompt_tokens":7,"completion_tokens":9}"#;
     for stream in [

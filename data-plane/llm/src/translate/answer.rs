@@ -1,13 +1,18 @@
 //! The translation of a whole answer.
 //!
-//! Rule: the usage that the client sees is the usage that is billed: one scan reads both.
+//! Rule: the usage that the client sees is the usage that is billed: one scan reads both. Where the provider counts nothing, the
+//! client sees an estimate: clients keep their own context in bounds by it.
 
 use bytes::Bytes;
+use helix_shared::usage::TokenUsage;
 
 use super::{AnswerPlan, ChatDialect, TranslateError};
-use crate::dialect::{Dialect, anthropic, bedrock, gemini, openai_chat, openai_responses};
+use crate::dialect::{
+    Dialect, Family, anthropic, bedrock, gemini, ollama, openai_chat, openai_completions, openai_responses,
+};
+use crate::estimate::estimate_tokens;
 use crate::response::scan_response;
-use crate::usage::Quirks;
+use crate::usage::{Quirks, TextSize};
 
 /// What an answer is rendered with, beside what its request says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,14 +30,31 @@ pub struct AnswerContext {
 }
 
 impl AnswerContext {
+    /// Estimates the usage of an answer that nobody counted.
+    pub(crate) fn estimate(&self, provider: Family, text: TextSize) -> TokenUsage {
+        TokenUsage {
+            input_tokens: self.estimated_input_tokens,
+            output_tokens: estimate_tokens(provider, text),
+            ..TokenUsage::default()
+        }
+    }
+
     /// Makes the id of the answer.
     pub(crate) fn answer_id(&self, prefix: &str) -> String {
-        format!("{prefix}_{}", self.plain_id()).replacen("chatcmpl_", "chatcmpl-", 1)
+        format!("{prefix}_{}", self.plain_id()).replacen("cmpl_", "cmpl-", 1)
     }
 
     /// Makes the id of a part of the answer, or of a call that came without one.
     pub(crate) fn call_id(&self, prefix: &str, number: usize) -> String {
         format!("{prefix}_{}_{number}", self.plain_id())
+    }
+
+    /// Adds the estimate of an input that the provider does not count.
+    pub(crate) fn completed(&self, provider: Dialect, usage: TokenUsage) -> TokenUsage {
+        if provider != Dialect::Ollama || usage.total_input_tokens() > 0 {
+            return usage;
+        }
+        TokenUsage { input_tokens: self.estimated_input_tokens, ..usage }
     }
 
     fn plain_id(&self) -> String {
@@ -57,15 +79,21 @@ pub fn translate_answer(
         ChatDialect::AnthropicMessages => anthropic::parse_answer(body)?,
         ChatDialect::Bedrock => bedrock::parse_answer(body)?,
         ChatDialect::Gemini => gemini::parse_answer(body, plan, context)?,
-        ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: provider.as_str() }),
+        ChatDialect::Ollama => ollama::parse_answer(body, context)?,
+        ChatDialect::OpenAiResponses | ChatDialect::OpenAiCompletions => {
+            return Err(TranslateError::UnsupportedTarget { dialect: provider.as_str() });
+        }
     };
     let dialect = provider.backend().unwrap_or(Dialect::OpenAiChat);
-    let usage = scan_response(dialect, body, context.quirks).usage.unwrap_or_default();
+    let facts = scan_response(dialect, body, context.quirks);
+    let counted = facts.usage.map(|usage| context.completed(dialect, usage));
+    let usage = counted.unwrap_or_else(|| context.estimate(provider.family(), facts.text));
     let rendered = match client {
         ChatDialect::OpenAiChat => openai_chat::render_answer(&answer, usage, plan, context),
         ChatDialect::AnthropicMessages => anthropic::render_answer(&answer, usage, plan, context),
         ChatDialect::OpenAiResponses => openai_responses::render_answer(&answer, usage, plan, context),
-        ChatDialect::Bedrock | ChatDialect::Gemini => {
+        ChatDialect::OpenAiCompletions => openai_completions::render_answer(&answer, usage, context),
+        ChatDialect::Bedrock | ChatDialect::Gemini | ChatDialect::Ollama => {
             return Err(TranslateError::UnsupportedSource { dialect: client.as_str() });
         }
     };

@@ -38,6 +38,12 @@ pub fn stated_error(provider: Family, status: u16, body: &[u8]) -> StatedError {
     StatedError { status, retry_after_s: gemini::retry_after_s(&node) }
 }
 
+/// Returns the HTTP status of an error that was said inside a stream: its own where its code is one, else by its words.
+pub fn stream_error_status(error: &ProviderError) -> u16 {
+    let stated = error.code.as_deref().and_then(|code| code.parse().ok()).filter(|code| (400..600).contains(code));
+    stated.unwrap_or_else(|| Failure::new(Family::OpenAi, Family::OpenAi, None, error.clone()).shape(Family::OpenAi).0)
+}
+
 /// Returns the family whose form an error has: Google answers in its own also where it was asked for a model of
 /// Anthropic's.
 pub fn error_family(asked: Family, body: &[u8]) -> Family {

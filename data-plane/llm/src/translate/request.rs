@@ -4,13 +4,14 @@
 
 use bytes::Bytes;
 
+use super::fetched::Fetched;
 use super::{ChatDialect, TranslateError};
 use crate::chat::names::ToolNames;
 use crate::chat::pairing;
-use crate::chat::request::Role;
+use crate::chat::request::{Conversation, Role};
 use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
-use crate::dialect::{anthropic, bedrock, gemini, openai_chat, openai_responses};
+use crate::dialect::{anthropic, bedrock, gemini, ollama, openai_chat, openai_completions, openai_responses};
 use crate::json::Node;
 
 /// What a request is translated for.
@@ -24,6 +25,16 @@ pub struct RequestContext<'a> {
     pub max_output_tokens: Option<u64>,
     /// What the model and its server take.
     pub traits: ModelTraits,
+}
+
+impl RequestContext<'_> {
+    /// Returns the cap on output to send: the client's, no higher than what is affordable and possible; `None`: neither the
+    /// client nor a budget asks for one.
+    pub(crate) fn cap_of(&self, conversation: &Conversation) -> Option<u64> {
+        let most = [conversation.output_cap, self.output_cap, self.max_output_tokens];
+        let is_capped = conversation.output_cap.is_some() || self.output_cap.is_some();
+        most.into_iter().flatten().min().filter(|_| is_capped).map(|cap| cap.max(1))
+    }
 }
 
 /// A translated request.
@@ -68,22 +79,45 @@ pub fn translate_request(
     body: &[u8],
     context: &RequestContext<'_>,
 ) -> Result<Translated, TranslateError> {
+    translate_fetched(from, to, body, context, &Fetched::default())
+}
+
+/// Reads a request of a client's dialect.
+pub(super) fn parse(from: ChatDialect, body: &[u8]) -> Result<(Conversation, AnswerPlan), TranslateError> {
     let mut plan = AnswerPlan::default();
-    let mut conversation = match from {
+    let conversation = match from {
         ChatDialect::OpenAiChat => openai_chat::parse(body)?,
         ChatDialect::AnthropicMessages => anthropic::parse(body)?,
         ChatDialect::OpenAiResponses => openai_responses::parse(body, &mut plan.echo)?,
-        ChatDialect::Bedrock | ChatDialect::Gemini => {
+        ChatDialect::OpenAiCompletions => openai_completions::parse(body)?,
+        ChatDialect::Bedrock | ChatDialect::Gemini | ChatDialect::Ollama => {
             return Err(TranslateError::UnsupportedSource { dialect: from.as_str() });
         }
     };
+    Ok((conversation, plan))
+}
+
+/// Translates a request whose files were fetched, as far as its backend needs them.
+///
+/// # Errors
+/// As [`translate_request`]; also for a file that was not fetched.
+pub fn translate_fetched(
+    from: ChatDialect,
+    to: ChatDialect,
+    body: &[u8],
+    context: &RequestContext<'_>,
+    fetched: &Fetched,
+) -> Result<Translated, TranslateError> {
+    let (mut conversation, mut plan) = parse(from, body)?;
     if to != ChatDialect::Gemini {
         signed_id::strip(&mut conversation);
     }
     pairing::pair(&mut conversation);
     conversation.drop_media_of(Role::System);
+    fetched.put_into(&mut conversation, to, &context.traits);
     if let Some(place) = conversation.first_url().filter(|_| !context.traits.takes_urls) {
-        let reason = "it fetches nothing; send images and documents in base64";
+        let reason =
+            "it fetches nothing; send images and documents in base64, or let the route fetch them (`fetch_urls`)";
         return Err(TranslateError::unsupported(place.path(conversation.words.messages), reason));
     }
     plan.asks_usage = conversation.asks_usage;
@@ -94,7 +128,10 @@ pub fn translate_request(
         ChatDialect::AnthropicMessages => anthropic::render(&mut conversation, context, &mut plan)?,
         ChatDialect::Bedrock => bedrock::render(&mut conversation, context, &mut plan)?,
         ChatDialect::Gemini => gemini::render(&mut conversation, context, &mut plan)?,
-        ChatDialect::OpenAiResponses => return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() }),
+        ChatDialect::Ollama => ollama::render(&mut conversation, context, &mut plan)?,
+        ChatDialect::OpenAiResponses | ChatDialect::OpenAiCompletions => {
+            return Err(TranslateError::UnsupportedTarget { dialect: to.as_str() });
+        }
     };
     Ok(Translated { body: Bytes::from(rendered.to_bytes()), dropped: conversation.unread, plan })
 }

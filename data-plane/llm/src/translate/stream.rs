@@ -11,8 +11,8 @@ use helix_shared::usage::TokenUsage;
 use super::{AnswerContext, AnswerPlan, ChatDialect};
 use crate::chat::event::Event;
 use crate::chat::sequence::Sequence;
-use crate::dialect::bedrock::{self, EventStream};
-use crate::dialect::{Dialect, anthropic, gemini, openai_chat, openai_responses};
+use crate::dialect::framing::Framing;
+use crate::dialect::{Dialect, anthropic, bedrock, gemini, ollama, openai_chat, openai_completions, openai_responses};
 use crate::error_body::ErrorBody;
 use crate::json::Node;
 use crate::response::{ProviderError, cut_short};
@@ -28,7 +28,7 @@ const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct StreamTranslator {
     /// For a provider that is framed otherwise: what makes events of its frames.
-    frames: Option<EventStream>,
+    frames: Option<Framing>,
     meter: StreamFilter,
     ends: EventEnds,
     /// The unfinished event.
@@ -38,6 +38,7 @@ pub struct StreamTranslator {
     sequence: Sequence,
     writer: Writer,
     context: AnswerContext,
+    provider: ChatDialect,
     client: ChatDialect,
     /// The client has had the last word.
     is_over: bool,
@@ -51,6 +52,7 @@ enum Reader {
     Anthropic(anthropic::StreamReader),
     Bedrock(bedrock::StreamReader),
     Gemini(gemini::StreamReader),
+    Ollama(ollama::StreamReader),
 }
 
 /// Writes the client's dialect.
@@ -59,6 +61,7 @@ enum Writer {
     OpenAiChat(openai_chat::StreamWriter),
     Anthropic(anthropic::StreamWriter),
     OpenAiResponses(Box<openai_responses::StreamWriter>),
+    OpenAiCompletions(openai_completions::StreamWriter),
 }
 
 impl StreamTranslator {
@@ -67,7 +70,7 @@ impl StreamTranslator {
     pub fn new(provider: ChatDialect, client: ChatDialect, plan: AnswerPlan, context: AnswerContext) -> Self {
         let dialect = provider.backend().unwrap_or(Dialect::OpenAiChat);
         Self {
-            frames: (provider == ChatDialect::Bedrock).then(EventStream::default),
+            frames: Framing::of(dialect),
             meter: StreamFilter::behind_frames(dialect, context.quirks),
             ends: EventEnds::new(),
             partial: Vec::new(),
@@ -76,24 +79,29 @@ impl StreamTranslator {
                 ChatDialect::AnthropicMessages => Reader::Anthropic(anthropic::StreamReader::default()),
                 ChatDialect::Bedrock => Reader::Bedrock(bedrock::StreamReader::default()),
                 ChatDialect::Gemini => Reader::Gemini(gemini::StreamReader::new(&plan, &context)),
-                ChatDialect::OpenAiChat | ChatDialect::OpenAiResponses => {
+                ChatDialect::Ollama => Reader::Ollama(ollama::StreamReader::new(&context)),
+                ChatDialect::OpenAiChat | ChatDialect::OpenAiResponses | ChatDialect::OpenAiCompletions => {
                     Reader::OpenAiChat(openai_chat::StreamReader::default())
                 }
             },
             sequence: Sequence::default(),
             writer: match client {
-                // Nobody asks in the dialects of Bedrock and Gemini.
-                ChatDialect::OpenAiChat | ChatDialect::Bedrock | ChatDialect::Gemini => {
+                // Nobody asks in the dialects of Bedrock, Gemini and Ollama.
+                ChatDialect::OpenAiChat | ChatDialect::Bedrock | ChatDialect::Gemini | ChatDialect::Ollama => {
                     Writer::OpenAiChat(openai_chat::StreamWriter::new(plan, context.clone()))
                 }
                 ChatDialect::AnthropicMessages => {
                     Writer::Anthropic(anthropic::StreamWriter::new(plan, context.clone()))
+                }
+                ChatDialect::OpenAiCompletions => {
+                    Writer::OpenAiCompletions(openai_completions::StreamWriter::new(&plan, context.clone()))
                 }
                 ChatDialect::OpenAiResponses => {
                     Writer::OpenAiResponses(Box::new(openai_responses::StreamWriter::new(plan, context.clone())))
                 }
             },
             context,
+            provider,
             client,
             is_over: false,
             is_finished: false,
@@ -127,6 +135,14 @@ impl StreamTranslator {
         }
         while let Some(end) = self.ends.next(chunk, at) {
             let last = chunk.slice(start..end);
+            start = end;
+            at = end;
+            if self.partial.is_empty() && last.len() <= MAX_EVENT_BYTES {
+                // It lies whole in this chunk: nothing is copied.
+                self.meter.push(last.clone(), &mut drop);
+                self.translate(&last, &mut bytes);
+                continue;
+            }
             self.hold(&last, &mut bytes);
             self.meter.push(last, &mut drop);
             let event = std::mem::take(&mut self.partial);
@@ -135,7 +151,6 @@ impl StreamTranslator {
                 self.partial = event;
                 self.partial.clear();
             }
-            (start, at) = (end, end);
         }
         if start < chunk.len() {
             let tail = chunk.slice(start..);
@@ -178,6 +193,7 @@ impl StreamTranslator {
                 Reader::Anthropic(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Bedrock(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Gemini(reader) => reader.read(parsed.name, &node, &mut events),
+                Reader::Ollama(reader) => reader.read(&node, &mut events),
             },
             Err(_) if data == b"[DONE]" && matches!(self.reader, Reader::OpenAiChat(_)) => self.end_reader(&mut events),
             Err(_) if parsed.name == b"error" => {
@@ -195,6 +211,7 @@ impl StreamTranslator {
             Reader::Anthropic(reader) => reader.end(events),
             Reader::Bedrock(reader) => reader.end(events),
             Reader::Gemini(reader) => reader.end(events),
+            Reader::Ollama(reader) => reader.end(events),
         }
     }
 
@@ -209,11 +226,14 @@ impl StreamTranslator {
                 return;
             }
             self.is_over = matches!(event, Event::End | Event::Failed(_));
-            let usage = self.meter.usage();
+            let dialect = self.provider.backend().unwrap_or(Dialect::OpenAiChat);
+            let counted = self.meter.usage().map(|usage| self.context.completed(dialect, usage));
+            let usage = counted.or_else(|| self.estimate_for(&event));
             let is_written = match &mut self.writer {
                 Writer::OpenAiChat(writer) => writer.write(event, usage, out),
                 Writer::Anthropic(writer) => writer.write(event, usage, out),
                 Writer::OpenAiResponses(writer) => writer.write(event, usage, out),
+                Writer::OpenAiCompletions(writer) => writer.write(event, usage, out),
             };
             has_overflown |= is_written.is_err();
             if has_overflown {
@@ -223,6 +243,14 @@ impl StreamTranslator {
         if has_overflown {
             self.fail(ErrorCode::UpstreamDisconnected, out);
         }
+    }
+
+    /// Returns an estimate of the usage for an event that says it, where the provider counted nothing.
+    fn estimate_for(&self, event: &Event) -> Option<TokenUsage> {
+        matches!(event, Event::Stop(_) | Event::End).then(|| {
+            let text = self.meter.facts().answer.text;
+            self.context.estimate(self.provider.family(), text)
+        })
     }
 
     /// Ends the client's stream with an error of ours.
@@ -247,6 +275,9 @@ impl StreamTranslator {
             return None;
         }
         let mut out = Vec::new();
+        if let Some(rest) = self.frames.as_mut().map(Framing::finish) {
+            self.push_events(&rest, &mut |bytes| out.extend_from_slice(&bytes));
+        }
         // What the filter would say to an untranslated client is not for this one.
         drop(self.meter.finish(kind, &self.context.request_id));
         let event = std::mem::take(&mut self.partial);
@@ -257,6 +288,7 @@ impl StreamTranslator {
                 Reader::Anthropic(reader) => reader.has_stopped(),
                 Reader::Bedrock(reader) => reader.has_stopped(),
                 Reader::Gemini(reader) => reader.has_stopped(),
+                Reader::Ollama(reader) => reader.has_stopped(),
             };
             match kind {
                 EndKind::Eof if has_stopped => {

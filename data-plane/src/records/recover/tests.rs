@@ -159,7 +159,8 @@ async fn strict_mode_waits_for_the_disk() {
 #[tokio::test]
 async fn strict_mode_waits_for_the_disk_alone_and_not_for_the_next_interval() {
     let root = tempfile::tempdir().unwrap();
-    let settings = JournalSettings { is_strict: true, sync_interval: std::time::Duration::from_secs(86_400), ..small() };
+    let settings =
+        JournalSettings { is_strict: true, sync_interval: std::time::Duration::from_secs(86_400), ..small() };
     let journal = Journal::create(root.path(), new_identity("n1", true), settings, clock()).unwrap();
     let token = journal.intent(&mut intent(5)).unwrap();
     let syncs = async {

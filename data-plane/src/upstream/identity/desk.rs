@@ -30,8 +30,7 @@ pub(super) struct Desk {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// What an issuer answered.
-#[derive(Debug)]
+/// What an issuer answered. Prints nothing of it: there may be a token in it.
 pub(super) struct Reply {
     /// Who.
     pub(super) place: String,
@@ -41,14 +40,26 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
-/// A request to an issuer.
-#[derive(Debug)]
+/// A request to an issuer. Prints only where it goes: there is a secret in it.
 pub(super) struct Question {
     method: Method,
     url: String,
     headers: HeaderMap,
     body: Bytes,
     patience: Duration,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reply({} answered {})", self.place, self.status)
+    }
+}
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = self.uri().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+        write!(f, "Question({} to {host})", self.method)
+    }
 }
 
 impl Question {
@@ -211,6 +222,16 @@ mod tests {
         ] {
             assert_eq!(may_ask(&url.parse().unwrap()), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_and_answered_prints_no_secret() {
+        let url = "https://sts.example/canary-path?key=canary-query";
+        let question = Question::form(url, &[("client_secret", "canary-form")]).with("x-key", "canary-header");
+        assert_eq!(format!("{question:?}"), "Question(POST to sts.example)");
+        let body = Bytes::from_static(b"canary-token");
+        let reply = Reply { place: "sts.example".to_owned(), status: 200, body };
+        assert_eq!(format!("{reply:?}"), "Reply(sts.example answered 200)");
     }
 
     #[test]

@@ -92,10 +92,10 @@ impl<S: Source> Kept<S> {
         self.ask().await
     }
 
-    /// Forgets a credential that was refused, unless it was issued after the request began that was refused.
-    pub(super) fn forget(&self, request_began_us: u64) {
+    /// Forgets a credential that was refused, unless it was issued after it was used for what was refused.
+    pub(super) fn forget(&self, used_us: u64) {
         let held = self.held.load_full();
-        if held.is_some_and(|held| held.since_us <= request_began_us) {
+        if held.is_some_and(|held| held.since_us <= used_us) {
             self.held.store(None);
         }
     }
@@ -288,11 +288,11 @@ mod tests {
         let stage = stage();
         assert_eq!(stage.kept.get().await, Ok(1));
         stage.clock.advance(1);
-        let began_us = stage.clock.monotonic_us();
+        let used_us = stage.clock.monotonic_us();
         stage.clock.advance(1);
-        stage.kept.forget(began_us);
+        stage.kept.forget(used_us);
         assert_eq!(stage.kept.get().await, Ok(2));
-        stage.kept.forget(began_us);
+        stage.kept.forget(used_us);
         assert_eq!((stage.kept.get().await, stage.asked()), (Ok(2), 2), "the new one was not refused");
     }
 }

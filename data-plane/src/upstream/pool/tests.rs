@@ -3,21 +3,22 @@
 use super::*;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper_rustls::HttpsConnectorBuilder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 fn pool(address: std::net::SocketAddr) -> Arc<Pool> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
-    let authority = address.to_string().parse().unwrap();
-    Arc::new(Pool::new(https, Scheme::HTTP, authority, Duration::from_secs(30)))
+    pool_of(address, HttpVersion::Auto)
 }
 
-fn request(address: std::net::SocketAddr, path: &str) -> Request<Pieces> {
+pub(super) fn pool_of(address: std::net::SocketAddr, version: HttpVersion) -> Arc<Pool> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector = super::super::client::connector(tls, version, Duration::from_secs(30));
+    let authority = address.to_string().parse().unwrap();
+    Arc::new(Pool::new(connector, version, Scheme::HTTP, authority, Duration::from_secs(30)))
+}
+
+pub(super) fn request(address: std::net::SocketAddr, path: &str) -> Request<Pieces> {
     let body = Bytes::from_static(b"hello");
     let length = u64::try_from(body.len()).unwrap();
     let uri: Uri = format!("http://{address}{path}").parse().unwrap();

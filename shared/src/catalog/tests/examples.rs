@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn cached_written_and_reasoning_tokens_cost_their_own_price() {
+fn cached_written_and_reasoning_tokens_cost_their_own_price_n1() {
     let usage = TokenUsage {
         input_tokens: 1000,
         cache_read_tokens: 8000,
@@ -16,7 +16,7 @@ fn cached_written_and_reasoning_tokens_cost_their_own_price() {
 }
 
 #[test]
-fn long_cache_writes_cost_their_own_price() {
+fn long_cache_writes_cost_their_own_price_n2() {
     let usage = TokenUsage {
         input_tokens: 100,
         cache_read_tokens: 50_000,
@@ -28,21 +28,21 @@ fn long_cache_writes_cost_their_own_price() {
 }
 
 #[test]
-fn cached_tokens_count_for_the_context_tier() {
+fn cached_tokens_count_for_the_context_tier_n3() {
     let usage =
         TokenUsage { input_tokens: 1000, cache_read_tokens: 120_000, output_tokens: 100, ..TokenUsage::default() };
     assert_eq!(standard_cost("anthropic", "claude-haiku-5-5", usage), usd("0.00675"));
 }
 
 #[test]
-fn reasoning_is_charged_as_output() {
+fn reasoning_is_charged_as_output_n4() {
     let usage =
         TokenUsage { input_tokens: 250_000, output_tokens: 1000, reasoning_tokens: 900, ..TokenUsage::default() };
     assert_eq!(standard_cost("gemini", "gemini-2.5-pro", usage), usd("0.64"));
 }
 
 #[test]
-fn output_and_reasoning_outside_each_other_are_summed() {
+fn output_and_reasoning_outside_each_other_are_summed_n5() {
     let usage = TokenUsage {
         input_tokens: 600,
         cache_read_tokens: 400,
@@ -54,21 +54,21 @@ fn output_and_reasoning_outside_each_other_are_summed() {
 }
 
 #[test]
-fn a_large_request_pays_the_dearer_line_for_all_its_tokens() {
+fn a_large_request_pays_the_dearer_line_for_all_its_tokens_n6() {
     let usage =
         TokenUsage { input_tokens: 200_000, cache_read_tokens: 100_000, output_tokens: 1000, ..TokenUsage::default() };
     assert_eq!(standard_cost("openai", "gpt-5.6-sol", usage), usd("1.71"));
 }
 
 #[test]
-fn a_context_tier_begins_above_its_threshold() {
+fn a_context_tier_begins_above_its_threshold_n16() {
     let of = |input_tokens| TokenUsage { input_tokens, ..TokenUsage::default() };
     assert_eq!(standard_cost("gemini", "gemini-2.5-pro", of(200_000)), usd("0.25"));
     assert_eq!(standard_cost("gemini", "gemini-2.5-pro", of(200_001)), usd("0.5000025"));
 }
 
 #[test]
-fn a_price_change_holds_for_requests_that_start_after_it() {
+fn a_price_change_holds_for_requests_that_start_after_it_n17() {
     let usage = TokenUsage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..TokenUsage::default() };
     for (kind, model, start, expected) in [
         ("gemini", "gemini-4-argon", "2026-11-30T23:59:59.999999Z", "12"),
@@ -85,7 +85,7 @@ fn a_price_change_holds_for_requests_that_start_after_it() {
 }
 
 #[test]
-fn hours_of_lower_prices_are_told_by_the_clock_in_utc() {
+fn hours_of_lower_prices_are_told_by_the_clock_in_utc_n23() {
     let usage = TokenUsage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..TokenUsage::default() };
     for (start, expected) in [
         ("2026-11-24T02:00:00Z", "5.28"), // Tuesday
@@ -104,7 +104,7 @@ fn hours_of_lower_prices_are_told_by_the_clock_in_utc() {
 }
 
 #[test]
-fn a_thousand_million_tiny_requests_sum_exactly() {
+fn a_thousand_million_tiny_requests_sum_exactly_n20() {
     let mut facts = facts::PriceFacts::empty("openai_compatible");
     facts.input = usd_per_million("0.1");
     let tiny = facts.build(PriceOrigin::Override);

@@ -195,3 +195,23 @@ fn an_override_of_an_unknown_model_prices_what_it_states() {
     let usage = TokenUsage { output_tokens: 1, ..usage };
     assert_eq!(cost(&usage, &found, &Terms::standard(now())), Err(Unpriced::Output));
 }
+
+#[test]
+fn units_are_overridden_one_by_one_and_leave_the_others_as_they_are() {
+    let unit = |text: &str| PicoUsd::from_usd(text).ok();
+    let pattern = ModelPattern::parse("tts-1").unwrap();
+    let stated = PriceOverride {
+        per_character: unit("0.00002"),
+        per_image: unit("0.04"),
+        ..PriceOverride::new("mine", pattern)
+    };
+    let found = Catalog::bundled().effective_price("openai", "mine", "tts-1", &[stated]).unwrap();
+    assert_eq!((found.units.character, found.units.image), (unit("0.00002"), unit("0.04")));
+    let pattern = ModelPattern::parse("mine-1").unwrap();
+    let stated =
+        PriceOverride { per_second: unit("0.0001"), per_search: unit("0.01"), ..PriceOverride::new("mine", pattern) };
+    let found = Catalog::bundled().effective_price("openai_compatible", "mine", "mine-1", &[stated]).unwrap();
+    assert_eq!((found.units.audio_input_second, found.units.audio_output_second), (unit("0.0001"), unit("0.0001")));
+    assert_eq!((found.per_search, found.units.character, found.has_token_prices()), (unit("0.01"), None, false));
+    assert!(!found.is_free());
+}

@@ -5,7 +5,7 @@
 
 use helix_shared::usage::TokenUsage;
 
-use crate::chat::answer::{Answer, Stop};
+use crate::chat::answer::{Answer, Citation, Stop};
 use crate::chat::request::{Block, BlockKind, Call, Place};
 use crate::json::{Node, object};
 use crate::translate::{AnswerContext, AnswerPlan, TranslateError};
@@ -18,9 +18,14 @@ pub(crate) fn parse_answer(body: &[u8]) -> Result<Answer> {
     if node.text("type") != Some("message") && node.get("content").is_none() {
         return Err(TranslateError::UnreadableAnswer);
     }
-    let blocks: Vec<Block> = node.list("content").iter().filter_map(parse_block).collect();
-    let stop = parse_stop(&node);
-    Ok(Answer { blocks, stop })
+    let mut answer = Answer { stop: parse_stop(&node), ..Answer::default() };
+    for node in node.list("content") {
+        let Some(block) = parse_block(node) else { continue };
+        let cited = node.list("citations").iter().filter_map(|citation| Citation::parse(citation, "url"));
+        answer.cited.extend(cited.map(|citation| (answer.blocks.len(), citation)));
+        answer.blocks.push(block);
+    }
+    Ok(answer)
 }
 
 fn parse_block(node: &Node) -> Option<Block> {

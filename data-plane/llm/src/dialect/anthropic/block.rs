@@ -1,7 +1,7 @@
 //! The blocks of a messages request, read neutrally.
 //!
-//! Rule: thinking without a signature is not history. What a server tool left in the history means nothing to another
-//! provider: it is dropped and named.
+//! Rule: thinking without a signature is kept as such: whoever renders it knows whether it is history. What a server tool
+//! left in the history means nothing to another provider: it is dropped and named.
 
 use crate::chat::request::{Block, BlockKind, CacheMark, Call, Place, Source};
 use crate::json::{Node, Record, note};
@@ -80,10 +80,11 @@ fn parse_block(record: &mut Record, message: usize, unread: &mut Vec<String>) ->
         }
         "thinking" => {
             let text = record.text("thinking")?.unwrap_or_default();
-            match record.text("signature")?.filter(|signature| !signature.is_empty()) {
-                Some(signature) => BlockKind::Thinking { text, signature: Some(signature) },
-                None => return Ok(Parsed::Nothing),
+            let signature = record.text("signature")?.filter(|signature| !signature.is_empty());
+            if text.is_empty() && signature.is_none() {
+                return Ok(Parsed::Nothing);
             }
+            BlockKind::Thinking { text, signature }
         }
         "redacted_thinking" => BlockKind::Redacted(record.needed_text("data")?),
         "search_result" => {

@@ -126,14 +126,7 @@ fn allow_tools(conversation: &mut Conversation) {
 }
 
 fn render_tool(tool: &Tool, index: usize, names: &ToolNames) -> Result<Node> {
-    let mut schema = tool.schema.clone().unwrap_or_else(|| object! { "type": "object", "properties": object! {} });
-    if tool.is_freeform {
-        schema = object! {
-            "type": "object",
-            "properties": object! { "input": object! { "type": "string" } },
-            "required": vec!["input"],
-        };
-    }
+    let mut schema = tool.arguments().unwrap_or_else(|| object! { "type": "object", "properties": object! {} });
     if ["oneOf", "anyOf", "allOf"].iter().any(|name| schema.get(name).is_some()) {
         let reason = "the arguments' schema must be one object, not a choice of several";
         return Err(TranslateError::unsupported(format!("tools[{index}]"), reason));
@@ -189,14 +182,82 @@ fn render_choice(
 
 /// Returns what to say about thinking, if anything.
 pub(crate) fn thinking(conversation: &mut Conversation, traits: ModelTraits, max_tokens: u64) -> Option<Node> {
-    let adaptive = || Some(object! { "type": "adaptive", "display": "summarized" });
     match conversation.reasoning.thinking {
-        Some(Thinking::Adaptive) => return adaptive(),
-        Some(Thinking::Disabled) => return Some(object! { "type": "disabled" }),
-        Some(Thinking::BetweenTools) => return Some(object! { "type": "between_tools" }),
-        Some(Thinking::Budget(budget)) => return Some(object! { "type": "enabled", "budget_tokens": budget }),
-        None => {}
+        Some(thinking) => fit_thinking(conversation, thinking, traits, max_tokens),
+        None => thinking_of_effort(conversation, traits, max_tokens),
     }
+}
+
+fn adaptive() -> Option<Node> {
+    Some(object! { "type": "adaptive", "display": "summarized" })
+}
+
+/// Says a client's own word for thinking in the form that the model takes.
+fn fit_thinking(
+    conversation: &mut Conversation,
+    thinking: Thinking,
+    traits: ModelTraits,
+    max_tokens: u64,
+) -> Option<Node> {
+    let effort = conversation.reasoning.effort;
+    match (thinking, traits.thinking) {
+        (Thinking::Adaptive, ThinkingForm::Adaptive) => adaptive(),
+        (Thinking::Adaptive, ThinkingForm::Budget) => {
+            budget(conversation, budget_of(effort.unwrap_or(Effort::High)), max_tokens)
+        }
+        (Thinking::Budget(wanted), ThinkingForm::Budget) => budget(conversation, wanted, max_tokens),
+        // The models that take both still take sampling parameters.
+        (Thinking::Budget(wanted), ThinkingForm::Adaptive) if traits.takes_sampling => {
+            budget(conversation, wanted, max_tokens)
+        }
+        (Thinking::Budget(wanted), ThinkingForm::Adaptive) => {
+            conversation.reasoning.effort = effort.or(Some(effort_of(wanted)));
+            adaptive()
+        }
+        (Thinking::BetweenTools, ThinkingForm::Adaptive) if traits.least_thinking == LeastThinking::BetweenTools => {
+            Some(object! { "type": "between_tools" })
+        }
+        (Thinking::Disabled, ThinkingForm::Adaptive | ThinkingForm::Budget)
+            if traits.least_thinking == LeastThinking::Disabled =>
+        {
+            Some(object! { "type": "disabled" })
+        }
+        (Thinking::Disabled | Thinking::BetweenTools, ThinkingForm::Adaptive) => {
+            conversation.reasoning.effort = Some(Effort::None);
+            if thinking == Thinking::BetweenTools {
+                conversation.drop_field(conversation.words.effort);
+            }
+            thinking_of_effort(conversation, traits, max_tokens)
+        }
+        // It does not think unless it is asked to.
+        (Thinking::Disabled, _) => None,
+        (_, ThinkingForm::None) | (Thinking::BetweenTools, ThinkingForm::Budget) => {
+            conversation.drop_field(conversation.words.effort);
+            None
+        }
+    }
+}
+
+/// Returns the effort that a budget stands for.
+fn effort_of(budget: u64) -> Effort {
+    match budget {
+        0..2048 => Effort::Low,
+        2048..8192 => Effort::Medium,
+        _ => Effort::High,
+    }
+}
+
+/// Asks for thinking up to a budget, where it fits under the cap and the history allows it.
+fn budget(conversation: &mut Conversation, wanted: u64, max_tokens: u64) -> Option<Node> {
+    let budget = wanted.min(max_tokens.saturating_sub(1));
+    if budget < MIN_BUDGET_TOKENS || has_calls_without_thinking(conversation) {
+        conversation.drop_field(conversation.words.effort);
+        return None;
+    }
+    Some(object! { "type": "enabled", "budget_tokens": budget })
+}
+
+fn thinking_of_effort(conversation: &mut Conversation, traits: ModelTraits, max_tokens: u64) -> Option<Node> {
     let effort = conversation.reasoning.effort?;
     match (traits.thinking, effort) {
         (ThinkingForm::None, Effort::None) | (ThinkingForm::Budget, Effort::None) => None,
@@ -213,14 +274,7 @@ pub(crate) fn thinking(conversation: &mut Conversation, traits: ModelTraits, max
             }
         },
         (ThinkingForm::Adaptive, _) => adaptive(),
-        (ThinkingForm::Budget, effort) => {
-            let budget = budget_of(effort).min(max_tokens.saturating_sub(1));
-            if budget < MIN_BUDGET_TOKENS || has_calls_without_thinking(conversation) {
-                conversation.drop_field(conversation.words.effort);
-                return None;
-            }
-            Some(object! { "type": "enabled", "budget_tokens": budget })
-        }
+        (ThinkingForm::Budget, effort) => budget(conversation, budget_of(effort), max_tokens),
     }
 }
 
@@ -278,20 +332,14 @@ fn render_sampling(mut body: Node, conversation: &mut Conversation, traits: Mode
 
 /// Returns the native form of a structured answer; asks for JSON in words where there is none.
 fn render_format(conversation: &mut Conversation) -> Option<Node> {
-    let wish = match std::mem::take(&mut conversation.format) {
-        Format::Text => return None,
-        Format::JsonObject => "Answer with one JSON object and nothing else.".to_owned(),
-        Format::JsonSchema { schema, .. } => match schema::transform(&schema) {
-            Some(schema) => return Some(object! { "type": "json_schema", "schema": schema }),
-            None => {
-                conversation.drop_field(conversation.words.format);
-                format!(
-                    "Answer with one JSON value and nothing else. It must match this JSON schema: {}",
-                    schema.to_json()
-                )
-            }
-        },
-    };
+    let format = std::mem::take(&mut conversation.format);
+    let wish = format.in_words()?;
+    if let Format::JsonSchema { schema, .. } = &format {
+        if let Some(schema) = schema::transform(schema) {
+            return Some(object! { "type": "json_schema", "schema": schema });
+        }
+        conversation.drop_field(conversation.words.format);
+    }
     conversation.system.push(Block::text(wish, Place::default()));
     None
 }

@@ -25,7 +25,8 @@ pub(crate) fn place_system_turns(conversation: &mut Conversation, traits: ModelT
         if turn.role == Role::System && !traits.takes_system_turns {
             turn.role = Role::User;
         }
-        turn.blocks.retain(|block| !block.is_blank());
+        // A thought without a signature is refused as history.
+        turn.blocks.retain(|block| !block.is_blank() && !block.is_unsigned_thought());
     }
     conversation.merge_turns();
     // Stable: only results and thoughts move, to the front of their turns.
@@ -211,7 +212,10 @@ fn render_url(url: &str, path: impl Fn() -> String) -> Result<Node> {
     if url.starts_with("https://") {
         return Ok(object! { "type": "url", "url": url });
     }
-    Err(TranslateError::unsupported(path(), "a URL must be https, or a data URL in base64"))
+    Err(TranslateError::unsupported(
+        path(),
+        "a URL must be https, or a data URL in base64, or its route must fetch it (`fetch_urls`)",
+    ))
 }
 
 fn render_document(source: &Source, path: impl Fn() -> String) -> Result<Node> {

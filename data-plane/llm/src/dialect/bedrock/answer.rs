@@ -13,7 +13,7 @@ pub(crate) fn parse_answer(body: &[u8]) -> Result<Answer, TranslateError> {
     let message = node.get("output").and_then(|output| output.get("message"));
     let message = message.ok_or(TranslateError::UnreadableAnswer)?;
     let blocks = message.list("content").iter().filter_map(parse_block).collect();
-    Ok(Answer { blocks, stop: parse_stop(&node) })
+    Ok(Answer { blocks, stop: parse_stop(&node), ..Answer::default() })
 }
 
 fn parse_block(node: &Node) -> Option<Block> {

@@ -40,7 +40,7 @@ pub(crate) fn render(
     let named = conversation.tools.iter().map(|tool| tool.name.as_str()).chain(history);
     plan.names = ToolNames::new(named, MAX_NAME_BYTES);
 
-    let cap = max_tokens(conversation, context);
+    let cap = context.cap_of(conversation);
     let mut fields = object! {};
     let most = cap.or(context.max_output_tokens).unwrap_or(ASSUMED_MAX_TOKENS);
     let is_thinking = render_reasoning(&mut fields, conversation, maker, traits, most);
@@ -92,11 +92,6 @@ fn drop_the_rest(conversation: &mut Conversation) {
     extra.into_iter().filter(|(name, _)| name != "metadata").for_each(|(name, _)| conversation.drop_field(name));
 }
 
-fn max_tokens(conversation: &Conversation, context: &RequestContext<'_>) -> Option<u64> {
-    let most = context.max_output_tokens.unwrap_or(u64::MAX).min(context.output_cap.unwrap_or(u64::MAX));
-    conversation.output_cap.or(context.output_cap).map(|wanted| wanted.min(most).max(1))
-}
-
 /// Keeps the tools that may be called, and those that the history needs: it is refused without them.
 fn choose_tools(conversation: &mut Conversation) {
     let has_history = conversation.turns.iter().any(|turn| turn.calls().next().is_some());
@@ -134,15 +129,7 @@ fn render_tools(
 }
 
 fn render_tool(tool: &Tool, names: &ToolNames, takes_strict: bool) -> Node {
-    let mut schema =
-        tool.schema.clone().filter(Node::is_object).unwrap_or_else(|| object! { "properties": object! {} });
-    if tool.is_freeform {
-        schema = object! {
-            "type": "object",
-            "properties": object! { "input": object! { "type": "string" } },
-            "required": vec!["input"],
-        };
-    }
+    let mut schema = tool.arguments().filter(Node::is_object).unwrap_or_else(|| object! { "properties": object! {} });
     if schema.get("type").is_none() {
         schema.set("type", "object");
     }
@@ -230,22 +217,19 @@ fn render_sampling(
 
 /// Returns the native form of a structured answer; asks for JSON in words where there is none.
 fn render_format(conversation: &mut Conversation, maker: Maker, model: &str) -> Option<Node> {
-    let wish = match std::mem::take(&mut conversation.format) {
-        Format::Text => return None,
-        Format::JsonObject => "Answer with one JSON object and nothing else.".to_owned(),
-        Format::JsonSchema { name, description, schema, .. } => {
-            if maker.takes_schema(model)
-                && let Some(schema) = anthropic::fit_schema(&schema)
-            {
-                let json = object! { "schema": schema.to_json(), "name": crate::chat::names::plain(&name) }
-                    .with("description", description.filter(|text| !text.is_empty()));
-                let structure = object! { "jsonSchema": json };
-                return Some(object! { "textFormat": object! { "type": "json_schema", "structure": structure } });
-            }
-            conversation.drop_field(conversation.words.format);
-            format!("Answer with one JSON value and nothing else. It must match this JSON schema: {}", schema.to_json())
+    let format = std::mem::take(&mut conversation.format);
+    let wish = format.in_words()?;
+    if let Format::JsonSchema { name, description, schema, .. } = format {
+        if maker.takes_schema(model)
+            && let Some(schema) = anthropic::fit_schema(&schema)
+        {
+            let json = object! { "schema": schema.to_json(), "name": crate::chat::names::plain(&name) }
+                .with("description", description.filter(|text| !text.is_empty()));
+            let structure = object! { "jsonSchema": json };
+            return Some(object! { "textFormat": object! { "type": "json_schema", "structure": structure } });
         }
-    };
+        conversation.drop_field(conversation.words.format);
+    }
     conversation.system.push(Block::text(wish, Place::default()));
     None
 }

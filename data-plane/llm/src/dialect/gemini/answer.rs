@@ -3,7 +3,7 @@
 //! Rule: the first candidate is the answer. A prompt that was refused is an answer too: a refusal.
 
 use super::error::unwrapped;
-use super::parts::{Part, PartReader, block_of, stop_of};
+use super::parts::{Part, PartReader, block_of, citations_of, stop_of};
 use crate::chat::answer::Answer;
 use crate::chat::request::{Block, BlockKind, Call, Place};
 use crate::json::Node;
@@ -17,7 +17,7 @@ pub(crate) fn parse_answer(body: &[u8], plan: &AnswerPlan, context: &AnswerConte
     let document = unwrapped(&node);
     let Some(candidate) = document.list("candidates").first() else {
         let stop = block_of(document).ok_or(TranslateError::UnreadableAnswer)?;
-        return Ok(Answer { blocks: Vec::new(), stop });
+        return Ok(Answer { stop, ..Answer::default() });
     };
     let mut reader = PartReader::new(&plan.signer, context);
     let mut blocks: Vec<Block> = Vec::new();
@@ -43,5 +43,7 @@ pub(crate) fn parse_answer(body: &[u8], plan: &AnswerPlan, context: &AnswerConte
     }
     let reason = candidate.text("finishReason").unwrap_or_default();
     let stop = stop_of(reason, candidate.text("finishMessage"), reader.calls() > 0);
-    Ok(Answer { blocks, stop })
+    let last = blocks.iter().rposition(|block| block.as_text().is_some());
+    let cited = last.into_iter().flat_map(|at| citations_of(candidate).map(move |citation| (at, citation))).collect();
+    Ok(Answer { blocks, cited, stop })
 }

@@ -2,7 +2,7 @@
 //!
 //! Rule: whole answers and streams read them the same way. A call's signature goes into its id.
 
-use crate::chat::answer::Stop;
+use crate::chat::answer::{Citation, Stop};
 use crate::chat::signed_id;
 use crate::json::Node;
 use crate::translate::AnswerContext;
@@ -73,6 +73,12 @@ pub(super) fn stop_of(reason: &str, message: Option<&str>, has_calls: bool) -> S
         // A call that went wrong is none: the model said nothing more.
         _ => Stop::End,
     }
+}
+
+/// Returns the pages that a search found for the answer.
+pub(super) fn citations_of(candidate: &Node) -> impl Iterator<Item = Citation> {
+    let chunks = candidate.get("groundingMetadata").map_or(&[][..], |found| found.list("groundingChunks"));
+    chunks.iter().filter_map(|chunk| Citation::parse(chunk.get("web")?, "uri"))
 }
 
 /// Returns why a prompt was refused, if it was.

@@ -35,7 +35,7 @@ pub(crate) fn render(
     plan.names = ToolNames::led_by_letter(named, MAX_NAME_BYTES);
 
     let mut config = object! {};
-    if let Some(cap) = output_cap(conversation, context) {
+    if let Some(cap) = context.cap_of(conversation) {
         config.set("maxOutputTokens", cap);
     }
     render_sampling(&mut config, conversation, traits, model);
@@ -61,12 +61,6 @@ pub(crate) fn render(
     render_tools(&mut body, conversation, model, &plan.names);
     drop_rest(conversation);
     Ok(body)
-}
-
-fn output_cap(conversation: &Conversation, context: &RequestContext<'_>) -> Option<u64> {
-    let most = [conversation.output_cap, context.output_cap, context.max_output_tokens];
-    let is_capped = conversation.output_cap.is_some() || context.output_cap.is_some();
-    most.into_iter().flatten().min().filter(|_| is_capped).map(|cap| cap.max(1))
 }
 
 /// Makes later instructions the user's, and instructions alone a turn of the user: there must be one.
@@ -121,13 +115,7 @@ fn render_sampling(config: &mut Node, conversation: &mut Conversation, traits: M
 fn render_format(config: &mut Node, conversation: &mut Conversation, model: Model) {
     let format = std::mem::take(&mut conversation.format);
     let is_clash = !conversation.tools.is_empty() && !model.is_third_generation();
-    let wish = match &format {
-        Format::Text => return,
-        Format::JsonObject => "Answer with one JSON object and nothing else.".to_owned(),
-        Format::JsonSchema { schema, .. } => {
-            format!("Answer with one JSON value and nothing else. It must match this JSON schema: {}", schema.to_json())
-        }
-    };
+    let Some(wish) = format.in_words() else { return };
     if is_clash {
         conversation.drop_field(conversation.words.format);
         conversation.system.push(Block::text(wish, Place::default()));
@@ -216,16 +204,8 @@ fn drop_of_search(search: &WebSearch, conversation: &mut Conversation) {
 }
 
 fn render_tool(tool: &Tool, model: Model, names: &ToolNames) -> Node {
-    let freeform = || {
-        object! {
-            "type": "object",
-            "properties": object! { "input": object! { "type": "string" } },
-            "required": vec!["input"],
-        }
-    };
-    let schema = if tool.is_freeform { Some(freeform()) } else { tool.schema.clone() };
     let function = object! { "name": names.outward(&tool.name) }.with("description", tool.description.as_deref());
-    match schema.filter(|schema| !schema::is_empty(schema)) {
+    match tool.arguments().filter(|schema| !schema::is_empty(schema)) {
         None => function,
         Some(schema) if model.takes_json_schema() => function.with("parametersJsonSchema", Some(schema)),
         Some(schema) => function.with("parameters", Some(schema::of_arguments(&schema))),

@@ -180,7 +180,10 @@ fn render_source(source: &Source, what: &str, path: impl Fn() -> String) -> Resu
             let media_type = media_type_of(url, what);
             Ok(object! { "fileData": object! { "mimeType": media_type, "fileUri": url } })
         }
-        Source::Url(_) => Err(TranslateError::unsupported(path(), "a URL must be https, or a data URL in base64")),
+        Source::Url(_) => Err(TranslateError::unsupported(
+            path(),
+            "a URL must be https, or a data URL in base64, or its route must fetch it (`fetch_urls`)",
+        )),
         Source::FileId(_) => Err(TranslateError::unsupported(path(), "the file lies at another provider")),
         Source::Text(_) => Err(TranslateError::unsupported(path(), "an image cannot be text")),
     }

@@ -4,8 +4,8 @@
 //! piece; calls are counted over all events.
 
 use super::error::{read_error, unwrapped};
-use super::parts::{Part, PartReader, block_of, stop_of};
-use crate::chat::answer::Stop;
+use super::parts::{Part, PartReader, block_of, citations_of, stop_of};
+use crate::chat::answer::{Citation, Stop};
 use crate::chat::event::Event;
 use crate::json::Node;
 use crate::translate::{AnswerContext, AnswerPlan};
@@ -18,11 +18,21 @@ pub(crate) struct StreamReader {
     /// `finishReason` and `finishMessage`.
     finish: Option<(String, Option<String>)>,
     block: Option<Stop>,
+    /// Characters of text so far, and the pages found for them; the latest list is the whole one.
+    written_chars: usize,
+    cited: Vec<Citation>,
 }
 
 impl StreamReader {
     pub(crate) fn new(plan: &AnswerPlan, context: &AnswerContext) -> Self {
-        Self { parts: PartReader::new(&plan.signer, context), is_started: false, finish: None, block: None }
+        Self {
+            parts: PartReader::new(&plan.signer, context),
+            is_started: false,
+            finish: None,
+            block: None,
+            written_chars: 0,
+            cited: Vec::new(),
+        }
     }
 
     /// Reads one event.
@@ -44,6 +54,10 @@ impl StreamReader {
             for part in candidate.get("content").map_or(&[][..], |content| content.list("parts")) {
                 self.read_part(part, out);
             }
+            let cited: Vec<Citation> = citations_of(candidate).collect();
+            if !cited.is_empty() {
+                self.cited = cited;
+            }
             if let Some(reason) = candidate.text("finishReason") {
                 let message = candidate.text("finishMessage").map(str::to_owned);
                 self.finish.get_or_insert_with(|| (reason.to_owned(), message));
@@ -60,7 +74,10 @@ impl StreamReader {
     fn read_part(&mut self, part: &Node, out: &mut Vec<Event>) {
         let call = self.parts.calls();
         match self.parts.read(part) {
-            Some(Part::Text(text)) => out.push(Event::Text(text)),
+            Some(Part::Text(text)) => {
+                self.written_chars = self.written_chars.saturating_add(text.chars().count());
+                out.push(Event::Text(text));
+            }
             Some(Part::Thinking(text)) => out.push(Event::Thinking(text)),
             Some(Part::Call(id, name, piece)) => out.extend([
                 Event::CallStart { call, id: Some(id), name },
@@ -79,6 +96,8 @@ impl StreamReader {
     /// Says why the answer ended, and that it did.
     pub(crate) fn end(&mut self, out: &mut Vec<Event>) {
         self.start(out);
+        let chars = self.written_chars;
+        out.extend(std::mem::take(&mut self.cited).into_iter().map(|citation| Event::Cited { citation, chars }));
         let has_calls = self.parts.calls() > 0;
         let stop = match (self.finish.take(), self.block.take()) {
             (Some((reason, message)), _) => stop_of(&reason, message.as_deref(), has_calls),

@@ -5,7 +5,7 @@
 
 use helix_shared::usage::TokenUsage;
 
-use crate::chat::answer::{Answer, Stop};
+use crate::chat::answer::{Answer, Citation, Stop};
 use crate::chat::request::{Block, BlockKind, Call, Place};
 use crate::chat::signed_id;
 use crate::json::{Node, object};
@@ -37,7 +37,7 @@ pub(crate) fn parse_answer(body: &[u8]) -> Result<Answer> {
     }
     let stop = parse_stop(choice, &kinds);
     let blocks = kinds.into_iter().map(|kind| Block::new(kind, Place::default())).collect();
-    Ok(Answer { blocks, stop })
+    Ok(Answer { blocks, stop, ..Answer::default() })
 }
 
 fn parse_call(function: &Node, id: Option<&str>) -> BlockKind {
@@ -62,7 +62,14 @@ pub(super) fn thinking_of(message: &Node) -> Option<String> {
         Some(text) => text.to_owned(),
         None => message.list("reasoning_details").iter().filter_map(|detail| detail.text("text")).collect(),
     };
+    let text = if text.is_empty() { thinking_in(message.list("content")) } else { text };
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// Returns the thinking that stands among the parts of a content, as Mistral writes it.
+fn thinking_in(parts: &[Node]) -> String {
+    let thoughts = parts.iter().filter(|part| part.text("type") == Some("thinking"));
+    thoughts.flat_map(|thought| thought.list("thinking")).filter_map(|piece| piece.text("text")).collect()
 }
 
 /// Returns the text of a `content`: a string, or (some servers) an array of parts.
@@ -96,7 +103,7 @@ pub(super) fn stop_of(choice: &Node, has_calls: bool, is_refused: bool) -> Stop 
     }
 }
 
-pub(super) fn render_stop(stop: &Stop) -> &'static str {
+pub(crate) fn render_stop(stop: &Stop) -> &'static str {
     match stop {
         Stop::End | Stop::Sequence(_) => "stop",
         Stop::Length => "length",
@@ -112,9 +119,17 @@ pub(crate) fn render_answer(answer: &Answer, usage: TokenUsage, plan: &AnswerPla
     let mut refusal = None;
     let mut thinking = Vec::new();
     let mut calls = Vec::new();
-    for block in &answer.blocks {
+    let mut annotations = Vec::new();
+    let mut written_chars = 0_usize;
+    for (at, block) in answer.blocks.iter().enumerate() {
         match &block.kind {
-            BlockKind::Text(piece) => text.push_str(piece),
+            BlockKind::Text(piece) => {
+                text.push_str(piece);
+                let chars = piece.chars().count();
+                written_chars += chars;
+                let cited = answer.cited.iter().filter(|(block, _)| *block == at);
+                annotations.extend(cited.map(|(_, citation)| annotation(citation, written_chars, chars)));
+            }
             BlockKind::Refusal(piece) => refusal = Some(piece.clone()),
             BlockKind::Thinking { text, signature } => {
                 reasoning.push_str(text);
@@ -136,6 +151,9 @@ pub(crate) fn render_answer(answer: &Answer, usage: TokenUsage, plan: &AnswerPla
     if !thinking.is_empty() {
         message.set("thinking_blocks", Node::Array(thinking));
     }
+    if !annotations.is_empty() {
+        message.set("annotations", Node::Array(annotations));
+    }
     if !calls.is_empty() {
         message.set("tool_calls", Node::Array(calls));
     }
@@ -149,6 +167,11 @@ pub(crate) fn render_answer(answer: &Answer, usage: TokenUsage, plan: &AnswerPla
         "choices": Node::Array(vec![choice]),
         "usage": render_usage(usage),
     }
+}
+
+/// Renders what the text before `end` comes from.
+pub(super) fn annotation(citation: &Citation, end: usize, chars: usize) -> Node {
+    object! { "type": "url_citation", "url_citation": citation.render(end, chars) }
 }
 
 pub(super) fn thinking_block(text: &str, signature: &str) -> Node {
@@ -184,7 +207,7 @@ pub(crate) fn freeform_input(arguments: &str) -> String {
 }
 
 /// Renders the counters as OpenAI means them: cached tokens lie inside `prompt_tokens`.
-pub(super) fn render_usage(usage: TokenUsage) -> Node {
+pub(crate) fn render_usage(usage: TokenUsage) -> Node {
     let (prompt, completion) = (usage.total_input_tokens(), usage.total_output_tokens());
     let written = usage.cache_write_tokens.saturating_add(usage.cache_write_long_tokens);
     let mut node = object! {

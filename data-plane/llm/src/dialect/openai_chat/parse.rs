@@ -95,7 +95,7 @@ fn parse_caps(record: &mut Record, conversation: &mut Conversation) -> Result<()
     Ok(())
 }
 
-fn parse_stop(record: &mut Record) -> Result<Vec<String>> {
+pub(crate) fn parse_stop(record: &mut Record) -> Result<Vec<String>> {
     let texts = match record.take("stop") {
         None => return Ok(Vec::new()),
         Some(Node::String(text)) => return Ok(vec![text]),

@@ -33,7 +33,7 @@ pub(crate) fn render(
 
     let mut body = object! { "model": context.upstream_model };
     body.set("messages", render_messages(conversation, traits, &plan.names)?);
-    if let Some(cap) = output_cap(conversation, context) {
+    if let Some(cap) = context.cap_of(conversation) {
         let name = match traits.cap_field {
             CapField::MaxTokens => "max_tokens",
             CapField::MaxCompletionTokens => "max_completion_tokens",
@@ -46,9 +46,13 @@ pub(crate) fn render(
         body.set("reasoning_effort", effort.as_str());
     }
     render_format(&mut body, std::mem::take(&mut conversation.format));
-    if let Some(mut user) = conversation.user_id.take() {
-        user.truncate(user.floor_char_boundary(MAX_USER_BYTES));
-        body.set("user", user);
+    match conversation.user_id.take() {
+        Some(mut user) if traits.takes_user => {
+            user.truncate(user.floor_char_boundary(MAX_USER_BYTES));
+            body.set("user", user);
+        }
+        Some(_) => conversation.drop_field(conversation.words.user),
+        None => {}
     }
     match conversation.service_tier.take() {
         Some(Tier::Auto) => body.set("service_tier", "auto"),
@@ -67,12 +71,6 @@ pub(crate) fn render(
         _ => extra.into_iter().for_each(|(name, _)| conversation.drop_field(name)),
     }
     Ok(body)
-}
-
-fn output_cap(conversation: &Conversation, context: &RequestContext<'_>) -> Option<u64> {
-    let most = [conversation.output_cap, context.output_cap, context.max_output_tokens];
-    let is_capped = conversation.output_cap.is_some() || context.output_cap.is_some();
-    most.into_iter().flatten().min().filter(|_| is_capped).map(|cap| cap.max(1))
 }
 
 fn render_tools(body: &mut Node, conversation: &mut Conversation, traits: ModelTraits, names: &ToolNames) {
@@ -100,7 +98,7 @@ fn render_tools(body: &mut Node, conversation: &mut Conversation, traits: ModelT
     match choice {
         Some(ToolChoice::None) => body.set("tool_choice", "none"),
         Some(ToolChoice::Auto) => body.set("tool_choice", "auto"),
-        Some(ToolChoice::Required) => body.set("tool_choice", "required"),
+        Some(ToolChoice::Required) => body.set("tool_choice", if traits.says_any { "any" } else { "required" }),
         Some(ToolChoice::Named(name)) => body.set("tool_choice", named(&name)),
         Some(ToolChoice::Allowed { is_required, names: allowed }) => {
             let mode = if is_required { "required" } else { "auto" };
@@ -116,17 +114,9 @@ fn render_tools(body: &mut Node, conversation: &mut Conversation, traits: ModelT
 }
 
 fn render_tool(tool: &Tool, names: &ToolNames) -> Node {
-    let freeform = || {
-        object! {
-            "type": "object",
-            "properties": object! { "input": object! { "type": "string" } },
-            "required": vec!["input"],
-        }
-    };
-    let schema = if tool.is_freeform { Some(freeform()) } else { tool.schema.clone() };
     let function = object! { "name": names.outward(&tool.name) }
         .with("description", tool.description.as_deref())
-        .with("parameters", schema)
+        .with("parameters", tool.arguments())
         .with("strict", tool.strict.filter(|_| !tool.is_freeform));
     object! { "type": "function", "function": function }
 }

@@ -30,6 +30,8 @@ pub(super) fn render_messages(conversation: &Conversation, traits: ModelTraits, 
         match turn.role {
             Role::System => render_system(&turn.blocks, &style, &mut messages),
             Role::User => render_user(turn, &style, &mut messages)?,
+            // Thoughts alone say nothing to a server that takes none.
+            Role::Assistant if !traits.takes_reasoning_content && turn.blocks.iter().all(Block::is_thought) => {}
             Role::Assistant => messages.push(render_assistant(turn, &style)),
         }
     }
@@ -148,7 +150,8 @@ fn render_assistant(turn: &Turn, style: &Style<'_>) -> Node {
     let has_nothing = content.is_null() && calls.is_empty() && refusal.is_none();
     let content = if has_nothing { Node::from("") } else { content };
     let mut message = object! { "role": "assistant", "content": content }.with("refusal", refusal);
-    if style.traits.takes_reasoning_content && !thinking.is_empty() {
+    // It must be there on every turn, also where it was lost.
+    if style.traits.takes_reasoning_content {
         message.set("reasoning_content", thinking);
     }
     if !calls.is_empty() {

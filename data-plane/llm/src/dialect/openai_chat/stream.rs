@@ -6,4 +6,4 @@ mod read;
 mod write;
 
 pub(crate) use read::StreamReader;
-pub(crate) use write::StreamWriter;
+pub(crate) use write::{StreamWriter, write_data};

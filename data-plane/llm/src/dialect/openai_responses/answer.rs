@@ -15,9 +15,14 @@ use crate::translate::{AnswerContext, AnswerPlan};
 pub(crate) fn render_answer(answer: &Answer, usage: TokenUsage, plan: &AnswerPlan, context: &AnswerContext) -> Node {
     let mut events = vec![Event::Start];
     let mut calls = 0_usize;
-    for block in &answer.blocks {
+    for (at, block) in answer.blocks.iter().enumerate() {
         match &block.kind {
-            BlockKind::Text(text) => events.push(Event::Text(text.clone())),
+            BlockKind::Text(text) => {
+                events.push(Event::Text(text.clone()));
+                let chars = text.chars().count();
+                let cited = answer.cited.iter().filter(|(block, _)| *block == at);
+                events.extend(cited.map(|(_, citation)| Event::Cited { citation: citation.clone(), chars }));
+            }
             BlockKind::Refusal(text) => events.push(Event::Refusal(text.clone())),
             BlockKind::Thinking { text, signature } => {
                 events.push(Event::Thinking(text.clone()));

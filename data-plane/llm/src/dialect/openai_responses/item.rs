@@ -4,6 +4,7 @@
 
 use super::carrier;
 use super::echo::Echo;
+use crate::chat::answer::Citation;
 use crate::chat::request::BlockKind;
 use crate::dialect::openai_chat::freeform_input;
 use crate::json::{Node, object};
@@ -29,6 +30,7 @@ pub(super) struct Item {
     /// Text, thinking, hidden data or arguments so far.
     pub(super) text: String,
     pub(super) signature: Option<String>,
+    annotations: Vec<Node>,
     call_id: String,
     name: String,
 }
@@ -49,6 +51,7 @@ impl Item {
             id: context.call_id(prefix, index),
             text: String::new(),
             signature: None,
+            annotations: Vec::new(),
             call_id: String::new(),
             name: String::new(),
         }
@@ -94,11 +97,27 @@ impl Item {
         }
     }
 
+    /// Adds what the last characters come from, and returns the event that says so; only text comes from somewhere.
+    pub(super) fn cite(&mut self, citation: &Citation, chars: usize) -> Option<Named> {
+        if self.part != Part::Text {
+            return None;
+        }
+        let mut found = object! { "type": "url_citation" };
+        if let (Node::Object(found), Node::Object(fields)) =
+            (&mut found, citation.render(self.text.chars().count(), chars))
+        {
+            found.extend(fields);
+        }
+        let added = self.at_text().with("annotation_index", Some(self.annotations.len()));
+        self.annotations.push(found.clone());
+        Some(("response.output_text.annotation.added", added.with("annotation", Some(found))))
+    }
+
     fn render_part(&self, text: &str) -> Node {
         match self.part {
             Part::Refusal => object! { "type": "refusal", "refusal": text },
             Part::Thinking => object! { "type": "summary_text", "text": text },
-            _ => object! { "type": "output_text", "text": text, "annotations": Node::Array(Vec::new()) },
+            _ => object! { "type": "output_text", "text": text, "annotations": Node::Array(self.annotations.clone()) },
         }
     }
 

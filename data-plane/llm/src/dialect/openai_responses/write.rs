@@ -79,6 +79,13 @@ impl StreamWriter {
                     self.close("completed", out);
                 }
             }
+            Event::Cited { citation, chars } => {
+                self.keep(citation.size_bytes())?;
+                let added = self.open.as_mut().and_then(|item| item.cite(&citation, chars));
+                if let Some((name, fields)) = added {
+                    self.emit(name, fields, out);
+                }
+            }
             Event::BlockEnd => {
                 if self.open.as_ref().is_some_and(|item| item.part == Part::Thinking) {
                     self.close("completed", out);

@@ -41,7 +41,7 @@ fn end(reason: &str) -> Vec<u8> {
 }
 
 /// Everything at once: reasoning, text, two calls, usage behind the end.
-fn example() -> Vec<u8> {
+pub(super) fn example() -> Vec<u8> {
     [
         start(),
         delta_of(0, &json!({ "reasoningContent": { "text": "hm" } })),

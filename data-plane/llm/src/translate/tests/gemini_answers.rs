@@ -25,7 +25,7 @@ fn g09_thoughts_count_beside_the_candidates() {
 }
 
 #[test]
-fn g10_thoughts_inside_of_the_candidates_count_once() {
+fn g10_thoughts_inside_of_the_candidates_count_once_n12() {
     let usage = json!({ "promptTokenCount": 100, "candidatesTokenCount": 25, "thoughtsTokenCount": 20,
         "totalTokenCount": 125 });
     assert_eq!(chat(&with_usage(&usage))["usage"]["completion_tokens"], 25);

@@ -37,13 +37,44 @@ pub(super) fn gather(client: ChatDialect, stream: &str) -> Value {
         ChatDialect::OpenAiChat | ChatDialect::Bedrock => gather_chat(stream),
         ChatDialect::AnthropicMessages => gather_messages(stream),
         ChatDialect::OpenAiResponses => gather_responses(stream),
-        ChatDialect::Gemini => unreachable!("no client speaks it"),
+        ChatDialect::OpenAiCompletions => gather_completions(stream),
+        ChatDialect::Gemini | ChatDialect::Ollama => unreachable!("no client speaks it"),
     }
 }
 
 fn add(slot: &mut Value, piece: &Value) {
     let Some(piece) = piece.as_str() else { return };
     *slot = json!(format!("{}{piece}", slot.as_str().unwrap_or_default()));
+}
+
+fn gather_completions(stream: &str) -> Value {
+    let mut answer = json!({ "text": "" });
+    let mut is_over = false;
+    for (name, data) in events(stream) {
+        assert!(!is_over && name.is_empty());
+        if data == "[DONE]" {
+            assert!(answer["finish_reason"].is_string());
+            is_over = true;
+            continue;
+        }
+        let chunk: Value = serde_json::from_str(&data).unwrap();
+        if chunk["error"].is_object() {
+            answer["error"] = chunk["error"].clone();
+            is_over = true;
+            continue;
+        }
+        assert_eq!(chunk["object"], "text_completion");
+        if chunk["usage"].is_object() {
+            answer["usage"] = chunk["usage"].clone();
+        }
+        if let Some(choice) = chunk["choices"].get(0) {
+            assert!(answer["finish_reason"].is_null(), "nothing follows the reason to end");
+            add(&mut answer["text"], &choice["text"]);
+            answer["finish_reason"] = choice["finish_reason"].clone();
+        }
+    }
+    assert!(is_over);
+    answer
 }
 
 fn gather_chat(stream: &str) -> Value {
@@ -80,9 +111,11 @@ fn gather_chat(stream: &str) -> Value {
                 add(&mut message[field], &delta[field]);
             }
         }
-        if let Some(blocks) = delta["thinking_blocks"].as_array() {
-            let known = message.as_object_mut().unwrap().entry("thinking_blocks").or_insert(json!([]));
-            known.as_array_mut().unwrap().extend(blocks.clone());
+        for field in ["thinking_blocks", "annotations"] {
+            if let Some(given) = delta[field].as_array() {
+                let known = message.as_object_mut().unwrap().entry(field).or_insert(json!([]));
+                known.as_array_mut().unwrap().extend(given.clone());
+            }
         }
         for call in delta["tool_calls"].as_array().into_iter().flatten() {
             let calls = message.as_object_mut().unwrap().entry("tool_calls").or_insert(json!([]));
@@ -232,6 +265,7 @@ fn gather_responses(stream: &str) -> Value {
                 assert!(known.is_text_done || is_hidden);
                 done.push(event["item"].clone());
             }
+            "response.output_text.annotation.added" => assert!(!open.as_ref().unwrap().1.is_text_done),
             "response.content_part.added" | "response.reasoning_summary_part.added" => {
                 open.as_mut().unwrap().1.has_part = true;
             }

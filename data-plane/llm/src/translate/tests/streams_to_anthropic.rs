@@ -49,10 +49,15 @@ fn t56_usage_after_the_end_is_said() {
 }
 
 #[test]
-fn t57_without_usage_the_stream_is_whole_and_the_facts_say_so() {
+fn t57_without_usage_the_stream_is_whole_with_an_estimate_and_the_facts_say_so() {
     let stream = openai_stream(&[delta(&json!({ "content": "abc" })), finish("stop")]);
     let outcome = run(PAIR, &AnswerPlan::default(), [stream.as_bytes()], EndKind::Eof);
-    assert_eq!(gather(MESSAGES, &outcome.sent)["stop_reason"], "end_turn");
+    let answer = gather(MESSAGES, &outcome.sent);
+    assert_eq!(answer["stop_reason"], "end_turn");
+    assert_eq!((&answer["usage"]["input_tokens"], &answer["usage"]["output_tokens"]), (&json!(9), &json!(1)));
+    let whole = json!({ "choices": [{ "message": { "content": "abc" }, "finish_reason": "stop" }] });
+    let whole = super::answer(CHAT, MESSAGES, &AnswerPlan::default(), &whole);
+    assert_eq!(whole["usage"], answer["usage"]);
     assert!(!outcome.facts.is_usage_final && outcome.facts.answer.usage.is_none());
     assert_eq!(outcome.facts.answer.text.bytes, 3);
     assert_eq!(outcome.facts.answer.served_model.as_deref(), Some("served"));

@@ -168,3 +168,35 @@ fn media_that_nobody_takes_there_are_named() {
     assert_eq!(body["messages"][2], json!({ "role": "developer", "content": "c" }));
     assert_eq!(dropped, ["messages[2].content[0]", "messages[1].content[1]"]);
 }
+
+#[test]
+fn a_server_that_refuses_what_it_does_not_know_gets_its_own_words() {
+    let traits = ModelTraits { takes_user: false, says_any: true, ..ModelTraits::openai_compatible() };
+    let context = RequestContext { traits, ..context_for(CHAT, "mistral-large") };
+    let body = with_defaults(&json!({
+        "max_tokens": 9, "metadata": { "user_id": "u" }, "tool_choice": { "type": "any" },
+        "tools": [{ "name": "f", "input_schema": { "type": "object" } }],
+    }));
+    let translated = translate_request(MESSAGES, CHAT, &bytes(&body), &context).unwrap();
+    let sent = value(&translated);
+    assert_eq!((&sent["tool_choice"], sent.get("user")), (&json!("any"), None));
+    assert_eq!(translated.dropped, ["metadata.user_id"]);
+}
+
+#[test]
+fn thinking_among_the_parts_of_a_content_is_thinking() {
+    let content = json!([
+        { "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] }, { "type": "text", "text": "a" },
+    ]);
+    let body = json!({ "choices": [{ "message": { "content": content }, "finish_reason": "stop" }] });
+    let found = answer(CHAT, MESSAGES, &AnswerPlan::default(), &body);
+    let expected = json!([{ "type": "thinking", "thinking": "hm", "signature": "" }, { "type": "text", "text": "a" }]);
+    assert_eq!(found["content"], expected);
+    let chunks = [
+        delta(&json!({ "content": [{ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] }] })),
+        delta(&json!({ "content": "a" })),
+        finish("stop"),
+    ];
+    let stream = whole((CHAT, MESSAGES), &AnswerPlan::default(), &openai_stream(&chunks));
+    assert_eq!(super::reader::gather(MESSAGES, &stream)["content"], expected);
+}

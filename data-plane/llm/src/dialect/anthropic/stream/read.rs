@@ -2,7 +2,7 @@
 //!
 //! Rule: what the provider's own tools do is passed over, deltas included. Why the message ended is said once, at its end.
 
-use crate::chat::answer::Stop;
+use crate::chat::answer::{Citation, Stop};
 use crate::chat::event::Event;
 use crate::dialect::anthropic::answer::parse_stop;
 use crate::json::Node;
@@ -10,6 +10,8 @@ use crate::response::{ProviderError, cut_short};
 
 /// Most blocks that may be open at once; more are passed over.
 const MAX_OPEN: usize = 1024;
+/// Most bytes of sources that wait for the ends of their blocks; more are passed over.
+const MAX_CITED_BYTES: usize = 256 * 1024;
 
 /// Reads one stream.
 #[derive(Debug, Default)]
@@ -17,12 +19,17 @@ pub(crate) struct StreamReader {
     is_started: bool,
     open: Vec<(u64, Kind)>,
     calls: usize,
+    cited_bytes: usize,
     stop: Option<Stop>,
 }
 
 #[derive(Debug, PartialEq)]
 enum Kind {
-    Text,
+    /// So many characters so far, and what they come from.
+    Text {
+        chars: usize,
+        cited: Vec<Citation>,
+    },
     Thinking,
     /// A call, with the input that stood at its start until a piece of it comes.
     Call {
@@ -73,8 +80,9 @@ impl StreamReader {
         let text = |name: &str| block.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let kind = match block.text("type") {
             Some("text") => {
+                let chars = text("text").map_or(0, |text| text.chars().count());
                 out.extend(text("text").map(Event::Text));
-                Kind::Text
+                Kind::Text { chars, cited: Vec::new() }
             }
             Some("thinking") => {
                 out.extend(text("thinking").map(Event::Thinking));
@@ -105,7 +113,17 @@ impl StreamReader {
         let Some((_, kind)) = self.open.iter_mut().find(|(open, _)| *open == index) else { return };
         let text = |name: &str| delta.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         match (delta.text("type"), kind) {
-            (Some("text_delta"), Kind::Text) => out.extend(text("text").map(Event::Text)),
+            (Some("text_delta"), Kind::Text { chars, .. }) => {
+                let text = text("text");
+                *chars = chars.saturating_add(text.as_ref().map_or(0, |text| text.chars().count()));
+                out.extend(text.map(Event::Text));
+            }
+            (Some("citations_delta"), Kind::Text { cited, .. }) => {
+                if let Some(citation) = delta.get("citation").and_then(|citation| Citation::parse(citation, "url")) {
+                    self.cited_bytes = self.cited_bytes.saturating_add(citation.size_bytes());
+                    cited.extend(Some(citation).filter(|_| self.cited_bytes <= MAX_CITED_BYTES));
+                }
+            }
             (Some("thinking_delta"), Kind::Thinking) => out.extend(text("thinking").map(Event::Thinking)),
             (Some("signature_delta"), Kind::Thinking) => out.extend(text("signature").map(Event::Signature)),
             (Some("input_json_delta"), Kind::Call { number, input }) => {
@@ -125,7 +143,11 @@ impl StreamReader {
                 out.extend(input.map(|piece| Event::Arguments { call: number, piece }));
                 out.push(Event::CallEnd { call: number });
             }
-            Kind::Text | Kind::Thinking => out.push(Event::BlockEnd),
+            Kind::Text { chars, cited } => {
+                out.extend(cited.into_iter().map(|citation| Event::Cited { citation, chars }));
+                out.push(Event::BlockEnd);
+            }
+            Kind::Thinking => out.push(Event::BlockEnd),
         }
     }
 

@@ -66,6 +66,8 @@ impl StreamWriter {
             Event::Arguments { piece, .. } => {
                 self.delta(object! { "type": "input_json_delta", "partial_json": piece }, out);
             }
+            // What another provider's search found cannot be said here: a citation holds a secret of Anthropic's own.
+            Event::Cited { .. } => {}
             Event::CallEnd { .. } | Event::BlockEnd => self.close_block(out),
             Event::Stop(stop) => {
                 self.close_block(out);

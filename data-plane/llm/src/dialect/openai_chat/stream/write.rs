@@ -10,7 +10,7 @@ use crate::chat::event::Event;
 use crate::chat::sequence::Overflow;
 use crate::dialect::Family;
 use crate::dialect::openai_chat::answer::{
-    extra_content, freeform_input, redacted_block, render_stop, render_usage, thinking_block,
+    annotation, extra_content, freeform_input, redacted_block, render_stop, render_usage, thinking_block,
 };
 use crate::json::{Node, object};
 use crate::translate::{AnswerContext, AnswerPlan, Failure};
@@ -25,20 +25,29 @@ pub(crate) struct StreamWriter {
     context: AnswerContext,
     is_started: bool,
     thinking: String,
+    /// Characters of text so far.
+    written_chars: usize,
     /// The freeform call that is open: its name and what came of its arguments.
     freeform: Option<(Node, String)>,
 }
 
 impl StreamWriter {
     pub(crate) fn new(plan: AnswerPlan, context: AnswerContext) -> Self {
-        Self { plan, context, is_started: false, thinking: String::new(), freeform: None }
+        Self { plan, context, is_started: false, thinking: String::new(), written_chars: 0, freeform: None }
     }
 
     /// Writes one event.
     pub(crate) fn write(&mut self, event: Event, usage: Option<TokenUsage>, out: &mut Vec<u8>) -> Result<(), Overflow> {
         match event {
             Event::Start => self.start(out),
-            Event::Text(text) => self.delta(object! { "content": text }, out),
+            Event::Text(text) => {
+                self.written_chars = self.written_chars.saturating_add(text.chars().count());
+                self.delta(object! { "content": text }, out);
+            }
+            Event::Cited { citation, chars } => {
+                let found = annotation(&citation, self.written_chars, chars);
+                self.delta(object! { "annotations": Node::Array(vec![found]) }, out);
+            }
             Event::Refusal(text) => self.delta(object! { "refusal": text }, out),
             Event::Thinking(text) => {
                 self.keep(|writer| &mut writer.thinking, &text)?;
@@ -149,7 +158,7 @@ impl StreamWriter {
     }
 }
 
-fn write_data(node: &Node, out: &mut Vec<u8>) {
+pub(crate) fn write_data(node: &Node, out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
     node.write(out);
     out.extend_from_slice(b"\n\n");

@@ -1,0 +1,4 @@
+//! The target `aws_events`; what it holds its reader to stands in README.md.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| helix_fuzz::bounded(data, helix_llm::fuzzing::aws_events));
