@@ -76,7 +76,6 @@ fn records(rng: &mut Rng, count: u64) -> Vec<Record> {
             basis: CostBasis::Exact,
             unreserved: Vec::new(),
             charged: vec![],
-            unreserved: vec![],
             started_at: UnixMicros::new(START + i64::try_from(rng.below(38 * 86_400_000_000)).unwrap()),
             first_byte_us: 1,
             total_us: 2,

@@ -132,7 +132,6 @@ fn record(incarnation: &Incarnation, node: &NodeId, seq: u64, at: i64, draw: &mu
         basis: CostBasis::Exact,
         unreserved: vec![],
         charged: vec![account("instance/monthly".to_owned()), account(format!("team:team-{team:02}/monthly"))],
-        unreserved: vec![],
         started_at: UnixMicros::new(at),
         first_byte_us: 412_345,
         total_us: 815_000,
