@@ -8,7 +8,7 @@ use crate::rollup_keys::RollupKey;
 use crate::schema::{KEY_CHARS, SHORT_CHARS};
 use crate::trace_text;
 use helix_shared::budget::AccountKey;
-use helix_shared::ids::{ApiKeyId, Incarnation, TeamId, UserId};
+use helix_shared::ids::{ApiKeyId, BudgetId, Incarnation, TeamId, UserId};
 use helix_shared::money::NanoUsd;
 use helix_shared::record::{Attempt, Decision, Record};
 use helix_shared::usage::TokenUsage;
@@ -152,7 +152,7 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
         actor.team_id.as_ref().map(TeamId::as_str),
     ];
     let budget_ids = record.charged.iter().map(|account| account.budget_id.as_str());
-    let budget_ids = budget_ids.chain(record.unreserved.iter().map(helix_shared::ids::BudgetId::as_str));
+    let budget_ids = budget_ids.chain(record.unreserved.iter().map(BudgetId::as_str));
     let ids = actor_ids.into_iter().flatten().chain([record.backend_id.as_str()]).chain(budget_ids);
     if let Some(id) = ids.into_iter().find(|id| !key_fits(id)) {
         return Err(format!(

@@ -252,6 +252,7 @@ mod tests {
     #[test]
     #[ignore = "a measurement: cargo test --release -p helix-data-plane --lib along_six_budgets -- --ignored --nocapture"]
     fn measure_reserving_and_settling_along_six_budgets() {
+        use std::io::Write as _;
         const TIMES: u32 = 200_000;
         let (ledger, path) = (Ledger::default(), six_budgets());
         let mut best = std::time::Duration::MAX;
@@ -263,7 +264,7 @@ mod tests {
             }
             best = best.min(begun.elapsed() / TIMES);
         }
-        eprintln!("reserve and settle along six budgets: {} ns", best.as_nanos());
+        writeln!(std::io::stderr(), "reserve and settle along six budgets: {} ns", best.as_nanos()).unwrap();
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl<H: Hold> NodeEscrow<H> {
     /// pause. Who was not asked for yet does not wait for the others, but while the plane learns, when nobody is granted
     /// anything.
     pub(super) fn pause_after_an_answer(&mut self, is_learning: bool, now_us: u64) {
-        if is_learning || self.waiting.iter().all(|waiter| waiter.asked.is_some()) {
+        let is_answered = is_learning || self.waiting.iter().all(|waiter| waiter.asked.is_some());
+        if is_answered && !self.waiting.is_empty() {
             self.next_ask_us = self.next_ask_us.max(now_us.saturating_add(self.settings.ask_again_us));
         }
     }

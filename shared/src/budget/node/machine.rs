@@ -203,7 +203,9 @@ impl<H: Hold> NodeEscrow<H> {
     pub fn wake_at_us(&self) -> u64 {
         let deadlines = self.waiting.iter().map(|waiter| waiter.deadline_us);
         let timeout_us = self.settings.ask_timeout_us;
-        let ask_at = self.outstanding.map_or(self.next_ask_us, |(_, sent_us)| sent_us.saturating_add(timeout_us));
+        // both hold: an ask that timed out is not asked again before a pause is over
+        let is_lost_at = self.outstanding.map_or(0, |(_, sent_us)| sent_us.saturating_add(timeout_us));
+        let ask_at = self.next_ask_us.max(is_lost_at);
         let asks = (!self.waiting.is_empty()).then_some(ask_at);
         deadlines.chain(asks).fold(self.next_heartbeat_us, u64::min)
     }

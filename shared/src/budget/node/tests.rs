@@ -162,6 +162,20 @@ fn an_answer_that_is_no_verdict_is_asked_again_after_a_pause() {
 }
 
 #[test]
+fn who_pauses_is_not_woken_before_the_pause_is_over() {
+    let settings = NodeSettings::default();
+    let (mut node, path) = (node(), [BudgetId::from("b")]);
+    node.admit(1, &path, nano(10), 0).unwrap();
+    let lost_us = settings.ask_timeout_us;
+    assert_eq!(asks(&node.tick(lost_us).unwrap()), [2], "the first ask is lost");
+    // an answer to it comes when the second one is nearly lost too
+    let late_us = 2 * lost_us - 1;
+    let told = Update::Granted { epoch: 1, ask: 1, standings: Vec::new(), is_learning: false };
+    assert_eq!(asks(&node.hear(told, late_us).unwrap()), [0_u64; 0]);
+    assert!(node.wake_at_us() >= late_us + settings.ask_again_us, "{}", node.wake_at_us());
+}
+
+#[test]
 fn an_account_that_nobody_uses_comes_to_rest_and_is_left_out_of_heartbeats() {
     let (mut node, path) = (node(), [BudgetId::from("b")]);
     node.admit(1, &path, nano(1_000), 0).unwrap();
