@@ -201,7 +201,7 @@ pub(super) fn said_by(provider: ChatDialect, thinking: Option<&String>, pieces: 
         MESSAGES => as_anthropic(thinking, pieces),
         GEMINI => as_gemini(thinking, pieces),
         BEDROCK => return as_bedrock(thinking, pieces),
-        CHAT | RESPONSES => as_openai(thinking, pieces),
+        _ => as_openai(thinking, pieces),
     };
     (whole, stream.into_bytes())
 }
@@ -218,6 +218,6 @@ pub(super) fn comparable(client: ChatDialect, whole: &Value) -> Value {
         MESSAGES => json!({
             "content": whole["content"], "stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"], "usage": whole["usage"],
         }),
-        RESPONSES | BEDROCK | GEMINI => whole.clone(),
+        _ => whole.clone(),
     }
 }
