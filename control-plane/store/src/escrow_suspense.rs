@@ -3,6 +3,7 @@
 //! Rule: which item is listed and when it may end is [`helix_shared::budget::plane`]'s decision. The end of a period counts
 //! a hold as spent; an operator's word frees what is beyond it, and stands in the books with its reason.
 
+use crate::accounts::Lease;
 use crate::db::{Db, Tx};
 use crate::error::{Result, StoreError};
 use crate::escrow::EscrowSpeaker;
@@ -138,7 +139,8 @@ impl Db {
             return Err(refused("it was heard within the last minute: it may be alive and spending"));
         }
         let leases = tx.leases_of(incarnation).await?;
-        let held: NanoUsd = leases.iter().map(|lease| lease.totals().hold()).sum();
+        let held = |leases: &[Lease]| leases.iter().map(|lease| lease.totals().held()).sum::<NanoUsd>();
+        let before = held(&leases);
         // the reason first: no release without one, whatever happens in between
         tx.note_event("release", incarnation.as_str(), spent.get(), reason, now).await?;
         tx.commit().await?;
@@ -150,9 +152,10 @@ impl Db {
         let speaker = EscrowSpeaker { node: known.node_id, now, fleet_rates: BTreeMap::new(), counts_histories };
         self.run_escrow(Settling::new(What::Release, incarnation.clone(), said, now, 0), &speaker).await?;
         let mut tx = self.read().await?;
-        let left: NanoUsd = tx.leases_of(incarnation).await?.iter().map(|lease| lease.written_off).sum();
+        // what came free is what the leases hold less, however much of it was known to be spent by report or by record
+        let after = held(&tx.leases_of(incarnation).await?);
         tx.rollback().await?;
-        Ok(held.saturating_sub(left).max(none))
+        Ok(before.saturating_sub(after).max(none))
     }
 }
 
