@@ -47,6 +47,7 @@ mod hygiene;
 mod kill;
 mod leaving;
 mod media;
+mod model_lists;
 mod older_apis;
 mod ollama;
 mod price_units;
