@@ -42,6 +42,7 @@ mod crash;
 mod documents;
 mod egress;
 mod embeddings;
+mod existing_database;
 mod gemini;
 mod hygiene;
 mod kill;
