@@ -331,6 +331,12 @@ async fn a_providers_report_stands_beside_the_ledger_and_too_far_apart_is_exit_1
             (Some("tokens"), Some("1")),
             "{said}"
         );
+        let money = run(folder.path(), "billing reconcile usage.json --provider anthropic --tolerance 1000000");
+        assert_eq!(money.status.code(), Some(1));
+        assert!(
+            money.stdout.is_empty() && String::from_utf8_lossy(&money.stderr).contains("counts tokens"),
+            "{money:?}"
+        );
         db.close().await;
     }
 }
@@ -391,7 +397,7 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     let refused = gateway.command(&["ledger", "correct", "nobody", "--by-usd", "1", "--reason", "x"]);
     assert_eq!(refused.status.code(), Some(1));
 
-    // no whole day is known yet: nothing is foretold, and what is spent is said
+    // at such a pace none of them is spent before it resets
     let forecasts = said(&["ledger", "forecast"]);
     let forecasts = forecasts["forecasts"].as_array().unwrap();
     assert_eq!(forecasts.len(), 3);
@@ -412,5 +418,14 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     })
     .await;
     assert!(gateway.stop());
+    // no whole day is known: what today costs goes on, and says so
+    let refused = gateway.command(&["ledger", "correct", "after-2", "--by-usd", "1000000", "--reason", "x"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no request can cost more"), "{refused:?}");
+    said(&["ledger", "correct", "after-2", "--by-usd", "1990", "--reason", "the whole month's"]);
+    let forecasts = said(&["ledger", "forecast"]);
+    let team =
+        forecasts["forecasts"].as_array().unwrap().iter().find(|one| one["scope"] == "team:engineering").unwrap();
+    assert!(team["exhaustedAt"].is_string() && team["latest"].is_string(), "{team}");
+    assert_eq!((team["daysKnown"].as_u64(), team["isOfTodaysPace"].as_bool()), (Some(0), Some(true)), "{team}");
     assert_eq!(gateway.verify()["ok"], true);
 }

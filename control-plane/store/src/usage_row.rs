@@ -60,7 +60,7 @@ pub(crate) const COLUMNS: [&str; 36] = [
 /// The most units of a kind that one record may have: sums of them stay far from the end of the range.
 const MAX_UNITS: u64 = 1_000_000_000_000;
 /// The most that one record may cost: a million USD.
-const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
+pub(crate) const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
 
 /// Attempt as kept: intent, backend, upstream model, status, error, µs, cost, basis, the provider's request id.
 pub(crate) type AttemptRow = (u64, String, String, u16, String, u32, i64, String, String);

@@ -123,7 +123,7 @@ async fn run(
     let Some(resolved) = pinned.resolve(&facts.model) else {
         return Err(list_models::not_found(&pinned, &caller, &facts.model));
     };
-    let pattern = authorize::authorize_model(&caller, &facts.model)?;
+    let pattern = authorize::authorize_model(&caller, &facts.model, &resolved.places)?;
     match pattern {
         Some(pattern) => {
             draft.stage("rbac", "allowed", format_args!("{} may proxy, model by `{pattern}`", role.as_str()));
