@@ -3,6 +3,7 @@
 //! Rule: a role with `proxy` on models first, then the team's lists; deny by default.
 
 use super::refusal::Refusal;
+use helix_llm::RequestFacts;
 use helix_shared::access::Access;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::rbac::{Action, Decision, ResourceType, Role, Scope, decide};
@@ -10,6 +11,18 @@ use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
 
 const STAGE: &str = "rbac";
+
+/// Refuses a request that lets its provider run another model than the one that is authorised.
+///
+/// # Errors
+/// `invalid_request`.
+pub fn refuse_other_models(facts: &RequestFacts) -> Result<(), Refusal> {
+    let Some(field) = facts.other_models else { return Ok(()) };
+    let message = format!(
+        "Name one model, in `model`: what `{field}` names besides would be served without having been authorised."
+    );
+    Err(Refusal::new("request", ErrorCode::InvalidRequest, message).with_param(Some(field)))
+}
 
 /// Checks the role; returns the one that allows.
 ///
