@@ -30,6 +30,7 @@ mod startup_errors;
 mod support;
 
 mod azure;
+mod back_doors;
 mod bedrock;
 mod billing;
 mod budget_changes;

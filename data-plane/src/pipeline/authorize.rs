@@ -5,6 +5,7 @@
 
 use super::refusal::Refusal;
 use crate::config::current::Place;
+use helix_llm::RequestFacts;
 use helix_shared::access::Access;
 use helix_shared::error_code::ErrorCode;
 use helix_shared::rbac::{Action, Decision, ResourceType, Role, Scope, decide};
@@ -12,6 +13,18 @@ use helix_shared::snapshot::Caller;
 use helix_shared::time::UnixMicros;
 
 const STAGE: &str = "rbac";
+
+/// Refuses a request that lets its provider run another model than the one that is authorised.
+///
+/// # Errors
+/// `invalid_request`.
+pub fn refuse_other_models(facts: &RequestFacts) -> Result<(), Refusal> {
+    let Some(field) = facts.other_models else { return Ok(()) };
+    let message = format!(
+        "Name one model, in `model`: what `{field}` names besides would be served without having been authorised."
+    );
+    Err(Refusal::new("request", ErrorCode::InvalidRequest, message).with_param(Some(field)))
+}
 
 /// Checks the role; returns the one that allows.
 ///
