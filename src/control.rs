@@ -69,10 +69,11 @@ pub(crate) async fn follow_signals(signals: &mut Signals, watcher: &mut Watcher,
             () = tokio::time::sleep(LOOK_EVERY) => watcher.changed(),
         };
         match reloaded {
-            None => match waiting.take() {
-                Some(loaded) => waiting = take_over(control, loaded, true).await,
-                None => {}
-            },
+            None => {
+                if let Some(loaded) = waiting.take() {
+                    waiting = take_over(control, loaded, true).await;
+                }
+            }
             Some(Err(findings)) => {
                 // what the file said before is not what it says now
                 waiting = None;

@@ -341,6 +341,13 @@ async fn a_providers_report_stands_beside_the_ledger_and_too_far_apart_is_exit_1
     }
 }
 
+/// What a command that goes well answers.
+fn told(gateway: &Gateway, line: &[&str]) -> Value {
+    let output = gateway.command(line);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_forecasts_follow() {
     let provider = FakeProvider::start("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -364,11 +371,7 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     ask(&gateway, "after-1").await;
     ask(&gateway, "after-2").await;
     assert!(gateway.stop());
-    let said = |line: &[&str]| -> Value {
-        let output = gateway.command(line);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let said = |line: &[&str]| told(&gateway, line);
     let report = said(&["ledger", "report", "--group-by", "cost_center,model,team"]);
     let rows: Vec<_> = report["rows"]
         .as_array()
@@ -421,8 +424,8 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     // no whole day is known: what today costs goes on, and says so
     let refused = gateway.command(&["ledger", "correct", "after-2", "--by-usd", "1000000", "--reason", "x"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no request can cost more"), "{refused:?}");
-    said(&["ledger", "correct", "after-2", "--by-usd", "1990", "--reason", "the whole month's"]);
-    let forecasts = said(&["ledger", "forecast"]);
+    told(&gateway, &["ledger", "correct", "after-2", "--by-usd", "1990", "--reason", "the whole month's"]);
+    let forecasts = told(&gateway, &["ledger", "forecast"]);
     let team =
         forecasts["forecasts"].as_array().unwrap().iter().find(|one| one["scope"] == "team:engineering").unwrap();
     assert!(team["exhaustedAt"].is_string() && team["latest"].is_string(), "{team}");

@@ -12,7 +12,7 @@ fn yaml(provider: &str, lists: &str, models: &str) -> String {
 providers:
   openai: {{ kind: openai, base_url: "{provider}/v1", api_key: sk-canary-openai }}
   anthropic: {{ kind: anthropic, base_url: "{provider}", api_key: sk-canary-anthropic }}
-  local: {{ kind: ollama, base_url: "{provider}" }}
+  local: {{ kind: ollama, base_url: "{provider}", api_key: sk-canary-ollama }}
 {models}
 teams: {{ engineering: {{ models: {{ {lists} }} }} }}
 users: [ {{ email: jane@corp.example, teams: [engineering] }} ]
