@@ -5,9 +5,10 @@
 use crate::db::Tx;
 use crate::dialect::Dialect;
 use crate::error::Result;
+use crate::record_words::basis_number;
 use crate::rollup_keys::{KEYS, PARTS, RollupKey};
 use crate::rollups::{Added, RollupSpan, SUMS, Sums};
-use crate::usage_row::RECORDS;
+use crate::usage_row::{DENIED, FAILED, RECORDS};
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::CostBasis;
 use sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
@@ -15,45 +16,75 @@ use sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 /// A time from which records are read, and the first one that is not.
 pub(crate) type Range = (UnixMicros, UnixMicros);
 
+const GROUPED: &str = "grouped";
+/// What records have a part in: every sum but that of corrections.
+const RECORDED: [&str; 9] = [
+    "requests",
+    "denied",
+    "failed",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cost_nano",
+    "uncertain_nano",
+];
+
 /// The sums of records by bucket and combination. Months are made one at a time, over their range.
 pub(crate) fn derived(dialect: Dialect, span: RollupSpan, range: Option<Range>) -> SelectStatement {
+    let mut query = Query::select();
+    query.column((GROUPED, "bucket"));
+    let parts = PARTS.map(|part| (part, span == RollupSpan::Trend && matches!(part, "user_id" | "api_key_id")));
+    for (part, is_left_out) in parts {
+        match is_left_out {
+            true => query.expr_as(Expr::cust("''"), part),
+            false => query.column((KEYS, part)),
+        };
+    }
+    for sum in RECORDED {
+        query.expr_as(dialect.sum(Expr::col((GROUPED, sum))), sum);
+    }
+    query.expr_as(Expr::cust("0"), "corrected_nano");
+    query.from_subquery(by_number(dialect, span, range), GROUPED);
+    query.inner_join(KEYS, Expr::col((KEYS, "id")).equals((GROUPED, "key_id")));
+    query.group_by_col((GROUPED, "bucket"));
+    for (part, _) in parts.into_iter().filter(|(_, is_left_out)| !is_left_out) {
+        query.group_by_col((KEYS, part));
+    }
+    query
+}
+
+/// The same under the numbers of the combinations.
+fn by_number(dialect: Dialect, span: RollupSpan, range: Option<Range>) -> SelectStatement {
     // fixed text: a bound value would make the selected and the grouped expression two different ones
     let bucket = match span {
         RollupSpan::Hour => Some("started_at - started_at % 3600000000"),
         RollupSpan::Day | RollupSpan::Trend => Some("started_at - started_at % 86400000000"),
         RollupSpan::Month => None,
     };
-    let is = |column: &'static str, words: &[&'static str]| {
-        Expr::expr(Expr::case(Expr::col(column).is_in(words.iter().copied()), 1_i64).finally(0_i64))
+    let is = |column: &'static str, numbers: &[i64]| {
+        Expr::expr(Expr::case(Expr::col(column).is_in(numbers.iter().copied()), 1_i64).finally(0_i64))
     };
     let mut query = Query::select();
     match (bucket, range) {
         (None, Some((from, _))) => query.expr_as(Expr::cust(from.get().to_string()), "bucket"),
         _ => query.expr_as(Expr::cust(bucket.unwrap_or("0")), "bucket"),
     };
-    let parts = PARTS.map(|part| match (span, part) {
-        (RollupSpan::Trend, "user_id" | "api_key_id") => (part, None),
-        (_, "cost_center") => (part, Some("COALESCE(cost_center, '')")),
-        _ => (part, Some(part)),
-    });
-    for (part, text) in parts {
-        query.expr_as(Expr::cust(text.unwrap_or("''")), part);
-    }
+    query.column("key_id");
     query.expr_as(Expr::col("seq").count(), "requests");
-    query.expr_as(dialect.sum(is("decision", &["denied"])), "denied");
-    query.expr_as(dialect.sum(is("decision", &["failed"])), "failed");
+    query.expr_as(dialect.sum(is("decision", &[DENIED])), "denied");
+    query.expr_as(dialect.sum(is("decision", &[FAILED])), "failed");
     for column in ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_nano"] {
         query.expr_as(dialect.sum(Expr::col(column)), column);
     }
-    let uncertain = is("basis", &[CostBasis::Estimated.as_str(), CostBasis::Unknown.as_str()]);
+    let uncertain = is("basis", &[CostBasis::Estimated, CostBasis::Unknown].map(basis_number));
     query.expr_as(dialect.sum(uncertain.mul(Expr::col("cost_nano"))), "uncertain_nano");
-    query.expr_as(Expr::cust("0"), "corrected_nano");
     query.from(RECORDS);
     if let Some((from, to)) = range {
         query.and_where(Expr::col("started_at").gte(from.get())).and_where(Expr::col("started_at").lt(to.get()));
     }
-    let grouped = bucket.into_iter().chain(parts.into_iter().filter_map(|(_, text)| text));
-    query.add_group_by(grouped.map(Expr::cust));
+    query.add_group_by(bucket.map(Expr::cust));
+    query.group_by_col("key_id");
     query
 }
 
@@ -73,7 +104,7 @@ impl Tx {
 
     /// Makes every sum anew from the records and corrections, a day at a time.
     pub(crate) async fn fill_rollups(&mut self) -> Result<()> {
-        for table in RollupSpan::ALL.map(RollupSpan::table).into_iter().chain([KEYS]) {
+        for table in RollupSpan::ALL.map(RollupSpan::table) {
             self.execute(table, &Query::delete().from_table(table).to_owned()).await?;
         }
         if let Some((first, last)) = self.recorded_range().await? {
@@ -86,7 +117,7 @@ impl Tx {
         }
         let mut added = Added::default();
         self.corrections().await?.iter().for_each(|correction| added.add_correction(correction));
-        self.raise_rollups(added).await
+        self.raise_all(added).await
     }
 
     async fn fill_day(&mut self, range: Range) -> Result<()> {
@@ -102,6 +133,6 @@ impl Tx {
             }
             added.add_sums(bucket, &key, sums);
         }
-        self.raise_rollups(added).await
+        self.raise_all(added).await
     }
 }

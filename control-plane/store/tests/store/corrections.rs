@@ -37,7 +37,7 @@ on_every_database! {
         drop(tx);
         let seen_at = test.db.read().await.unwrap().incarnation(&incarnation(1)).await.unwrap().unwrap().seen_at;
         let booked = test.db.correct(&correction("c-1", "0193-1-2", -30), LATER).await.unwrap();
-        let Corrected::Booked { correction: entry, cost } = booked else { panic!("{booked:?}") };
+        let Corrected::Booked { correction: entry, cost, .. } = booked else { panic!("{booked:?}") };
         assert_eq!((cost, entry.seq, entry.at), (nano(70), 2, LATER));
         assert_eq!(entry.charged, [account("a"), account("b")]);
         let mut tx = test.db.read().await.unwrap();

@@ -16,6 +16,8 @@ mod cut;
 #[cfg(test)]
 mod escrow;
 #[cfg(test)]
+mod moved;
+#[cfg(test)]
 mod report;
 #[cfg(test)]
 mod revisions;
