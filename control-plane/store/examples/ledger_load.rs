@@ -212,7 +212,7 @@ async fn tables(url: &str) -> Vec<(String, i64)> {
         let mut to = sqlx::SqliteConnection::connect(url).await.unwrap();
         sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut to).await.unwrap();
         let query = "SELECT m.tbl_name, SUM(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name = s.name \
-                     WHERE s.aggregate GROUP BY 1 ORDER BY 2 DESC";
+                     WHERE s.aggregate = 1 GROUP BY 1 ORDER BY 2 DESC";
         let rows = sqlx::query(query).fetch_all(&mut to).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
@@ -350,6 +350,8 @@ async fn main() {
         (Some("sizes"), Some(url)) => sizes(url, number(2, 10_000_000)).await,
         (Some("reports"), Some(url)) => reports(url).await,
         (Some("ingest"), Some(url)) => ingest(url, number(2, 60), number(3, 5_000)).await,
-        _ => panic!("usage: seed URL [REQUESTS] | sizes URL [REQUESTS] | reports URL | ingest URL [SECONDS] [RECORDS A SECOND]"),
+        _ => panic!(
+            "usage: seed URL [REQUESTS] | sizes URL [REQUESTS] | reports URL | ingest URL [SECONDS] [RECORDS A SECOND]"
+        ),
     }
 }

@@ -125,9 +125,11 @@ impl Db {
             return Ok(Corrected::BelowZero(narrow(before)));
         }
         let charges = target.charges.map_err(|error| StoreError::corrupt(format!("charges of {RECORDS}"), error))?;
+        // in a month that is open, whatever a clock says
+        let at = std::cmp::max(now, tx.lock_frontier().await?);
         let correction = Correction {
             id: new.id.clone(),
-            at: now,
+            at,
             incarnation: target.incarnation,
             seq: u64::try_from(target.seq).unwrap_or_default(),
             request_id: clip(&new.request_id),

@@ -77,6 +77,7 @@ impl Db {
         books.corrections(&mut tx, &corrections).await?;
         books.compare_accounts(&mut tx).await?;
         tx.verify_rollups(&corrections, &mut books.report).await?;
+        tx.verify_closed(&mut books.report).await?;
         tx.verify_adjustments(&mut books.report).await?;
         Ok(books.report)
     }

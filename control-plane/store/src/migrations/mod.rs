@@ -18,6 +18,7 @@ mod m0010_budget_entries;
 mod m0011_ledger_views;
 mod m0012_price_units;
 mod m0013_packed_records;
+mod m0014_closed_months;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -48,6 +49,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0011_ledger_views::STEP,
     m0012_price_units::STEP,
     m0013_packed_records::STEP,
+    m0014_closed_months::STEP,
 ];
 
 /// The step after which the records of before it are moved into its table. It may run twice.

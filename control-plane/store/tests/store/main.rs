@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod budget_entries;
 #[cfg(test)]
+mod closing;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connect;
