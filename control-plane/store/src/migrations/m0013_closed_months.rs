@@ -44,7 +44,7 @@ const LATE: TableDef = TableDef {
 };
 
 pub(super) const STEP: Migration = Migration {
-    step: 14,
+    step: 13,
     name: "closed months",
     tables: &[FRONTIER, MONTHS, LATE],
     columns: &[],
