@@ -6,7 +6,7 @@
 use crate::db::{Db, Pools, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
-use crate::migrations::{FILLS_ROLLUPS, MIGRATIONS, Migration};
+use crate::migrations::{MIGRATIONS, MOVES_RECORDS, Migration};
 use crate::schema::{AddedColumn, Kind, TableDef};
 use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
@@ -214,8 +214,11 @@ impl Tx {
                 .to_owned();
             self.execute(table, &row).await?;
         }
-        if FILLS_ROLLUPS.contains(&migration.step) {
-            self.fill_rollups().await?;
+        if migration.step == MOVES_RECORDS {
+            self.move_records().await?;
+            if !self.has_rollups().await? {
+                self.fill_rollups().await?;
+            }
         }
         let done = Query::insert()
             .into_table(HISTORY.name)

@@ -6,6 +6,8 @@ mod broken_books;
 #[cfg(test)]
 mod budget_entries;
 #[cfg(test)]
+mod closing;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connect;
@@ -17,6 +19,8 @@ mod cost_centers;
 mod cut;
 #[cfg(test)]
 mod escrow;
+#[cfg(test)]
+mod moved;
 #[cfg(test)]
 mod report;
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Migrations: once, together, alike on all three databases, never backwards.
 
-use crate::support::{NOW, TestDb, incarnation, node, on_every_database, pairs, record};
-use helix_shared::time::UnixMicros;
-use helix_store::{Db, Dialect, Provider, RollupSpan, StoreError};
+use crate::support::{NOW, TestDb, on_every_database, pairs};
+use helix_store::{Db, Dialect, Provider, StoreError};
 use std::collections::BTreeSet;
 
 on_every_database! {
@@ -80,43 +79,6 @@ on_every_database! {
         let mut tx = test.db.read().await.unwrap();
         let versions: Vec<_> = tx.list::<Provider>().await.unwrap().into_iter().map(|row| row.api_version).collect();
         assert_eq!(versions, [None, None]);
-    }
-
-    async fn sums_of_records_from_before_them_are_made_anew(test: &TestDb) {
-        test.db.migrate(NOW).await.unwrap();
-        for month in 0..4_u64 {
-            let batch: Vec<_> = (1..=40)
-                .map(|seq| {
-                    let mut one = record(1, month * 40 + seq, 7, &["b"]);
-                    one.started_at = NOW.plus(std::time::Duration::from_secs((month * 31 + seq % 9) * 86_400 + seq));
-                    one
-                })
-                .collect();
-            test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
-        }
-        let mut before = Vec::new();
-        let mut tx = test.db.read().await.unwrap();
-        for span in RollupSpan::ALL {
-            before.push(tx.rollups(span, UnixMicros::new(0), UnixMicros::new(i64::MAX)).await.unwrap());
-        }
-        drop(tx);
-        // The database as release 9 left it: records, and no sums of this kind.
-        for table in ["rollups_hour", "rollups_day", "rollups_month", "rollups_trend", "rollup_keys"] {
-            test.raw(&format!("DELETE FROM {table}")).await;
-        }
-        for column in ["cost_center", "price_version", "attempt_units", "trace"] {
-            test.raw(&format!("ALTER TABLE usage_records DROP COLUMN {column}")).await;
-        }
-        test.raw("DELETE FROM schema_history WHERE step = 11").await;
-        assert_eq!(test.db.migrate(NOW).await.unwrap(), 1);
-        let mut after = Vec::new();
-        let mut tx = test.db.read().await.unwrap();
-        for span in RollupSpan::ALL {
-            after.push(tx.rollups(span, UnixMicros::new(0), UnixMicros::new(i64::MAX)).await.unwrap());
-        }
-        assert_eq!(after, before);
-        drop(tx);
-        assert_eq!(test.db.verify_ledger().await.unwrap().problems, Vec::<String>::new());
     }
 
     async fn a_step_that_broke_off_is_taken_again(test: &TestDb) {
