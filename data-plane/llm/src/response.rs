@@ -171,6 +171,11 @@ pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'
 
 /// Reads an error: an object, or a plain text.
 pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError>> {
+    read_error_as(reader, b"type")
+}
+
+/// Reads an error that says what kind it is in a field of this name.
+pub(crate) fn read_error_as(reader: &mut Reader<'_>, kind_field: &[u8]) -> Result<Option<ProviderError>> {
     let mut error = ProviderError::default();
     match reader.kind()? {
         Kind::Null => {
@@ -178,7 +183,7 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError
             return Ok(None);
         }
         Kind::Object => reader.each_field(|name, reader| match name {
-            b"type" => read_short(reader).map(|kind| error.kind = kind),
+            name if name == kind_field => read_short(reader).map(|kind| error.kind = kind),
             b"code" => read_short(reader).map(|code| error.code = code),
             b"message" => read_short(reader).map(|message| error.message = message.unwrap_or_default()),
             _ => reader.pass(),

@@ -34,8 +34,20 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub enum EndKind {
     /// The body ended as HTTP says it should.
     Eof,
-    /// It broke off, for this reason.
-    Cut(ErrorCode),
+    /// It broke off.
+    Cut {
+        /// Why.
+        code: ErrorCode,
+        /// The reason in words, for the client.
+        message: &'static str,
+    },
+}
+
+impl EndKind {
+    /// It broke off, for a reason of which there is no more to say.
+    pub fn cut(code: ErrorCode) -> Self {
+        Self::Cut { code, message: cut_message(code) }
+    }
 }
 
 /// What the provider's own last word was.
@@ -288,14 +300,18 @@ impl StreamFilter {
             self.forget_partial();
         }
         if self.tally.end() == StreamEnd::Open {
-            let code = match kind {
-                EndKind::Eof if self.tally.is_whole(self.is_hiding_usage) => None,
-                EndKind::Eof => Some(ErrorCode::UpstreamDisconnected),
-                EndKind::Cut(code) => Some(code),
+            let is_whole = self.tally.is_whole(self.is_hiding_usage);
+            let error = match kind {
+                EndKind::Eof if is_whole => None,
+                EndKind::Eof => {
+                    let code = ErrorCode::UpstreamDisconnected;
+                    Some((code, cut_message(code)))
+                }
+                EndKind::Cut { code, message } => Some((code, message)),
             };
-            match (code, self.family) {
-                (Some(code), family) => {
-                    let error = ErrorBody::new(family, code, cut_message(code), request_id);
+            match (error, self.family) {
+                (Some((code, message)), family) => {
+                    let error = ErrorBody::new(family, code, message, request_id);
                     let event = match self.dialect {
                         Dialect::OpenAiResponses => error.render_responses_event(self.tally.events()),
                         _ => error.render_event(family),

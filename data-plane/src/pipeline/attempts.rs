@@ -4,7 +4,7 @@
 //! reservation and one intent per attempt.
 
 use super::admit::{Admission, Path, admit, has_residency};
-use super::body_room::Claim;
+use super::body_room::{Claim, hold};
 use super::calls::{self, Job};
 use super::capability;
 use super::exchange::{Exchange, Limits, is_event_stream};
@@ -315,6 +315,7 @@ async fn answer(
         Ok(body) => body,
         Err(broken) => return broke(&mut exchange, broken, family),
     };
+    let room = exchange.take_claim();
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
         // It was taken before, or fetched for this request: either way it is what was refused.
@@ -376,6 +377,7 @@ async fn answer(
             }
         },
     };
+    let body = hold(body, room.into_iter().collect());
     Tried::Answered(Box::new(respond::whole(draft, &answer, family, &parts, body)))
 }
 
@@ -447,6 +449,7 @@ fn open_attempt(
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
         status: 0,
         provider_request_id: String::new(),
+        cut_by: None,
     });
     (attempt, admission.clamped_to)
 }

@@ -3,18 +3,19 @@
 //! Rule: an exchange that is dropped unfinished goes on by itself for as long as the provider's row says, because the
 //! provider bills what it generated and only its last words say how much. Then it is cut and estimated.
 
+use super::body_room::Claim;
 use super::settle::{Ending, OpenAttempt};
+use super::whole::Whole;
 use super::wire::Watch;
 use crate::records::draft::{CLIENT_CLOSED, Draft};
 use crate::upstream::answer::Answer;
 use crate::upstream::pool::{Responding, SendError};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use helix_llm::{Dialect, EndKind, ResponseFacts, scan_response};
 use helix_shared::error_code::ErrorCode;
 use helix_shared::provider::OnLeave;
 use http::response::Parts;
 use http_body_util::BodyExt;
-use hyper::body::Body;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -54,6 +55,8 @@ pub enum Broken {
     Encoded,
     /// More came than is kept.
     TooLarge,
+    /// There is no memory left to keep it in.
+    NoRoom,
 }
 
 /// What of an answer is waited for.
@@ -76,6 +79,24 @@ impl Phase {
             Self::Total => "The provider did not finish its answer in time (its timeout.total).",
         }
     }
+
+    /// The setting that holds the limit.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::FirstByte => "timeout.first_byte",
+            Self::NextChunk => "timeout.between_chunks",
+            Self::Total => "timeout.total",
+        }
+    }
+
+    /// What a record says when the limit passed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstByte => "timed_out_first_byte",
+            Self::NextChunk => "timed_out_between_chunks",
+            Self::Total => "timed_out_total",
+        }
+    }
 }
 
 impl Limits {
@@ -93,7 +114,39 @@ impl Broken {
             Self::Disconnected => ErrorCode::UpstreamDisconnected,
             Self::TimedOut(_) => ErrorCode::UpstreamTimeout,
             Self::TooLarge | Self::Encoded => ErrorCode::UpstreamError,
+            Self::NoRoom => ErrorCode::Overloaded,
         }
+    }
+
+    /// What the client is told.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Unreachable => "The provider could not be reached.",
+            Self::Disconnected => "The provider's answer broke off.",
+            Self::TimedOut(phase) => phase.overdue(),
+            Self::Encoded => {
+                "The provider's answer is encoded (content-encoding), which it was not asked for, and is not read."
+            }
+            Self::TooLarge => "The provider's answer is larger than the gateway keeps.",
+            Self::NoRoom => "The gateway holds as many answers as it has memory for; try again in a moment.",
+        }
+    }
+
+    /// What the record says.
+    pub fn verdict(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Disconnected => "disconnected",
+            Self::TimedOut(phase) => phase.as_str(),
+            Self::Encoded => "encoded",
+            Self::TooLarge => "too_large",
+            Self::NoRoom => "no_room",
+        }
+    }
+
+    /// Whether another backend would do no better: what is missing is ours, or the answer is there and too large.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::TooLarge | Self::NoRoom)
     }
 }
 
@@ -109,7 +162,7 @@ pub struct Exchange {
     phase: Progress,
     limits: Limits,
     /// What came of a whole answer so far.
-    whole: BytesMut,
+    whole: Whole,
     /// Reads a stream; `None`: a whole answer.
     pub filter: Option<Watch>,
     is_stream_asked: bool,
@@ -138,7 +191,7 @@ impl Exchange {
             parts: Some((draft, attempt)),
             phase: Progress::Head(response),
             limits,
-            whole: BytesMut::new(),
+            whole: Whole::default(),
             filter: None,
             is_stream_asked,
             is_alone: false,
@@ -205,25 +258,15 @@ impl Exchange {
     /// [`Broken`].
     pub async fn collect(&mut self, is_error: bool) -> Result<Bytes, Broken> {
         let most = if is_error { MOST_ERROR_BYTES } else { MOST_ANSWER_BYTES };
-        let mut only = None;
-        while let Progress::Body(body) = &mut self.phase {
-            let limit = (Instant::now() + self.limits.idle).min(self.limits.deadline);
-            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else {
-                return Err(self.limits.passed(Phase::NextChunk));
-            };
-            let Some(frame) = frame else { break };
-            let Ok(data) = frame.map_err(|_| Broken::Disconnected)?.into_data() else { continue };
-            if self.whole.len() + data.len() > most {
-                return Err(Broken::TooLarge);
-            }
-            if body.is_end_stream() && self.whole.is_empty() {
-                only = Some(data);
-                break;
-            }
-            self.whole.extend_from_slice(&data);
-        }
+        let (Progress::Body(body), Some((draft, _))) = (&mut self.phase, &self.parts) else { return Ok(Bytes::new()) };
+        let whole = self.whole.read(body, most, &self.limits, &draft.gateway().body_room).await?;
         self.phase = Progress::Over;
-        Ok(only.unwrap_or_else(|| std::mem::take(&mut self.whole).freeze()))
+        Ok(whole)
+    }
+
+    /// The room that the whole body takes, to be held for as long as it is.
+    pub(super) fn take_claim(&mut self) -> Option<Claim> {
+        std::mem::take(&mut self.whole).into_claim()
     }
 
     /// Reads the first of a stream, until there is something for the client or the provider has had its last word.
@@ -260,7 +303,7 @@ impl Exchange {
             return (facts.answer, facts.is_usage_final);
         }
         let Some((_, attempt)) = &self.parts else { return (ResponseFacts::default(), false) };
-        let facts = scan_response(attempt.dialect, &self.whole, attempt.quirks);
+        let facts = scan_response(attempt.dialect, self.whole.bytes(), attempt.quirks);
         let is_final = facts.usage.is_some() && !facts.is_usage_partial;
         (facts, is_final)
     }
@@ -316,7 +359,7 @@ impl Exchange {
         }
         if self.filter.is_none() {
             let whole = self.collect(false).await?;
-            self.whole = BytesMut::from(whole);
+            self.whole.put_back(whole);
             return Ok(());
         }
         while let Progress::Body(body) = &mut self.phase {

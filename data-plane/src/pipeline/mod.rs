@@ -29,6 +29,7 @@ pub mod settle;
 pub mod stored;
 mod take_in;
 pub mod unread;
+mod whole;
 pub mod wire;
 
 use crate::body::GatewayBody;

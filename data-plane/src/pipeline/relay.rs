@@ -109,13 +109,19 @@ impl Relay {
     /// Ends the stream and closes the books.
     fn end(&mut self, broken: Option<Broken>) {
         let Some(mut exchange) = self.exchange.take() else { return };
-        let kind = broken.map_or(EndKind::Eof, |broken| EndKind::Cut(broken.code()));
+        let kind = broken.map_or(EndKind::Eof, |broken| match broken {
+            Broken::TimedOut(phase) => EndKind::Cut { code: broken.code(), message: phase.overdue() },
+            _ => EndKind::cut(broken.code()),
+        });
         let Some(mut filter) = exchange.filter.take() else { return };
         self.is_broken = matches!(filter, Watch::Raw(_)) && broken.is_some();
         let provider_end = filter.end();
         self.ready.extend(filter.finish(kind, &self.request_id));
         let facts = filter.facts();
-        let Some((mut draft, attempt)) = exchange.take() else { return };
+        let Some((mut draft, mut attempt)) = exchange.take() else { return };
+        if let Some(broken) = broken {
+            attempt.note_broken(&mut draft, broken);
+        }
         let status = attempt.status;
         draft.record.served_model =
             facts.answer.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());

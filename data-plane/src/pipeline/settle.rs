@@ -3,6 +3,7 @@
 //! Rule: exactly once per attempt, on every way out. The provider's final counts are exact; a cut answer is estimated from
 //! what was seen and never above what was reserved; what nobody can know is booked at the worst case.
 
+use super::exchange::Broken;
 use super::media;
 use crate::budget::Reservation;
 use crate::records::draft::Draft;
@@ -58,6 +59,8 @@ pub struct OpenAttempt {
     pub status: u16,
     /// The provider's own id of the request.
     pub provider_request_id: String,
+    /// What cut an answer off, where it is known.
+    pub cut_by: Option<&'static str>,
 }
 
 /// How an attempt ended.
@@ -81,6 +84,15 @@ impl OpenAttempt {
     pub fn dispatched(&mut self) {
         if let Some(reservation) = &mut self.reservation {
             reservation.dispatched();
+        }
+    }
+
+    /// Notes what broke it: in the trace, in the record for a cut answer, and a limit that passed in the log.
+    pub fn note_broken(&mut self, draft: &mut Draft, broken: Broken) {
+        self.cut_by = Some(broken.verdict());
+        draft.stage("model", "error", format_args!("{}, {}", broken.code().as_str(), broken.verdict()));
+        if let Broken::TimedOut(phase) = broken {
+            tracing::warn!(request.id = draft.request_id(), backend.id = %self.backend_id, model = %self.upstream_model, limit = phase.setting(), "a provider took longer than its limit allows");
         }
     }
 
@@ -112,7 +124,7 @@ impl OpenAttempt {
         let (usage, amount, basis, error) = match ending {
             Ending::Answered { facts, is_final } => {
                 let (usage, amount, basis) = self.price_answer(facts, *is_final);
-                (usage, amount, basis, if *is_final { "" } else { "incomplete" })
+                (usage, amount, basis, if *is_final { "" } else { self.cut_by.unwrap_or("incomplete") })
             }
             Ending::Unbilled(error) => (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact, *error),
             Ending::Uncertain(error) => (self.estimated_input(), self.uncertain_cost(), CostBasis::Unknown, *error),

@@ -161,7 +161,7 @@ fn cuts(dialect: Dialect, hide_usage: bool, stream: &str, size: usize, kind: End
 
 #[test]
 fn a_cut_at_every_byte_leaves_exactly_one_last_word() {
-    let kinds = [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamTimeout)];
+    let kinds = [EndKind::Eof, EndKind::cut(ErrorCode::UpstreamTimeout)];
     for ((dialect, recorded), kind) in BOTH.into_iter().flat_map(|both| kinds.map(|kind| (both, kind))) {
         for hide_usage in [false, true] {
             let expected = cuts(dialect, hide_usage, recorded, 1, kind);
@@ -193,7 +193,7 @@ fn every_event_that_a_client_sees_of_a_held_stream_can_be_read() {
 fn a_cut_keeps_what_was_known() {
     let cut = ANTHROPIC.find("event: message_delta").unwrap();
     let stream = &ANTHROPIC.as_bytes()[..cut];
-    let kind = EndKind::Cut(ErrorCode::UpstreamTimeout);
+    let kind = EndKind::cut(ErrorCode::UpstreamTimeout);
     let outcome = run(Dialect::AnthropicMessages, false, [stream], kind);
     let usage = outcome.facts.answer.usage.unwrap();
     assert!(!outcome.facts.is_usage_final);
@@ -241,7 +241,7 @@ fn a_provider_error_in_the_stream_is_its_last_word() {
         ),
     ];
     for (dialect, stream) in cases {
-        let outcome = run(dialect, true, stream.as_bytes().chunks(100), EndKind::Cut(ErrorCode::UpstreamDisconnected));
+        let outcome = run(dialect, true, stream.as_bytes().chunks(100), EndKind::cut(ErrorCode::UpstreamDisconnected));
         assert_eq!(whole(&outcome), stream.as_bytes());
         assert_eq!(outcome.facts.end, StreamEnd::Error);
         let error = outcome.facts.answer.error.unwrap();
@@ -374,7 +374,7 @@ proptest! {
         let content = format!("{trap}{text}");
         let event = serde_json::json!({"model": "m", "choices": [{"index": 0, "delta": {"content": content}, "finish_reason": null}]});
         let stream = format!("data: {event}\n\n").repeat(3);
-        let outcome = run(Dialect::OpenAiChat, true, [stream.as_bytes()], EndKind::Cut(ErrorCode::UpstreamTimeout));
+        let outcome = run(Dialect::OpenAiChat, true, [stream.as_bytes()], EndKind::cut(ErrorCode::UpstreamTimeout));
         prop_assert_eq!(outcome.sent, stream.as_bytes());
         prop_assert_eq!(outcome.facts.end, StreamEnd::Open);
         prop_assert_eq!(outcome.facts.answer.usage, None);

@@ -163,19 +163,19 @@ impl Calls {
     /// [`TranslateError`] when an answer is not what the backend's form says.
     pub fn join(
         &self,
-        pieces: &[Piece],
+        pieces: Vec<Piece>,
         usage: TokenUsage,
         request_id: &str,
         started_at_us: i64,
     ) -> Result<Bytes, TranslateError> {
         match &self.form {
             Form::Embeddings(_, plan) => {
-                let calls: Vec<EmbeddedCall> = pieces.iter().map(|piece| piece.embedded.clone()).collect();
+                let calls: Vec<EmbeddedCall> = pieces.into_iter().map(|piece| piece.embedded).collect();
                 plan.join(&calls, usage.total_input_tokens())
             }
             Form::Conversations(translation, _) => {
-                let answer = |piece: &Piece| translation.answer(&piece.body, request_id, started_at_us);
-                join_completions(&pieces.iter().map(answer).collect::<Result<Vec<_>, _>>()?)
+                let answer = |piece: Piece| translation.answer(&piece.body, request_id, started_at_us);
+                join_completions(&pieces.into_iter().map(answer).collect::<Result<Vec<_>, _>>()?)
             }
         }
     }
