@@ -9,6 +9,8 @@ mod provider;
 use crate::first_request;
 use crate::support::client::Answer;
 use crate::support::gateway::KEY;
+use crate::support::patience::within;
+use crate::support::raw::Live;
 use crate::support::world::{World, chat, messages, streamed};
 use helix_shared::record::Decision;
 use serde_json::{Value, json};
@@ -327,6 +329,26 @@ async fn a_backend_at_its_limit_is_not_given_more() {
         assert_eq!(answer.header("retry-after"), "1");
         world.provider.open_gate(gate);
         assert_eq!(held.await.unwrap().status, 200);
+    }
+    assert_eq!(world.provider.bill.stats().accepted, 2);
+    world.verify(4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_has_its_backends_place_until_it_ends() {
+    let world = World::start(|provider| yaml(provider).replace("base_url:", "max_in_flight: 1, base_url:"));
+    for dialect in BOTH {
+        let gate = dialect.path();
+        let script = json!({ "text": "one-two", "chunks": 2, "gate": gate, "gate_at_chunk": 2 });
+        let body = streamed(dialect.request(&script)).to_string();
+        let mut live = Live::post(&world.url(dialect.path()), KEY, body).await;
+        within("the first chunk", live.until("one")).await;
+        let body = dialect.request(&json!({})).to_string();
+        refused(&world, dialect, KEY, body, &OVERLOADED).await;
+        world.provider.open_gate(gate);
+        within("the end", live.until("two")).await;
+        drop(live);
+        world.provider.bill.settled().await;
     }
     assert_eq!(world.provider.bill.stats().accepted, 2);
     world.verify(4);

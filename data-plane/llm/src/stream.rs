@@ -14,7 +14,7 @@ use helix_shared::usage::TokenUsage;
 use crate::dialect::framing::Framing;
 use crate::dialect::{Dialect, Family};
 use crate::error_body::ErrorBody;
-use crate::response::{ProviderError, ResponseFacts, cut_short, observe, text_of};
+use crate::response::{ProviderError, ResponseFacts, cut_short, observe};
 use crate::sse::{EventEnds, parse};
 use crate::usage::Quirks;
 use tally::Tally;
@@ -128,6 +128,16 @@ impl StreamFilter {
     /// Makes a meter behind somebody who makes events of frames already.
     pub(crate) fn behind_frames(dialect: Dialect, quirks: Quirks) -> Self {
         Self { frames: None, ..Self::new(dialect, false, quirks) }
+    }
+
+    /// Keeps the first of the text, to be counted if nobody else does.
+    pub fn keep_text(&mut self) {
+        self.tally.keep_text();
+    }
+
+    /// Gives the text that was kept, as it stood in JSON; empty: none.
+    pub fn take_text(&mut self) -> Vec<u8> {
+        self.tally.take_text()
     }
 
     /// Takes a chunk from the provider and gives what can be passed on to `out`, in order. Slices of the chunk are given
@@ -255,12 +265,7 @@ impl StreamFilter {
             self.tally.note_end(StreamEnd::Done);
             return Finding::Readable;
         }
-        if self.tally.is_introduced()
-            && !self.is_finished
-            && event.name != b"error"
-            && let Some(text) = text_of(self.dialect, data)
-        {
-            self.tally.note_text(text);
+        if self.tally.is_introduced() && !self.is_finished && event.name != b"error" && self.tally.glance(data) {
             return Finding::Readable;
         }
         let Ok(seen) = observe(self.dialect, data) else {
@@ -271,6 +276,7 @@ impl StreamFilter {
             return Finding::Unreadable;
         };
         let is_usage_event = seen.choices.is_empty_list && seen.counts.is_usage() && seen.error.is_none();
+        self.tally.keep(data);
         self.tally.note(seen, event.name);
         if is_usage_event && self.is_hiding_usage { Finding::Hidden } else { Finding::Readable }
     }

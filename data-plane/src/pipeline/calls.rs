@@ -2,11 +2,13 @@
 //!
 //! Rule: one reservation, one intent and one attempt for all of them. What the provider counted for each is added up, also
 //! where a later one failed; once one has failed or the client has left, no further call is made, and those under way are
-//! heard to their end, because they are billed.
+//! heard to their end, because they are billed. Each counts for itself among the requests of its backend: the first with
+//! the request, the others when there is room for them.
 
 use super::attempts::{Ask, Tried};
 use super::body_room::{Claim, hold};
-use super::exchange::{Broken, CLIENT_CLOSED_STATUS, Limits, MOST_ANSWER_BYTES, MOST_ERROR_BYTES, Phase, is_encoded};
+use super::broken::{Broken, Limits, Phase};
+use super::exchange::{CLIENT_CLOSED_STATUS, MOST_ANSWER_BYTES, MOST_ERROR_BYTES, is_encoded};
 use super::failure::{Failure, is_key_over, lost, may_fail_over, provider_refusal};
 use super::refusal::Refusal;
 use super::respond::{self, Answer};
@@ -47,7 +49,7 @@ pub(super) struct Job {
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) limits: Limits,
-    /// Counts among the requests of the backend until the last call is over.
+    /// The first call's place among the requests of the backend; it is kept until the last call is over.
     pub(super) in_flight: InFlight,
 }
 
@@ -133,10 +135,10 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
     let calls = job_calls(wire).map_or(0, |calls| calls.bodies.len());
     draft.stage("model", "answered", format_args!("{model} at {backend}, in {calls} calls"));
     draft.stage("cost", draft.last_basis(), format_args!("{cost} USD"));
-    let dropped = job_calls(wire).map_or(&[][..], |calls| &calls.dropped);
     parts.headers = HeaderMap::with_capacity(8);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let answer = Answer { ask, place, cost: Some(cost), freed, clamped_to: None, dropped, wants_trailers: false };
+    let answer =
+        Answer { ask, place, cost: Some(cost), freed, clamped_to: None, dropped: &wire.dropped, wants_trailers: false };
     Tried::Answered(Box::new(respond::whole(draft, &answer, family, &parts, body)))
 }
 
@@ -177,6 +179,7 @@ impl Job {
         if let Some(Trouble::Broken(broken)) = &gathered.trouble {
             open.note_broken(&mut draft, *broken);
         }
+        open.calls = pieces().filter_map(|piece| piece.facts.usage).collect();
         let ending = if gathered.is_uncertain {
             Ending::Uncertain(verdict)
         } else if pieces().next().is_none() {
@@ -210,14 +213,29 @@ impl Job {
 
     async fn gather(&self, tell: &oneshot::Sender<Done>) -> Gathered {
         let count = self.calls.bodies.len();
-        let mut gathered =
-            Gathered { pieces: vec![None; count], claims: Vec::new(), head: None, trouble: None, bytes: 0, is_uncertain: false };
+        let mut gathered = Gathered {
+            pieces: vec![None; count],
+            claims: Vec::new(),
+            head: None,
+            trouble: None,
+            bytes: 0,
+            is_uncertain: false,
+        };
         let mut running = FuturesUnordered::new();
         let mut bodies = self.calls.bodies.iter().enumerate();
         loop {
             while running.len() < MOST_AT_ONCE && gathered.trouble.is_none() && !tell.is_closed() {
+                let further = if running.is_empty() { None } else { self.upstream.enter() };
+                if !running.is_empty() && further.is_none() {
+                    // The backend is full: this one follows one of those that run.
+                    break;
+                }
                 let Some((index, body)) = bodies.next() else { break };
-                running.push(async move { (index, self.call(index, body).await) });
+                running.push(async move {
+                    let result = self.call(index, body).await;
+                    drop(further);
+                    (index, result)
+                });
             }
             let Some((index, result)) = running.next().await else { return gathered };
             match result {

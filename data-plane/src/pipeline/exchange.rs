@@ -4,6 +4,8 @@
 //! provider bills what it generated and only its last words say how much. Then it is cut and estimated.
 
 use super::body_room::Claim;
+use super::broken::{Broken, Limits, Phase};
+use super::counting::{self, Counted};
 use super::settle::{Ending, OpenAttempt};
 use super::whole::Whole;
 use super::wire::Watch;
@@ -11,13 +13,13 @@ use crate::records::draft::{CLIENT_CLOSED, Draft};
 use crate::upstream::answer::Answer;
 use crate::upstream::pool::{Responding, SendError};
 use bytes::Bytes;
-use helix_llm::{Dialect, EndKind, ResponseFacts, scan_response};
-use helix_shared::error_code::ErrorCode;
+use helix_llm::{Dialect, EndKind, ResponseFacts, kept_of_answer, scan_response};
 use helix_shared::provider::OnLeave;
 use http::response::Parts;
 use http_body_util::BodyExt;
 use std::collections::VecDeque;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a stream whose client left is read on for its usage.
@@ -30,125 +32,6 @@ pub(super) const MOST_ANSWER_BYTES: usize = 64 << 20;
 pub(super) const MOST_ERROR_BYTES: usize = 1 << 20;
 /// Status that a request is recorded with whose client left.
 pub(super) const CLIENT_CLOSED_STATUS: u16 = 499;
-
-/// Limits of an exchange.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Until the head.
-    pub first_byte: Duration,
-    /// Between two chunks.
-    pub idle: Duration,
-    /// End of everything.
-    pub deadline: Instant,
-}
-
-/// Why an exchange broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    /// No connection: nothing was sent.
-    Unreachable,
-    /// Sent, and the connection ended.
-    Disconnected,
-    /// Sent, and what was to come did not come in time.
-    TimedOut(Phase),
-    /// The answer is in an encoding that nobody asked for.
-    Encoded,
-    /// More came than is kept.
-    TooLarge,
-    /// There is no memory left to keep it in.
-    NoRoom,
-}
-
-/// What of an answer is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Its head.
-    FirstByte,
-    /// Its next piece.
-    NextChunk,
-    /// All of it.
-    Total,
-}
-
-impl Phase {
-    /// What a passed limit is told as, with the setting.
-    pub fn overdue(self) -> &'static str {
-        match self {
-            Self::FirstByte => "The provider did not begin to answer in time (its timeout.first_byte).",
-            Self::NextChunk => "The provider fell silent in its answer (its timeout.between_chunks).",
-            Self::Total => "The provider did not finish its answer in time (its timeout.total).",
-        }
-    }
-
-    /// The setting that holds the limit.
-    pub fn setting(self) -> &'static str {
-        match self {
-            Self::FirstByte => "timeout.first_byte",
-            Self::NextChunk => "timeout.between_chunks",
-            Self::Total => "timeout.total",
-        }
-    }
-
-    /// What a record says when the limit passed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FirstByte => "timed_out_first_byte",
-            Self::NextChunk => "timed_out_between_chunks",
-            Self::Total => "timed_out_total",
-        }
-    }
-}
-
-impl Limits {
-    /// The phase whose limit passed, when this one was waited for.
-    pub fn passed(&self, phase: Phase) -> Broken {
-        Broken::TimedOut(if Instant::now() >= self.deadline { Phase::Total } else { phase })
-    }
-}
-
-impl Broken {
-    /// The stable error code.
-    pub fn code(self) -> ErrorCode {
-        match self {
-            Self::Unreachable => ErrorCode::UpstreamUnreachable,
-            Self::Disconnected => ErrorCode::UpstreamDisconnected,
-            Self::TimedOut(_) => ErrorCode::UpstreamTimeout,
-            Self::TooLarge | Self::Encoded => ErrorCode::UpstreamError,
-            Self::NoRoom => ErrorCode::Overloaded,
-        }
-    }
-
-    /// What the client is told.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::Unreachable => "The provider could not be reached.",
-            Self::Disconnected => "The provider's answer broke off.",
-            Self::TimedOut(phase) => phase.overdue(),
-            Self::Encoded => {
-                "The provider's answer is encoded (content-encoding), which it was not asked for, and is not read."
-            }
-            Self::TooLarge => "The provider's answer is larger than the gateway keeps.",
-            Self::NoRoom => "The gateway holds as many answers as it has memory for; try again in a moment.",
-        }
-    }
-
-    /// What the record says.
-    pub fn verdict(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Disconnected => "disconnected",
-            Self::TimedOut(phase) => phase.as_str(),
-            Self::Encoded => "encoded",
-            Self::TooLarge => "too_large",
-            Self::NoRoom => "no_room",
-        }
-    }
-
-    /// Whether another backend would do no better: what is missing is ours, or the answer is there and too large.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::TooLarge | Self::NoRoom)
-    }
-}
 
 enum Progress {
     Head(Responding),
@@ -290,6 +173,50 @@ impl Exchange {
         Ok(())
     }
 
+    /// Whether what is sent and written here can be counted if the provider does not.
+    pub(super) fn can_be_counted(&self) -> bool {
+        self.parts.as_ref().is_some_and(|(_, attempt)| attempt.said.can_be_counted())
+    }
+
+    /// Reads nothing more, and begins to count what was written, unless the provider did; `None`: there is nothing to count
+    /// or nobody to do it. Until somebody takes the exchange it still goes on by itself, to its estimate.
+    pub(super) fn begin_count(&mut self, facts: &ResponseFacts, is_final: bool) -> Option<JoinHandle<Counted>> {
+        self.phase = Progress::Over;
+        let (draft, attempt) = self.parts.as_ref()?;
+        if is_final || facts.usage.is_some() || !attempt.said.can_be_counted() {
+            return None;
+        }
+        let written = match &mut self.filter {
+            Some(filter) => filter.take_text(),
+            None => kept_of_answer(attempt.dialect, self.whole.bytes()),
+        };
+        counting::begin(draft.gateway(), attempt, written, facts.text)
+    }
+
+    /// Notes what was counted.
+    pub(super) fn note_count(&mut self, counted: Option<Counted>) {
+        if let Some((_, attempt)) = &mut self.parts {
+            attempt.counted = counted;
+        }
+    }
+
+    /// What a whole answer says about itself; where it says nothing of its usage, that is counted.
+    pub(super) async fn whole_facts(&mut self, body: &Bytes) -> ResponseFacts {
+        let Some((_, attempt)) = &self.parts else { return ResponseFacts::default() };
+        if attempt.status >= 300 {
+            return ResponseFacts::default();
+        }
+        let facts = scan_response(attempt.dialect, body, attempt.quirks);
+        if facts.usage.is_none() && attempt.said.can_be_counted() {
+            self.whole.put_back(body.clone());
+            if let Some(counting) = self.begin_count(&facts, false) {
+                let counted = counting.await.ok();
+                self.note_count(counted);
+            }
+        }
+        facts
+    }
+
     /// Takes the record and attempt out; the exchange will not go on by itself.
     pub fn take(&mut self) -> Option<(Box<Draft>, Box<OpenAttempt>)> {
         self.phase = Progress::Over;
@@ -327,6 +254,11 @@ impl Exchange {
         }
         let (mut facts, mut is_final) = self.facts();
         let is_unanswered = matches!(self.phase, Progress::Head(_));
+        let is_answer = self.filter.is_some() && self.parts.as_ref().is_some_and(|(_, attempt)| attempt.status < 300);
+        if is_answer && let Some(counting) = self.begin_count(&facts, is_final) {
+            let counted = counting.await.ok();
+            self.note_count(counted);
+        }
         let Some((mut draft, attempt)) = self.take() else { return };
         if is_final && attempt.status >= 400 {
             (facts, is_final) = (ResponseFacts::default(), false);
@@ -354,7 +286,11 @@ impl Exchange {
                 && is_events
                 && attempt.status < 400
             {
-                self.filter = Some(Watch::passing(attempt.dialect, false, attempt.quirks));
+                let mut watch = Watch::passing(attempt.dialect, false, attempt.quirks);
+                if attempt.said.can_be_counted() {
+                    watch.keep_text();
+                }
+                self.filter = Some(watch);
             }
         }
         if self.filter.is_none() {

@@ -4,7 +4,8 @@
 //! and an upload that cannot be sent again.
 
 use super::attempts::{Ask, Tried};
-use super::exchange::{Broken, Exchange};
+use super::broken::Broken;
+use super::exchange::Exchange;
 use super::refusal::Refusal;
 use super::settle::Ending;
 use crate::body::GatewayBody;
@@ -86,10 +87,7 @@ pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> 
             Refusal::new("model", broken.code(), message)
         }
     };
-    Tried::Failed(
-        draft,
-        Box::new(Failure { refusal, verbatim: None, is_final: broken.is_final(), key_over_us: None }),
-    )
+    Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final: broken.is_final(), key_over_us: None }))
 }
 
 /// The record was closed elsewhere: a broken invariant, answered as such.

@@ -3,11 +3,13 @@
 //! Rule: exactly once per attempt, on every way out. The provider's final counts are exact; a cut answer is estimated from
 //! what was seen and never above what was reserved; what nobody can know is booked at the worst case.
 
-use super::exchange::Broken;
+use super::broken::Broken;
+use super::counting::{Counted, Said};
 use super::media;
 use crate::budget::Reservation;
 use crate::records::draft::Draft;
 use crate::upstream::body::Upload;
+use crate::upstream::client::InFlight;
 use helix_llm::{Dialect, Family, Quirks, ResponseFacts, estimate_tokens};
 use helix_proto::convert::record::{basis_to_wire, tokens_to_wire};
 use helix_proto::v1;
@@ -39,6 +41,10 @@ pub struct OpenAttempt {
     pub quirks: Quirks,
     /// Input tokens, as estimated before.
     pub estimated_input_tokens: u64,
+    /// What was sent, for the case that nobody counts it.
+    pub said: Said,
+    /// What was counted instead.
+    pub counted: Option<Counted>,
     /// Whether processing in one region was asked for.
     pub has_residency: bool,
     /// What is booked when the provider says nothing of its usage, and whether that is exact; `None`: by the text seen.
@@ -59,6 +65,10 @@ pub struct OpenAttempt {
     pub status: u16,
     /// The provider's own id of the request.
     pub provider_request_id: String,
+    /// What each of several calls used: each is priced for itself, as the provider bills it.
+    pub calls: Vec<TokenUsage>,
+    /// Its place among the requests of its backend, until it is closed.
+    pub in_flight: Option<InFlight>,
     /// What cut an answer off, where it is known.
     pub cut_by: Option<&'static str>,
 }
@@ -167,7 +177,7 @@ impl OpenAttempt {
             if let Some(stated) = facts.provider_cost {
                 return (usage, stated, CostBasis::ProviderReported);
             }
-            return match self.price(&usage, facts) {
+            return match self.price_all(&usage, facts) {
                 Some(amount) => (usage, amount, CostBasis::Exact),
                 None => (usage, self.worst_case, CostBasis::Unknown),
             };
@@ -203,6 +213,15 @@ impl OpenAttempt {
         }
     }
 
+    /// The price of all calls: a line for large requests holds for a large call, not for many small ones.
+    fn price_all(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {
+        if self.calls.len() < 2 {
+            return self.price(usage, facts);
+        }
+        let costs = self.calls.iter().map(|call| self.price(call, facts));
+        costs.sum()
+    }
+
     fn price(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {
         let price = self.price.as_ref()?;
         let tier = match self.dialect.family() {
@@ -220,12 +239,18 @@ impl OpenAttempt {
         cost(usage, price, &terms).ok()
     }
 
-    /// Counts of an answer without final usage: the provider's early counts where they came, text seen otherwise.
+    /// Counts of an answer without final usage: the provider's early counts where they came; text otherwise, as it was
+    /// counted, or by its length.
     fn estimate(&self, facts: &ResponseFacts) -> TokenUsage {
-        let seen = estimate_tokens(self.dialect.family(), facts.text);
+        let family = self.dialect.family();
+        let seen = self.counted.map_or_else(|| estimate_tokens(family, facts.text), |counted| counted.answer);
         let mut usage = facts.usage.unwrap_or_default();
         if usage.total_input_tokens() == 0 {
-            usage.input_tokens = self.estimated_input_tokens;
+            let counted = self.counted.and_then(|counted| counted.request).map(|(tokens, text)| {
+                // What is not text stays as it was estimated.
+                self.estimated_input_tokens.saturating_sub(estimate_tokens(family, text)).saturating_add(tokens)
+            });
+            usage.input_tokens = counted.unwrap_or(self.estimated_input_tokens);
         }
         usage.output_tokens = usage.output_tokens.max(seen);
         usage

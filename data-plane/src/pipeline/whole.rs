@@ -4,7 +4,7 @@
 //! one piece is neither copied nor counted: the connection holds it anyway.
 
 use super::body_room::{BodyRoom, Claim};
-use super::exchange::{Broken, Limits, Phase};
+use super::broken::{Broken, Limits, Phase};
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;

@@ -58,6 +58,8 @@ pub struct ModelTraits {
     pub takes_web_search: bool,
     /// Images and documents by URL, which the provider fetches.
     pub takes_urls: bool,
+    /// Such URLs of any site; otherwise those of its own store are sure, and the rest it may refuse (Gemini API).
+    pub takes_any_url: bool,
     /// The role `developer` (OpenAI dialect only).
     pub takes_developer_role: bool,
     /// The field `user` (OpenAI dialect only).
@@ -84,6 +86,7 @@ impl ModelTraits {
             takes_cache_marks: true,
             takes_web_search: true,
             takes_urls: true,
+            takes_any_url: true,
             takes_developer_role: false,
             takes_user: true,
             says_any: false,
@@ -202,6 +205,7 @@ impl ModelTraits {
             takes_cache_marks: false,
             takes_web_search: false,
             takes_urls: true,
+            takes_any_url: true,
             takes_developer_role: false,
             takes_user: true,
             says_any: false,

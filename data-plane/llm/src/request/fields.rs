@@ -168,6 +168,18 @@ pub(crate) fn read_cache_mark(reader: &mut Reader<'_>, marks: &mut CacheMarks) -
     Ok(())
 }
 
+/// Reads a sampling parameter: whether it is other than OpenAI's default, which every model takes.
+pub(crate) fn read_sampling(reader: &mut Reader<'_>) -> Result<bool> {
+    if reader.is_null()? {
+        return Ok(false);
+    }
+    if reader.kind()? == Kind::Number {
+        return Ok(!matches!(reader.number()?, b"1" | b"1.0"));
+    }
+    reader.skip()?;
+    Ok(true)
+}
+
 /// Reads an object of settings whose one field that counts is the output cap, called `cap_field`.
 pub(crate) fn read_config(
     reader: &mut Reader<'_>,

@@ -8,6 +8,7 @@ use helix_shared::usage::TokenUsage;
 use proptest::prelude::*;
 
 use super::*;
+use crate::response::text_of;
 
 const OPENAI: &str = include_str!("recorded/openai.sse");
 const ANTHROPIC: &str = include_str!("recorded/anthropic.sse");
@@ -328,7 +329,7 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
     let mut cheap = 0;
     for (dialect, recorded) in BOTH {
         for (_, data) in client_events(recorded.as_bytes()) {
-            let Some(text) = text_of(dialect, data.as_bytes()) else { continue };
+            let Some(text) = text_of(dialect, data.as_bytes(), None) else { continue };
             let seen = observe(dialect, data.as_bytes()).unwrap();
             assert_eq!(text, seen.text, "{data}");
             assert!(seen.finish.is_none() && seen.error.is_none() && !seen.counts.is_usage(), "{data}");
@@ -346,7 +347,7 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
         r#"{"choices":[{"index":0,"delta":{"content":"a"#,
         r#"{"choices":[]}"#,
     ] {
-        assert_eq!(text_of(Dialect::OpenAiChat, in_full.as_bytes()), None, "{in_full}");
+        assert_eq!(text_of(Dialect::OpenAiChat, in_full.as_bytes(), None), None, "{in_full}");
     }
 }
 
@@ -411,4 +412,32 @@ proptest! {
             prop_assert!(!hide_usage || outcome.sent.len() <= chunks.concat().len());
         }
     }
+}
+
+#[test]
+fn the_first_of_what_a_stream_wrote_is_kept_whatever_events_carry_it_and_only_where_asked() {
+    let head = "data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"One\"}}]}\n\n";
+    let text = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" t\\u00e9xt\"}}]}\n\n";
+    let call = "data: {\"choices\":[{\"index\":1,\"delta\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n";
+    let odd = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"!\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let responses = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"said\"}\n\n";
+    for (dialect, stream, expected) in [
+        (Dialect::OpenAiChat, [head, text, call, odd].concat(), r"One t\u00e9xtf{}!"),
+        (Dialect::OpenAiResponses, responses.repeat(2), "saidsaid"),
+    ] {
+        for size in [1, 7, 10_000] {
+            let mut filter = StreamFilter::new(dialect, false, Quirks::default());
+            filter.keep_text();
+            stream.as_bytes().chunks(size).for_each(|chunk| filter.push(Bytes::copy_from_slice(chunk), &mut |_| {}));
+            assert_eq!(String::from_utf8(filter.take_text()).unwrap(), expected);
+        }
+        let mut filter = StreamFilter::new(dialect, false, Quirks::default());
+        filter.push(Bytes::from(stream), &mut |_| {});
+        assert!(filter.take_text().is_empty());
+    }
+    let mut filter = StreamFilter::new(Dialect::OpenAiChat, true, Quirks::default());
+    filter.keep_text();
+    filter.push(Bytes::from(head.to_owned() + &text.repeat(5_000)), &mut |_| {});
+    let kept = filter.take_text().len();
+    assert!((8 * 1024..9 * 1024).contains(&kept), "{kept}");
 }

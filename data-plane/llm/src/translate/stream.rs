@@ -304,6 +304,16 @@ impl StreamTranslator {
         (!out.is_empty()).then(|| Bytes::from(out))
     }
 
+    /// Keeps the first of the text, to be counted if nobody else does.
+    pub fn keep_text(&mut self) {
+        self.meter.keep_text();
+    }
+
+    /// Gives the text that was kept, as it stood in JSON; empty: none.
+    pub fn take_text(&mut self) -> Vec<u8> {
+        self.meter.take_text()
+    }
+
     /// Whether the client has had the last word: nothing that the provider still sends can reach it.
     pub fn is_over(&self) -> bool {
         self.is_over

@@ -5,7 +5,7 @@
 use crate::json::{InPath, Kind, Reader, Result, Text, to_u64};
 use crate::request::RequestFacts;
 use crate::request::fields::{
-    Fields, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_text, text_or_skip,
+    Fields, is_there, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_text, text_or_skip,
 };
 
 const FIELDS: &[&str] = &[
@@ -21,6 +21,10 @@ const FIELDS: &[&str] = &[
     "inference_geo",
     "cache_control",
     "mcp_servers",
+    "temperature",
+    "top_p",
+    "top_k",
+    "tool_choice",
 ];
 
 /// Tools that Anthropic defines and the client runs.
@@ -57,6 +61,9 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> 
         "speed" => facts.is_fast = text_or_skip(reader)?.is_some_and(|speed| !speed.is("standard")),
         "inference_geo" => facts.inference_geo = read_text(reader)?,
         "cache_control" => read_cache_mark(reader, &mut facts.cache_marks)?,
+        // Those who refuse them refuse their defaults, too.
+        "temperature" | "top_p" | "top_k" => facts.asks.sampling |= is_there(reader)?,
+        "tool_choice" => scan_tool_choice(reader, facts)?,
         "mcp_servers" => {
             if !reader.is_null()? {
                 let mut items = reader.enter_array()?;
@@ -71,6 +78,17 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> 
         }
     }
     Ok(())
+}
+
+fn scan_tool_choice(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    if reader.kind()? != Kind::Object {
+        return reader.pass();
+    }
+    reader.each_field(|name, reader| match name {
+        b"type" => text_or_skip(reader)
+            .map(|kind| facts.asks.forced_tool = kind.is_some_and(|kind| kind.is("any") || kind.is("tool"))),
+        _ => reader.pass(),
+    })
 }
 
 fn read_thinking(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {

@@ -4,8 +4,8 @@
 //! body: whoever addresses the request fills them in.
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
-use crate::request::fields::{Fields, missing, read_cache_mark, read_config, read_text, text_or_skip};
 use crate::request::RequestFacts;
+use crate::request::fields::{Fields, missing, read_cache_mark, read_config, read_text, text_or_skip};
 
 const FIELDS: &[&str] = &["messages", "system", "inferenceConfig", "toolConfig", "serviceTier"];
 const BLOCK: &[&str] = &["image", "document", "video", "audio", "toolResult", "cachePoint"];

@@ -3,8 +3,8 @@
 //! Rule: what a message holds beside text and base64 images is not known here, because nothing else is rendered.
 
 use crate::json::{InPath, Reader, Result, to_u64};
-use crate::request::fields::{Fields, missing, read_config, read_flag, read_model, text_or_skip};
 use crate::request::RequestFacts;
+use crate::request::fields::{Fields, missing, read_config, read_flag, read_model, text_or_skip};
 
 const FIELDS: &[&str] = &["model", "messages", "tools", "options", "stream"];
 

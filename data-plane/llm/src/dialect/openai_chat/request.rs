@@ -4,7 +4,8 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{
-    Fields, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_text, text_or_skip,
+    Fields, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_sampling, read_text,
+    text_or_skip,
 };
 use crate::request::{CacheMarks, RequestFacts, UsageSplice};
 
@@ -28,6 +29,8 @@ const FIELDS: &[&str] = &[
     "prediction",
     "modalities",
     "models",
+    "temperature",
+    "top_p",
 ];
 
 /// Reads a whole request into `facts`.
@@ -80,6 +83,7 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> 
         }
         "prediction" => facts.predicted_bytes = to_u64(reader.skip()?.len()),
         "modalities" => read_modalities(reader, facts)?,
+        "temperature" | "top_p" => facts.asks.sampling |= read_sampling(reader)?,
         "models" => facts.names_other_models = count_items(reader)? > 0,
         _ => {
             reader.skip()?;

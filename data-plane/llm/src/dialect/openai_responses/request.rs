@@ -6,7 +6,8 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{
-    Fields, is_there, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_text, text_or_skip,
+    Fields, is_there, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_sampling, read_text,
+    text_or_skip,
 };
 use crate::request::{CacheMarks, PreviousResponse, RequestFacts};
 
@@ -27,6 +28,8 @@ const FIELDS: &[&str] = &[
     "prompt_cache_retention",
     "models",
     "plugins",
+    "temperature",
+    "top_p",
 ];
 
 /// Reads a whole request into `facts`.
@@ -101,6 +104,7 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts, hos
                 facts.cache_marks.note(if is_short { CacheMarks::Short } else { CacheMarks::Long });
             }
         }
+        "temperature" | "top_p" => facts.asks.sampling |= read_sampling(reader)?,
         "models" => facts.names_other_models = is_there(reader)?,
         _ => {
             if is_there(reader)? {

@@ -52,6 +52,18 @@ fn a_cut_at_every_byte_leaves_exactly_one_last_word() {
 }
 
 #[test]
+fn the_last_word_of_a_cut_stream_says_what_cut_it_in_every_dialect() {
+    let message = "The provider fell silent in its answer (its timeout.between_chunks).";
+    for pair in PAIRS {
+        let stream = example(pair.0);
+        let begun = stream.get(..stream.len() / 3).unwrap();
+        let kind = EndKind::Cut { code: ErrorCode::UpstreamTimeout, message };
+        let sent = run(pair, &asking(), [begun], kind).sent;
+        assert!(sent.contains(message), "{pair:?}: {sent}");
+    }
+}
+
+#[test]
 fn single_bytes_give_what_the_whole_gives() {
     for pair in PAIRS {
         let stream = example(pair.0);
