@@ -131,7 +131,7 @@ async fn t22_t25_what_a_model_refuses_is_left_out_and_named_also_where_nothing_i
     let auto = json!({ "type": "auto", "disable_parallel_tool_use": true });
     let any = json!({ "type": "any", "disable_parallel_tool_use": true });
     for (path, request, dropped, left) in [
-        ("/v1/messages", claude("claude-opus-5-5"), "temperature,top_k,tool_choice", json!([null, null, auto])),
+        ("/v1/messages", claude("claude-opus-5-5"), "temperature,tool_choice,top_k", json!([null, null, auto])),
         ("/v1/messages", claude("claude-sonnet-4-6"), "", json!([0.2, 5, any])),
         (CHAT, gpt("gpt-5-mini", json!(0.5)), "temperature", json!([null, null, null])),
         // The default is no wish.

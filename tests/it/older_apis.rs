@@ -125,7 +125,9 @@ async fn what_a_backend_of_conversations_cannot_do_with_a_prompt_is_refused_by_i
 async fn each_of_several_calls_is_priced_by_its_own_size() {
     let model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
     let world = World::start(|provider| {
-        let aws = format!("providers:\n  aws: {{ kind: bedrock, region: us-east-1, base_url: \"{provider}/aws\", api_key: ABSKbearer }}");
+        let aws = format!(
+            "providers:\n  aws: {{ kind: bedrock, region: us-east-1, base_url: \"{provider}/aws\", api_key: ABSKbearer }}"
+        );
         yaml(provider).replacen("providers:", &aws, 1).replace("mode: hard", "mode: soft")
             + &format!("models:\n  - {{ match: gpt-large, backends: [{{ provider: aws, model: \"{model}\" }}] }}\n")
     });

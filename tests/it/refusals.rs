@@ -335,21 +335,19 @@ async fn a_backend_at_its_limit_is_not_given_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_has_its_backends_place_until_it_ends() {
+async fn a_stream_counts_against_its_backends_limit_until_its_end() {
     let world = World::start(|provider| yaml(provider).replace("base_url:", "max_in_flight: 1, base_url:"));
     for dialect in BOTH {
         let gate = dialect.path();
-        let script = json!({ "text": "one-two", "chunks": 2, "gate": gate, "gate_at_chunk": 2 });
-        let body = streamed(dialect.request(&script)).to_string();
-        let mut live = Live::post(&world.url(dialect.path()), KEY, body).await;
+        let mut body = dialect.request(&json!({ "text": "one-two", "chunks": 2, "gate": gate, "gate_at_chunk": 2 }));
+        body["stream"] = json!(true);
+        let mut live = Live::post(&world.url(dialect.path()), KEY, body.to_string()).await;
         within("the first chunk", live.until("one")).await;
         let body = dialect.request(&json!({})).to_string();
         refused(&world, dialect, KEY, body, &OVERLOADED).await;
         world.provider.open_gate(gate);
-        within("the end", live.until("two")).await;
-        drop(live);
-        world.provider.bill.settled().await;
+        within("the rest", live.rest()).await;
+        assert_eq!(world.ask(dialect.path(), &dialect.request(&json!({}))).await.status, 200, "there is room again");
     }
-    assert_eq!(world.provider.bill.stats().accepted, 2);
-    world.verify(4);
+    world.verify(6);
 }

@@ -281,9 +281,8 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         };
         return calls::ask_all(job, ask, wire, place, is_last).await;
     }
-    open.in_flight = Some(in_flight);
     let response = place.upstream.send(request);
-    let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
+    let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream, in_flight));
     answer(exchange, ask, wire, place, clamped_to, is_last).await
 }
 
@@ -462,7 +461,6 @@ fn open_attempt(
         status: 0,
         provider_request_id: String::new(),
         calls: Vec::new(),
-        in_flight: None,
         cut_by: None,
     });
     (attempt, admission.clamped_to)

@@ -11,6 +11,7 @@ use super::whole::Whole;
 use super::wire::Watch;
 use crate::records::draft::{CLIENT_CLOSED, Draft};
 use crate::upstream::answer::Answer;
+use crate::upstream::client::InFlight;
 use crate::upstream::pool::{Responding, SendError};
 use bytes::Bytes;
 use helix_llm::{Dialect, EndKind, ResponseFacts, kept_of_answer, scan_response};
@@ -44,6 +45,8 @@ pub struct Exchange {
     parts: Option<(Box<Draft>, Box<OpenAttempt>)>,
     phase: Progress,
     limits: Limits,
+    /// Its place among those that the backend is given at once: until the answer is over, also when nobody waits for it.
+    in_flight: Option<InFlight>,
     /// What came of a whole answer so far.
     whole: Whole,
     /// Reads a stream; `None`: a whole answer.
@@ -69,11 +72,13 @@ impl Exchange {
         response: Responding,
         limits: Limits,
         is_stream_asked: bool,
+        in_flight: InFlight,
     ) -> Self {
         Self {
             parts: Some((draft, attempt)),
             phase: Progress::Head(response),
             limits,
+            in_flight: Some(in_flight),
             whole: Whole::default(),
             filter: None,
             is_stream_asked,
@@ -254,7 +259,8 @@ impl Exchange {
         }
         let (mut facts, mut is_final) = self.facts();
         let is_unanswered = matches!(self.phase, Progress::Head(_));
-        let is_answer = self.filter.is_some() && self.parts.as_ref().is_some_and(|(_, attempt)| attempt.status < 300);
+        let is_answer = (self.filter.is_some() || self.whole.is_complete())
+            && self.parts.as_ref().is_some_and(|(_, attempt)| attempt.status < 300);
         if is_answer && let Some(counting) = self.begin_count(&facts, is_final) {
             let counted = counting.await.ok();
             self.note_count(counted);
@@ -268,7 +274,9 @@ impl Exchange {
             0 => Ending::Uncertain("client_closed"),
             400.. => Ending::Unbilled("provider_error"),
             // A whole answer that did not arrive whole says nothing about itself.
-            _ if self.filter.is_none() && !is_final && !is_sound => Ending::Uncertain("client_closed"),
+            _ if self.filter.is_none() && !self.whole.is_complete() && !is_final && !is_sound => {
+                Ending::Uncertain("client_closed")
+            }
             _ => Ending::Answered { facts: &facts, is_final },
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
@@ -331,6 +339,7 @@ impl Drop for Exchange {
             parts: Some((draft, attempt)),
             phase: std::mem::replace(&mut self.phase, Progress::Over),
             limits: self.limits,
+            in_flight: self.in_flight.take(),
             whole: std::mem::take(&mut self.whole),
             filter: self.filter.take(),
             is_stream_asked: self.is_stream_asked,

@@ -9,7 +9,6 @@ use super::media;
 use crate::budget::Reservation;
 use crate::records::draft::Draft;
 use crate::upstream::body::Upload;
-use crate::upstream::client::InFlight;
 use helix_llm::{Dialect, Family, Quirks, ResponseFacts, estimate_tokens};
 use helix_proto::convert::record::{basis_to_wire, tokens_to_wire};
 use helix_proto::v1;
@@ -67,8 +66,6 @@ pub struct OpenAttempt {
     pub provider_request_id: String,
     /// What each of several calls used: each is priced for itself, as the provider bills it.
     pub calls: Vec<TokenUsage>,
-    /// Its place among the requests of its backend, until it is closed.
-    pub in_flight: Option<InFlight>,
     /// What cut an answer off, where it is known.
     pub cut_by: Option<&'static str>,
 }

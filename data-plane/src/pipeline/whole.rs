@@ -15,6 +15,7 @@ use tokio::time::Instant;
 pub(super) struct Whole {
     bytes: BytesMut,
     claim: Option<Claim>,
+    is_complete: bool,
 }
 
 impl Whole {
@@ -61,6 +62,12 @@ impl Whole {
     /// Takes it back whole, to be looked at once more.
     pub(super) fn put_back(&mut self, whole: Bytes) {
         self.bytes = BytesMut::from(whole);
+        self.is_complete = true;
+    }
+
+    /// Whether all of it came.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// The room that it takes, which lasts for as long as somebody holds it.

@@ -256,6 +256,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_catalogue_says_that_a_model_refuses_is_what_its_name_says() {
+        use helix_shared::catalog::{Capabilities, Catalog, Refusal};
+        let catalog = Catalog::bundled();
+        let described = |kind| catalog.models(kind).filter(|model| model.capabilities != Capabilities::default());
+        let mut refusing = 0;
+        for model in described("anthropic") {
+            let traits = ModelTraits::claude(&model.id);
+            assert_eq!(model.refuses.has(Refusal::Sampling), !traits.takes_sampling, "{}", model.id);
+            assert_eq!(model.refuses.has(Refusal::ForcedTools), !traits.takes_forced_tools, "{}", model.id);
+            refusing += usize::from(!traits.takes_sampling);
+        }
+        for model in described("openai").filter(|model| model.refuses.has(Refusal::Sampling)) {
+            // Newer ones take it while they do not think: that is the provider's to say.
+            assert!(!ModelTraits::openai(&model.id).takes_sampling, "{}", model.id);
+            refusing += 1;
+        }
+        assert!(refusing > 10, "{refusing}");
+    }
+
+    #[test]
     fn a_name_is_of_one_family() {
         for (model, family, expected) in [
             ("claude-sonnet-4-20250514", "sonnet-4", true),
