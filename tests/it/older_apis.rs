@@ -168,3 +168,28 @@ providers:
     assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unbounded_cost"), "{}", answer.text());
     world.verify(2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_several_calls_is_priced_by_its_own_size() {
+    let model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    let world = World::start(|provider| {
+        let aws = format!(
+            "providers:\n  aws: {{ kind: bedrock, region: us-east-1, base_url: \"{provider}/aws\", api_key: ABSKbearer }}"
+        );
+        yaml(provider).replacen("providers:", &aws, 1).replace("mode: hard", "mode: soft")
+            + &format!("models:\n  - {{ match: gpt-large, backends: [{{ provider: aws, model: \"{model}\" }}] }}\n")
+    });
+    // Two calls below the line of 200,000 tokens where its price rises, and together above it.
+    let script = json!({ "input_tokens": 150_000, "output_tokens": 6 });
+    let mut request = completion(&script);
+    request["model"] = json!("gpt-large");
+    request["prompt"] = json!([request["prompt"], request["prompt"]]);
+    let answer = world.ask("/v1/completions", &request).await;
+    assert_eq!((answer.status, &answer.json()["usage"]["prompt_tokens"]), (200, &json!(300_000)), "{}", answer.text());
+    let bill = world.provider.bill.settled().await;
+    let billed: u64 = bill.iter().map(|entry| entry.cost_nano_usd).sum();
+    let record = world.record(answer.header("x-request-id")).await;
+    assert_eq!((bill.len(), record.basis.as_str()), (2, "exact"));
+    assert_eq!(record.cost.get(), i64::try_from(billed).unwrap(), "{record:?}");
+    world.verify(1);
+}

@@ -78,6 +78,8 @@ pub struct RequestFacts {
     pub kept: Kept,
     /// Whether the body is a form.
     pub is_form: bool,
+    /// What some models refuse.
+    pub asks: Asks,
     /// Pictures and sound, as they are asked for.
     pub wish: MediaWish,
     /// Text in the body, without inline images and documents: the base of an estimate.
@@ -86,6 +88,22 @@ pub struct RequestFacts {
     pub(crate) typed_tools: u64,
     pub(crate) predicted_bytes: u64,
     pub(crate) splices: Splices,
+}
+
+/// What a request asks for that some models refuse although their API knows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// A sampling parameter, other than at a default that every model takes.
+    pub sampling: bool,
+    /// A choice of tools that forces a call (Anthropic's dialect only).
+    pub forced_tool: bool,
+}
+
+impl Asks {
+    /// Whether there is nothing of the kind.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// What a responses request says of responses that the provider keeps.
@@ -261,6 +279,7 @@ impl RequestFacts {
             may_compact: false,
             kept: Kept::default(),
             is_form: false,
+            asks: Asks::default(),
             wish: MediaWish::default(),
             other_models: None,
             text: TextSize::default(),
@@ -281,8 +300,9 @@ impl RequestFacts {
         calls.into_iter().reduce(|mut all, next| {
             all.choices = all.choices.saturating_add(next.choices);
             all.messages = all.messages.saturating_add(next.messages);
-            // Each has what a template adds.
-            all.body_bytes = all.body_bytes.saturating_add(next.body_bytes).saturating_add(BASE_TOKENS);
+            // What a provider adds to a request, it adds to each.
+            let added = if next.tools > 0 { BASE_TOKENS + TOOL_PROMPT_TOKENS } else { BASE_TOKENS };
+            all.body_bytes = all.body_bytes.saturating_add(next.body_bytes).saturating_add(added);
             all.text.add((next.text.bytes, next.text.wide_bytes));
             all
         })

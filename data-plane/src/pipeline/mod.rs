@@ -8,8 +8,10 @@ pub mod attempts;
 pub mod authenticate;
 pub mod authorize;
 pub mod body_room;
+pub mod broken;
 mod calls;
 mod capability;
+pub mod counting;
 pub mod exchange;
 mod failure;
 mod files;
@@ -29,6 +31,7 @@ pub mod settle;
 pub mod stored;
 mod take_in;
 pub mod unread;
+mod whole;
 pub mod wire;
 
 use crate::body::GatewayBody;

@@ -3,6 +3,8 @@
 //! Rule: exactly once per attempt, on every way out. The provider's final counts are exact; a cut answer is estimated from
 //! what was seen and never above what was reserved; what nobody can know is booked at the worst case.
 
+use super::broken::Broken;
+use super::counting::{Counted, Said};
 use super::media;
 use crate::budget::Reservation;
 use crate::records::draft::Draft;
@@ -40,6 +42,10 @@ pub struct OpenAttempt {
     pub quirks: Quirks,
     /// Input tokens, as estimated before.
     pub estimated_input_tokens: u64,
+    /// What was sent, for the case that nobody counts it.
+    pub said: Said,
+    /// What was counted instead.
+    pub counted: Option<Counted>,
     /// Whether processing in one region was asked for.
     pub has_residency: bool,
     /// What is booked when the provider says nothing of its usage, and whether that is exact; `None`: by the text seen.
@@ -60,6 +66,8 @@ pub struct OpenAttempt {
     pub status: u16,
     /// The provider's own id of the request.
     pub provider_request_id: String,
+    /// What cut an answer off, where it is known.
+    pub cut_by: Option<&'static str>,
 }
 
 /// How an attempt ended.
@@ -93,6 +101,15 @@ impl OpenAttempt {
         }
     }
 
+    /// Notes what broke it: in the trace, in the record for a cut answer, and a limit that passed in the log.
+    pub fn note_broken(&mut self, draft: &mut Draft, broken: Broken) {
+        self.cut_by = Some(broken.verdict());
+        draft.stage("model", "error", format_args!("{}, {}", broken.code().as_str(), broken.verdict()));
+        if let Broken::TimedOut(phase) = broken {
+            tracing::warn!(request.id = draft.request_id(), backend.id = %self.backend_id, model = %self.upstream_model, limit = phase.setting(), "a provider took longer than its limit allows");
+        }
+    }
+
     /// Whether what is heard is charged by its length.
     pub fn is_charged_by_second(&self) -> bool {
         self.price.as_ref().is_none_or(|price| price.units.audio_input_second.is_some())
@@ -121,7 +138,7 @@ impl OpenAttempt {
         let (usage, amount, basis, error) = match ending {
             Ending::Answered { facts, is_final } => {
                 let (usage, amount, basis) = self.price_answer(facts, *is_final);
-                (usage, amount, basis, if *is_final { "" } else { "incomplete" })
+                (usage, amount, basis, if *is_final { "" } else { self.cut_by.unwrap_or("incomplete") })
             }
             Ending::Called { usage, calls } => {
                 let (amount, basis) = self.price_calls(calls);
@@ -236,12 +253,18 @@ impl OpenAttempt {
         cost(usage, price, &terms).ok()
     }
 
-    /// Counts of an answer without final usage: the provider's early counts where they came, text seen otherwise.
+    /// Counts of an answer without final usage: the provider's early counts where they came; text otherwise, as it was
+    /// counted, or by its length.
     fn estimate(&self, facts: &ResponseFacts) -> TokenUsage {
-        let seen = estimate_tokens(self.dialect.family(), facts.text);
+        let family = self.dialect.family();
+        let seen = self.counted.map_or_else(|| estimate_tokens(family, facts.text), |counted| counted.answer);
         let mut usage = facts.usage.unwrap_or_default();
         if usage.total_input_tokens() == 0 {
-            usage.input_tokens = self.estimated_input_tokens;
+            let counted = self.counted.and_then(|counted| counted.request).map(|(tokens, text)| {
+                // What is not text stays as it was estimated.
+                self.estimated_input_tokens.saturating_sub(estimate_tokens(family, text)).saturating_add(tokens)
+            });
+            usage.input_tokens = counted.unwrap_or(self.estimated_input_tokens);
         }
         usage.output_tokens = usage.output_tokens.max(seen);
         usage

@@ -13,6 +13,7 @@ use crate::json::{InPath, Kind, Reader, Result};
 use crate::request::RequestFacts;
 use crate::request::fields::{
     Fields, is_there, missing, read_cap, read_count, read_flag, read_model, read_others, read_plugins, read_text,
+    read_texts,
 };
 
 /// Reads a whole request into `facts`.
@@ -65,24 +66,11 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
     Ok(())
 }
 
-/// Reads a text, a list of texts, a list of token numbers, or a list of such lists: `facts.messages` counts the prompts.
+/// Reads the prompts: `facts.messages` counts them. Without a word, the model begins a text of its own.
 fn scan_prompt(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    facts.messages = 1;
-    match reader.kind()? {
-        Kind::String | Kind::Null => return reader.pass(),
-        Kind::Array => {}
-        found => return Err(reader.wrong_type("a string or an array", found)),
+    if reader.kind()? == Kind::Null {
+        facts.messages = 1;
+        return reader.pass();
     }
-    let mut items = reader.enter_array()?;
-    let mut index = 0_usize;
-    while reader.next_item(&mut items)? {
-        match reader.kind()? {
-            Kind::String | Kind::Array => facts.messages = facts.messages.saturating_add(u64::from(index > 0)),
-            Kind::Number => {}
-            found => return Err(reader.wrong_type("a string, an array of tokens or a token", found)).in_item(index),
-        }
-        reader.skip().in_item(index)?;
-        index += 1;
-    }
-    Ok(())
+    read_texts(reader, facts, None)
 }

@@ -176,6 +176,7 @@ pub fn request(data: &[u8]) {
         force_usage: options & 1 != 0,
         withhold_stream_options: options & 2 != 0,
         output_cap: None,
+        cap_name: None,
         previous_response: None,
         hosted_version: None,
     };

@@ -11,6 +11,7 @@ const ALL: Rewrite<'static> = Rewrite {
     force_usage: true,
     withhold_stream_options: false,
     output_cap: Some(OutputCap { tokens: 64, field: CapField::MaxCompletionTokens }),
+    cap_name: None,
     previous_response: None,
     hosted_version: None,
 };
@@ -263,6 +264,7 @@ proptest! {
             force_usage: usage,
             withhold_stream_options: false,
             output_cap: cap.map(|tokens| OutputCap { tokens, field: CapField::MaxTokens }),
+            cap_name: None,
             previous_response: None,
             hosted_version: None,
         };
@@ -302,5 +304,34 @@ proptest! {
         if changes.model.is_none() && !usage && cap.is_none() {
             prop_assert_eq!(parts.parts.concat(), body.as_bytes());
         }
+    }
+}
+
+#[test]
+fn a_cap_goes_under_the_name_that_the_backend_knows() {
+    let to = |field| Rewrite { cap_name: Some(field), ..Rewrite::default() };
+    for (field, body, expected) in [
+        (
+            CapField::MaxTokens,
+            r#"{"model":"a","max_completion_tokens" : 5,"messages":[]}"#,
+            r#"{"model":"a","max_tokens":5,"messages":[]}"#,
+        ),
+        (
+            CapField::MaxTokens,
+            r#"{"model":"a","max_completion_tokens":5,"max_tokens":900,"messages":[]}"#,
+            r#"{"model":"a","max_completion_tokens":5,"max_tokens":5,"messages":[]}"#,
+        ),
+        (
+            CapField::MaxCompletionTokens,
+            r#"{"messages":[],"model":"a","max_tokens":7}"#,
+            r#"{"messages":[],"model":"a","max_completion_tokens":7}"#,
+        ),
+        (
+            CapField::MaxCompletionTokens,
+            r#"{"messages":[],"model":"a","max_tokens":null}"#,
+            r#"{"messages":[],"model":"a","max_tokens":null}"#,
+        ),
+    ] {
+        assert_eq!(rewritten(Dialect::OpenAiChat, body, &to(field)), expected);
     }
 }

@@ -5,8 +5,8 @@
 use crate::json::{InPath, Kind, Reader, Result, Text, to_u64};
 use crate::request::RequestFacts;
 use crate::request::fields::{
-    Fields, missing, names_model, read_cache_mark, read_cap, read_count, read_flag, read_model, read_others, read_text,
-    text_or_skip,
+    Fields, is_there, missing, names_model, read_cache_mark, read_cap, read_count, read_flag, read_model, read_others,
+    read_text, text_or_skip,
 };
 
 const FIELDS: &[&str] = &[
@@ -24,6 +24,10 @@ const FIELDS: &[&str] = &[
     "mcp_servers",
     "fallbacks",
     "context_management",
+    "temperature",
+    "top_p",
+    "top_k",
+    "tool_choice",
 ];
 
 /// Tools that Anthropic defines and the client runs.
@@ -65,6 +69,9 @@ fn read_field(name: &'static str, reader: &mut Reader<'_>, facts: &mut RequestFa
         "cache_control" => read_cache_mark(reader, &mut facts.cache_marks)?,
         "fallbacks" => read_others(name, reader, facts)?,
         "context_management" => scan_management(reader, facts)?,
+        // Those who refuse them refuse their defaults, too.
+        "temperature" | "top_p" | "top_k" => facts.asks.sampling |= is_there(reader)?,
+        "tool_choice" => scan_tool_choice(reader, facts)?,
         "mcp_servers" => {
             if !reader.is_null()? {
                 let mut items = reader.enter_array()?;
@@ -94,6 +101,17 @@ fn scan_management(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<
                 _ => reader.pass(),
             })
         }),
+        _ => reader.pass(),
+    })
+}
+
+fn scan_tool_choice(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    if reader.kind()? != Kind::Object {
+        return reader.pass();
+    }
+    reader.each_field(|name, reader| match name {
+        b"type" => text_or_skip(reader)
+            .map(|kind| facts.asks.forced_tool = kind.is_some_and(|kind| kind.is("any") || kind.is("tool"))),
         _ => reader.pass(),
     })
 }

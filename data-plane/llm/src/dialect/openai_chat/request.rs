@@ -5,7 +5,7 @@
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{
     Fields, missing, names_model, read_cache_mark, read_cap, read_count, read_flag, read_model, read_others,
-    read_plugins, read_text, text_or_skip,
+    read_plugins, read_sampling, read_text, text_or_skip,
 };
 use crate::request::{CacheMarks, RequestFacts, UsageSplice};
 
@@ -30,6 +30,8 @@ const FIELDS: &[&str] = &[
     "modalities",
     "models",
     "fallbacks",
+    "temperature",
+    "top_p",
 ];
 
 /// Reads a whole request into `facts`.
@@ -79,6 +81,7 @@ fn read_field(name: &'static str, reader: &mut Reader<'_>, facts: &mut RequestFa
         }
         "prediction" => facts.predicted_bytes = to_u64(reader.skip()?.len()),
         "modalities" => read_modalities(reader, facts)?,
+        "temperature" | "top_p" => facts.asks.sampling |= read_sampling(reader)?,
         "models" | "fallbacks" => read_others(name, reader, facts)?,
         _ => {
             reader.skip()?;

@@ -7,7 +7,7 @@
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{
     Fields, is_there, missing, names_model, read_cache_mark, read_cap, read_count, read_flag, read_model, read_others,
-    read_plugins, read_text, text_or_skip,
+    read_plugins, read_sampling, read_text, text_or_skip,
 };
 use crate::request::{CacheMarks, PreviousResponse, RequestFacts};
 
@@ -29,6 +29,8 @@ const FIELDS: &[&str] = &[
     "models",
     "fallbacks",
     "plugins",
+    "temperature",
+    "top_p",
 ];
 
 /// Reads a whole request into `facts`.
@@ -109,6 +111,7 @@ fn read_field(
             }
         }
         "models" | "fallbacks" => read_others(name, reader, facts)?,
+        "temperature" | "top_p" => facts.asks.sampling |= read_sampling(reader)?,
         _ => read_plugins(reader, facts)?,
     }
     Ok(())

@@ -144,7 +144,7 @@ fn every_last_word_carries_usage_r29_also_one_of_megabytes() {
 #[test]
 fn a_stream_that_is_cut_gets_one_error_event_of_its_dialect() {
     let created = event("response.created", r#""response":{"id":"resp_1","usage":null}"#);
-    for kind in [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamTimeout)] {
+    for kind in [EndKind::Eof, EndKind::cut(ErrorCode::UpstreamTimeout)] {
         let (facts, said) = watch(std::slice::from_ref(&created), kind);
         let said = String::from_utf8(said.unwrap().to_vec()).unwrap();
         assert!(said.starts_with("event: error\ndata: {\"type\":\"error\",\"sequence_number\":1,"), "{said}");
