@@ -35,7 +35,7 @@ const fn backend(route: &'static str, title: &'static str, provider: &'static st
     Backend { route, title, provider, model, signs: false, counts: true }
 }
 
-static BACKENDS: [Backend; 12] = [
+static BACKENDS: [Backend; 13] = [
     backend("to-openai", "`openai`", "openai", "gpt-5-mini"),
     backend("to-azure", "`azure`", "azure", "gpt-5-mini"),
     backend("to-deepseek", "`deepseek`", "deepseek", "gpt-4o-mini"),
@@ -51,7 +51,10 @@ static BACKENDS: [Backend; 12] = [
     backend("to-bedrock-nova", "`bedrock`, Nova", "bedrock", "us.amazon.nova-2-lite-v1:0"),
     backend("to-gemini", "`gemini`", "gemini", "gemini-2.5-flash"),
     backend("to-vertex-gemini", "`vertex`, Gemini", "vertex", "gemini-2.5-flash"),
+    backend("to-ollama", "`ollama`", "ollama", QWEN),
 ];
+
+const QWEN: &str = "qwen3:8b";
 
 /// A file with a route to each of them.
 fn yaml(provider: &str) -> String {
@@ -65,6 +68,7 @@ fn yaml(provider: &str) -> String {
         compatible("compatible", "openai_compatible"),
         format!("  azure: {{ kind: azure, base_url: \"{provider}/azure\", api_key: az-canary, api_version: 2025-04-01-preview }}\n"),
         format!("  gemini: {{ kind: gemini, base_url: \"{provider}\", api_key: sk-canary-gemini }}\n"),
+        format!("  ollama: {{ kind: ollama, base_url: \"{provider}\", api_key: sk-canary-ollama }}\n"),
         format!("  vertex: {{ kind: vertex, project: fake-project, region: global, base_url: \"{provider}\", credentials_file: google.json }}\n"),
         format!("  bedrock: {{ kind: bedrock, region: us-east-1, base_url: \"{provider}/aws\", api_key: ABSKbearer }}\n"),
     ]
@@ -79,6 +83,7 @@ fn yaml(provider: &str) -> String {
         let price = "input: \"0.15\", output: \"0.6\", cache_read: \"0.075\"";
         let _infallible = writeln!(models, "  - {{ provider: {name}, model: gpt-4o-mini, {price} }}");
     }
+    let _infallible = writeln!(models, "  - {{ provider: ollama, model: \"{QWEN}\", input: \"1\", output: \"3\" }}");
     models.push_str(
         "  - { provider: azure, model: gpt-5-mini, input: \"0.25\", output: \"2\", cache_read: \"0.025\" }\n",
     );
@@ -102,6 +107,8 @@ pub(crate) fn uncounted() -> impl Iterator<Item = &'static str> {
 /// A gateway with all of them.
 pub(crate) fn world() -> World {
     let world = World::start(yaml);
+    let price = json!({ "input": 1_000_000, "output": 3_000_000 });
+    world.provider.set_script(json!({ "prices": { QWEN: price } })).unwrap();
     std::fs::write(world.folder.path().join("google.json"), world.provider.service_account()).unwrap();
     world
 }
