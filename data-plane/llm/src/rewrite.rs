@@ -34,7 +34,7 @@ pub struct Rewrite<'a> {
 pub struct OutputCap {
     /// The cap.
     pub tokens: u64,
-    /// The field that the backend takes, used when the client gave none.
+    /// The field that the backend takes, used when the client gave none there.
     pub field: CapField,
 }
 
@@ -159,7 +159,7 @@ fn usage_splice(facts: &RequestFacts) -> Option<Splice> {
     Some(Splice { span, bytes: Bytes::from_static(bytes) })
 }
 
-fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
+fn splice_cap(facts: &RequestFacts, mut cap: OutputCap, splices: &mut Vec<Splice>) {
     let given = [&facts.splices.max_tokens, &facts.splices.max_completion_tokens];
     if given.iter().any(|field| field.value.is_some()) {
         for field in given {
@@ -169,7 +169,11 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
                 splices.push(Splice { span: span.clone(), bytes: Bytes::from(cap.tokens.to_string()) });
             }
         }
-        return;
+        // One that stands under the name that the backend does not read is said under the other as well.
+        if facts.dialect != Dialect::OpenAiChat || facts.has_cap_in(cap.field) {
+            return;
+        }
+        cap.tokens = facts.output_cap.unwrap_or(u64::MAX).min(cap.tokens);
     }
     let nested = match facts.dialect {
         Dialect::Gemini => Some(("generationConfig", "maxOutputTokens")),

@@ -34,6 +34,8 @@ pub struct OpenAttempt {
     pub worst_case: NanoUsd,
     /// The dialect spoken.
     pub dialect: Dialect,
+    /// Whether it costs nothing, whatever it holds.
+    pub is_free: bool,
     /// How the provider counts.
     pub quirks: Quirks,
     /// Input tokens, as estimated before.
@@ -70,6 +72,13 @@ pub enum Ending<'a> {
         /// Whether the usage is final.
         is_final: bool,
     },
+    /// Several answers came, each billed for itself and finally counted.
+    Called {
+        /// What they used together.
+        usage: TokenUsage,
+        /// What each says.
+        calls: Vec<&'a ResponseFacts>,
+    },
     /// Nothing was billed: it was never sent, or the provider refused.
     Unbilled(&'static str),
     /// It was sent and nobody can know what became of it.
@@ -92,7 +101,7 @@ impl OpenAttempt {
     /// What is booked when nobody can know what became of it: all that is held for it; where no hard budget holds
     /// anything, the price of the input that was sent.
     pub fn uncertain_cost(&self) -> NanoUsd {
-        if self.dialect.is_free() {
+        if self.is_free {
             return NanoUsd::ZERO;
         }
         if self.reservation.is_some() {
@@ -113,6 +122,10 @@ impl OpenAttempt {
             Ending::Answered { facts, is_final } => {
                 let (usage, amount, basis) = self.price_answer(facts, *is_final);
                 (usage, amount, basis, if *is_final { "" } else { "incomplete" })
+            }
+            Ending::Called { usage, calls } => {
+                let (amount, basis) = self.price_calls(calls);
+                (*usage, amount, basis, "")
             }
             Ending::Unbilled(error) => (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact, *error),
             Ending::Uncertain(error) => (self.estimated_input(), self.uncertain_cost(), CostBasis::Unknown, *error),
@@ -146,7 +159,7 @@ impl OpenAttempt {
     }
 
     fn price_answer(&self, facts: &ResponseFacts, is_final: bool) -> (TokenUsage, NanoUsd, CostBasis) {
-        if self.dialect.is_free() {
+        if self.is_free {
             return (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact);
         }
         // There is no request without a token: a provider that says zero did not count.
@@ -179,6 +192,21 @@ impl OpenAttempt {
             None => (self.worst_case, CostBasis::Unknown),
         };
         (usage, amount, basis)
+    }
+
+    /// Prices answers that the provider bills one by one: each by its own size, tier and cost.
+    fn price_calls(&self, calls: &[&ResponseFacts]) -> (NanoUsd, CostBasis) {
+        let mut sum = NanoUsd::ZERO;
+        let mut basis = None;
+        for facts in calls {
+            let (_, amount, its_basis) = self.price_answer(facts, true);
+            if matches!(its_basis, CostBasis::Unknown) {
+                return (self.worst_case, CostBasis::Unknown);
+            }
+            sum = sum.saturating_add(amount);
+            basis = Some(if basis.is_none_or(|basis| basis == its_basis) { its_basis } else { CostBasis::Exact });
+        }
+        (sum, basis.unwrap_or(CostBasis::Exact))
     }
 
     /// Which prices the cost was made by.

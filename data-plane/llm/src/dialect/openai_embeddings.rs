@@ -4,16 +4,18 @@
 
 use crate::json::{InPath, Kind, Reader, Result};
 use crate::request::RequestFacts;
-use crate::request::fields::{Fields, missing, read_model};
+use crate::request::fields::{Fields, missing, read_model, read_others, read_plugins};
 
 /// Reads a whole request into `facts`.
 pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    let mut fields = Fields::new(&["model", "input"]);
+    let mut fields = Fields::new(&["model", "input", "models", "fallbacks", "plugins"]);
     let mut members = reader.enter_object()?;
     facts.splices.top = reader.position();
     while let Some(name) = fields.next(reader, &mut members)? {
         match name {
             "model" => read_model(reader, facts),
+            "models" | "fallbacks" => read_others(name, reader, facts),
+            "plugins" => read_plugins(reader, facts),
             _ => scan_input(reader, facts),
         }
         .in_field(name)?;
