@@ -125,6 +125,37 @@ async fn b24_a_session_that_is_over_is_renewed_once_and_the_request_tried_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_file_that_were_replaced_are_read_again_and_the_request_tried_again() {
+    let keys = |id: &str, token: &str| {
+        format!("[default]\naws_access_key_id={id}\naws_secret_access_key={SECRET_ACCESS_KEY}\n{token}")
+    };
+    let world = World::with_env(&[], bedrock(", profile_file: keys"));
+    let path = world.folder.path().join("keys");
+    std::fs::write(&path, keys(ACCESS_KEY_ID, "")).unwrap();
+    assert_eq!(world.ask("/v1/chat/completions", &here()).await.status, 200);
+    world.provider.replace_key("AKIDSECOND");
+    std::fs::write(&path, keys("AKIDSECOND", "aws_session_token=t\n")).unwrap();
+    for attempts in ["2", "1"] {
+        let answer = world.ask("/v1/chat/completions", &here()).await;
+        assert_eq!((answer.status, answer.header("x-helix-attempts")), (200, attempts), "{}", answer.text());
+    }
+    world.verify(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_refused_as_they_come_are_fetched_twice_and_not_once_a_request() {
+    let key =
+        format!(", tenant_id: tenant-1, client_id: client-1, client_secret: {PRESENTED}, api_version: 2024-10-21");
+    let world = World::with_env(&["AZURE_AUTHORITY_HOST={url}"], azure(&key));
+    world.provider.issue_stillborn(u32::MAX);
+    for attempts in ["2", "1", "1", "1"] {
+        let answer = world.ask("/v1/chat/completions", &here()).await;
+        assert_eq!((answer.status, answer.header("x-helix-attempts")), (502, attempts), "{}", answer.text());
+    }
+    assert_eq!(world.provider.issuer_asked("entra"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_role_is_told_to_the_operator_and_not_to_the_client() {
     let key = format!(", {}, role_arn: \"{ROLE}\", external_id: canary-wrong", given_keys());
     let world = World::with_env(&[STS], bedrock(&key));

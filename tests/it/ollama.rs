@@ -4,9 +4,11 @@
 //! Rule: the gateway runs as a process, and the provider refuses what is not in Ollama's own form.
 
 use crate::first_request;
+use crate::support::gateway::KEY;
 use crate::support::world::{World, chat, messages, streamed};
 use helix_shared::record::Record;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -110,6 +112,27 @@ async fn calls_results_images_and_schemas_are_in_ollamas_own_form() {
     assert_eq!((answer.status, answer.header("x-helix-dropped-params")), (200, ""), "{}", answer.text());
     costs_agree(&world).await;
     world.verify(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gives_each_request_of_a_conversation_one_id_may_call_again_and_again() {
+    let world = world();
+    let script = json!({ "tool_call": [{ "name": "f", "arguments": {} }] });
+    let mut input = vec![json!({ "role": "user", "content": format!("Call. [[fake:{script}]]") })];
+    let tools = json!([{ "type": "function", "name": "f", "parameters": { "type": "object" } }]);
+    let headers = [("authorization", &*format!("Bearer {KEY}")), ("x-request-id", "conversation-1")];
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        let body = json!({ "model": "gpt-5-mini", "input": input, "tools": tools }).to_string();
+        let answer = world.client.post(&world.url("/v1/responses"), &headers, body).await;
+        let response = answer.json();
+        assert_eq!((answer.status, answer.header("x-request-id")), (200, "conversation-1"), "{response}");
+        let call = &response["output"][0];
+        ids.extend([&response["id"], &call["id"], &call["call_id"]].map(Value::to_string));
+        input.push(call.clone());
+        input.push(json!({ "type": "function_call_output", "call_id": call["call_id"], "output": "42" }));
+    }
+    assert_eq!(ids.len(), 9, "{ids:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

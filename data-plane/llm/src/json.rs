@@ -6,6 +6,7 @@
 
 mod fault;
 mod node;
+mod pointer;
 mod record;
 mod text;
 
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 pub(crate) use fault::{Fault, InPath, Reason, Segment, fault};
 pub(crate) use node::{Name, Node, object};
+pub(crate) use pointer::Pointers;
 pub(crate) use record::{Misfit, Record, note};
 pub(crate) use text::Text;
 use text::skip_plain;

@@ -363,6 +363,7 @@ pub(crate) fn cut_message(code: ErrorCode) -> &'static str {
         ErrorCode::UpstreamDisconnected | ErrorCode::UpstreamUnreachable => {
             "The provider's stream ended before the answer was complete."
         }
+        ErrorCode::UpstreamError => "The provider's stream has an event that cannot be read.",
         ErrorCode::BudgetExceeded => "The budget was used up before the answer was complete.",
         ErrorCode::ContentPolicyViolation => "The answer was stopped by a content policy.",
         ErrorCode::Overloaded | ErrorCode::NotReady => "The gateway is shutting down; the answer is not complete.",

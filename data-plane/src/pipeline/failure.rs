@@ -49,13 +49,17 @@ pub(super) fn may_fail_over(status: u16) -> bool {
     matches!(status, 300..=399 | 401 | 403 | 408 | 409 | 429 | 500..)
 }
 
-/// Whether a provider says that a session or a token is over: another one may do.
+/// Amazon's names of errors about a session that is over, and about keys that were replaced: it knows an old one no longer,
+/// or knows its id with another secret.
+const KEYS_OVER: [&str; 4] = ["ExpiredToken", "UnrecognizedClient", "InvalidClientTokenId", "InvalidSignature"];
+
+/// Whether a provider says that a session, a token or a key is over: another one may do.
 pub(super) fn is_key_over(parts: &Parts) -> bool {
     if parts.status == StatusCode::UNAUTHORIZED {
         return true;
     }
     let kind = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("ExpiredToken"))
+    kind.is_some_and(|kind| KEYS_OVER.iter().any(|over| kind.starts_with(over)))
 }
 
 pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
@@ -126,4 +130,23 @@ pub(super) fn audit_unavailable(error: &crate::records::journal::JournalError) -
     let message =
         "The record of this request cannot be made durable right now, and no request goes unrecorded. Try again later.";
     Refusal::new("audit", ErrorCode::AuditUnavailable, message).with_retry_after(5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_over_where_a_provider_knows_it_no_longer_and_not_where_it_may_not_ask() {
+        let is_over = |status: u16, kind: &str| {
+            let response = Response::builder().status(status).header("x-amzn-errortype", kind).body(()).unwrap();
+            is_key_over(&response.into_parts().0)
+        };
+        assert!(is_over(401, ""));
+        for kind in ["ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"] {
+            assert!(is_over(403, kind), "{kind}");
+        }
+        assert!(is_over(403, "InvalidSignatureException:http://internal.amazon.com/coral/com.amazon.coral.service/"));
+        assert!(!is_over(403, "AccessDeniedException") && !is_over(400, "ValidationException"));
+    }
 }

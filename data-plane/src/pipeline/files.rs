@@ -1,7 +1,7 @@
 //! Files that a request names by URL, fetched where its route says so and the backend needs their content.
 //!
-//! Rule: a file is fetched once a request, whatever the number of tries; its content takes room as a body does. What went
-//! wrong is said with the field at fault, never with the URL. Not here: where may be fetched from; that is the guard's.
+//! Rule: a file is fetched once a request, whatever the number of tries; its content takes room and counts as often as the
+//! request names it, for as often it is sent. What went wrong is said with the field at fault, never with the URL. Not here: where may be fetched from; that is the guard's.
 
 use super::attempts::Ask;
 use super::body_room::Claim;
@@ -79,7 +79,8 @@ impl Files {
         let fetching = futures_util::stream::iter(wanted.into_iter().map(|file| fetch_one(Arc::clone(&gateway), file)));
         let mut fetching = fetching.buffered(AT_ONCE);
         while let Some((file, content, room)) = fetching.try_next().await? {
-            self.bytes = self.bytes.saturating_add(u64::try_from(content.bytes.len()).unwrap_or(u64::MAX));
+            let bytes = u64::try_from(content.bytes.len()).unwrap_or(u64::MAX).saturating_mul(file.mentions);
+            self.bytes = self.bytes.saturating_add(bytes);
             if self.bytes > MOST_BYTES {
                 let message =
                     format!("The files that the request names by URL are larger than {} MiB.", MOST_BYTES >> 20);
@@ -96,7 +97,8 @@ impl Files {
 async fn fetch_one(gateway: Arc<Gateway>, file: Wanted) -> Result<(Wanted, File, Claim), Refusal> {
     let mut room = gateway.body_room.claim();
     // As it comes, and as text in base64: once beside the body and once in it.
-    let mut has_room = |bytes: usize| room.grow_to(u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(4));
+    let copies = file.mentions.saturating_mul(4);
+    let mut has_room = |bytes: usize| room.grow_to(u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(copies));
     match gateway.egress.fetch(&file.url, &mut has_room).await {
         Ok(content) => Ok((file, content, room)),
         Err(Denied::NoRoom) => {

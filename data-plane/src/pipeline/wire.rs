@@ -394,6 +394,7 @@ impl Translation {
     fn context(&self, request_id: &str, started_at_us: i64) -> AnswerContext {
         AnswerContext {
             request_id: request_id.to_owned(),
+            unique: uuid::Uuid::now_v7().simple().to_string(),
             created_unix_s: u64::try_from(started_at_us / 1_000_000).unwrap_or(0),
             model: self.model.clone(),
             estimated_input_tokens: self.estimated_input_tokens,

@@ -124,13 +124,14 @@ impl Identity {
         &self.region
     }
 
-    /// Forgets a proof that was refused, unless it is newer than its use; `false`: there is no other.
+    /// Forgets a proof that was refused, unless it is newer than its use or another was just forgotten; `false`: there
+    /// is no other.
     pub fn forget(&self, used_us: u64) -> bool {
-        match &self.holder {
-            Holder::Amazon(kept) => kept.forget(used_us),
-            Holder::Google(kept) => kept.forget(used_us),
-            Holder::Microsoft(kept) => kept.forget(used_us),
-        }
         !self.is_fixed
+            && match &self.holder {
+                Holder::Amazon(kept) => kept.forget(used_us),
+                Holder::Google(kept) => kept.forget(used_us),
+                Holder::Microsoft(kept) => kept.forget(used_us),
+            }
     }
 }

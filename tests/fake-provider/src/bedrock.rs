@@ -55,6 +55,10 @@ pub(crate) fn admit(parts: &Parts, body: &[u8], issuers: &Issuers) -> Result<(),
     let session = |id: &str| issuers.secret_of(id);
     match sigv4::key_id(parts) {
         None => Err(forbidden("Missing Authentication Token")),
+        Some(ACCESS_KEY_ID) if issuers.is_replaced() => {
+            let kind = Some("UnrecognizedClientException".to_owned());
+            Err(Fault { kind, ..forbidden("The security token included in the request is invalid.") })
+        }
         Some(id) if id != ACCESS_KEY_ID && session(id).is_none() => {
             let kind = Some("ExpiredTokenException".to_owned());
             Err(Fault { kind, ..forbidden("The security token included in the request is expired") })

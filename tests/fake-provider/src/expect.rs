@@ -111,7 +111,7 @@ fn holds(endpoint: Endpoint, wish: Expected, body: &Value) -> bool {
             Expected::Reasoning => at(&["/generationConfig/thinkingConfig"]),
         },
         Endpoint::OllamaChat => match wish {
-            Expected::Image => among(&|it| it["images"][0].is_string()),
+            Expected::Image => among(&|it| begins(&it["images"][0], "iVBOR")),
             Expected::ImageUrl | Expected::Document | Expected::Signature => false,
             Expected::Tools => at(&["/tools/0/function/parameters/properties"]),
             Expected::Results => count(body, &|it| it["role"] == "tool" && it["tool_name"].is_string()) == 2,

@@ -43,6 +43,8 @@ struct State {
     /// How often each place was asked.
     asked: BTreeMap<&'static str, u32>,
     is_away: bool,
+    /// Whether the fixed key was deleted, for another one.
+    is_replaced: bool,
     /// How many of the next tokens are over when they are issued.
     stillborn: u32,
 }
@@ -82,6 +84,18 @@ impl Issuers {
         let mut state = self.state();
         state.tokens.clear();
         state.sessions.clear();
+    }
+
+    /// Deletes the fixed key of Amazon's and makes another one, of the same secret.
+    pub(crate) fn replace_key(&self, id: &str) {
+        let mut state = self.state();
+        state.sessions.insert(id.to_owned(), crate::bedrock::SECRET_ACCESS_KEY.to_owned());
+        state.is_replaced = true;
+    }
+
+    /// Whether the fixed key was deleted.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.state().is_replaced
     }
 
     /// Lets the next tokens be over when they are issued.

@@ -190,6 +190,11 @@ impl Running {
         self.provider.issuers.revoke();
     }
 
+    /// Deletes the fixed key of Amazon's; from now on one of this id and the same secret is good, with a token beside it.
+    pub fn replace_key(&self, id: &str) {
+        self.provider.issuers.replace_key(id);
+    }
+
     /// Lets the next so many tokens be over when they are issued.
     pub fn issue_stillborn(&self, tokens: u32) {
         self.provider.issuers.set_stillborn(tokens);

@@ -51,6 +51,8 @@ pub(crate) enum Stop {
     Length,
     /// It waits for the results of its calls.
     Calls,
+    /// It said no, in a refusal of its own words; nothing was cut.
+    Declined,
     /// It, or a filter, refused; maybe with an explanation.
     Refusal(Option<String>),
 }

@@ -5,6 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+/// What a number behind a name takes at most: `_` and the digits of more tools than a body holds.
+const ROOM_FOR_NUMBER: usize = 9;
+
 /// The names of one request's tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ToolNames {
@@ -28,8 +31,10 @@ impl ToolNames {
         let is_led = |name: &str| !needs_letter || !name.starts_with(|c: char| c.is_ascii_digit() || c == '-');
         let is_fit = |name: &str| (1..=max_bytes).contains(&name.len()) && name.bytes().all(is_plain) && is_led(name);
         let mut taken: HashSet<String> = names.clone().filter(|name| is_fit(name)).map(str::to_owned).collect();
-        // How often each plain form came up, so that a thousand alike do not try a thousand numbers each.
+        // The last number behind each beginning, so that a thousand alike do not try a thousand numbers each: those that are
+        // cut for a number share one.
         let mut numbers: HashMap<String, u32> = HashMap::new();
+        let stem_chars = max_bytes.saturating_sub(ROOM_FOR_NUMBER);
         let mut bent = Self::default();
         for name in names.filter(|name| !is_fit(name)) {
             if bent.outward.contains_key(name) {
@@ -39,7 +44,7 @@ impl ToolNames {
             let lead = if is_led(&plain) { "" } else { "_" };
             let plain: String = lead.chars().chain(plain.chars()).take(max_bytes).collect();
             let plain = if plain.is_empty() { "tool".to_owned() } else { plain };
-            let number = numbers.entry(plain.clone()).or_insert(1);
+            let number = numbers.entry(plain.chars().take(stem_chars).collect()).or_insert(1);
             let mut candidate = plain.clone();
             while taken.contains(&candidate) {
                 *number += 1;

@@ -17,7 +17,7 @@ mod stream;
 pub(crate) use answer::{parse_answer, render_answer};
 pub(crate) use glance::text_of;
 pub(crate) use parse::parse;
-pub(crate) use render::{effort, render, thinking};
+pub(crate) use render::{allow_tools, effort, render, thinking};
 pub(crate) use render_turns::{
     check_ends, image_type, input_of, keep_last_marks, place_system_turns, tools_of_history,
 };

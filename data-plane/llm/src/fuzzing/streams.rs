@@ -57,6 +57,7 @@ fn filter<'a>(dialect: Dialect, hides: bool, quirks: Quirks, pieces: impl Iterat
 fn context(quirks: Quirks) -> AnswerContext {
     AnswerContext {
         request_id: "req_1".to_owned(),
+        unique: "1".to_owned(),
         created_unix_s: 1,
         model: "m".to_owned(),
         estimated_input_tokens: 7,

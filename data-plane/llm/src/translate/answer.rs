@@ -17,8 +17,10 @@ use crate::usage::{Quirks, TextSize};
 /// What an answer is rendered with, beside what its request says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AnswerContext {
-    /// The gateway's id of the request; ids in the answer are made from it.
+    /// The id of the request, for errors. A client may give it, and give it twice.
     pub request_id: String,
+    /// What no other answer has: the ids in the answer are made from it, so that those of a conversation's calls differ.
+    pub unique: String,
     /// Now, in seconds since 1970.
     pub created_unix_s: u64,
     /// The model as the client asked for it.
@@ -41,12 +43,12 @@ impl AnswerContext {
 
     /// Makes the id of the answer.
     pub(crate) fn answer_id(&self, prefix: &str) -> String {
-        format!("{prefix}_{}", self.plain_id()).replacen("cmpl_", "cmpl-", 1)
+        format!("{prefix}_{}", self.unique).replacen("cmpl_", "cmpl-", 1)
     }
 
     /// Makes the id of a part of the answer, or of a call that came without one.
     pub(crate) fn call_id(&self, prefix: &str, number: usize) -> String {
-        format!("{prefix}_{}_{number}", self.plain_id())
+        format!("{prefix}_{}_{number}", self.unique)
     }
 
     /// Adds the estimate of an input that the provider does not count.
@@ -55,11 +57,6 @@ impl AnswerContext {
             return usage;
         }
         TokenUsage { input_tokens: self.estimated_input_tokens, ..usage }
-    }
-
-    fn plain_id(&self) -> String {
-        let id = self.request_id.strip_prefix("req_").unwrap_or(&self.request_id);
-        crate::chat::names::plain(id)
     }
 }
 
@@ -75,7 +72,7 @@ pub fn translate_answer(
     context: &AnswerContext,
 ) -> Result<Bytes, TranslateError> {
     let answer = match provider {
-        ChatDialect::OpenAiChat => openai_chat::parse_answer(body)?,
+        ChatDialect::OpenAiChat => openai_chat::parse_answer(body, plan, context)?,
         ChatDialect::AnthropicMessages => anthropic::parse_answer(body)?,
         ChatDialect::Bedrock => bedrock::parse_answer(body)?,
         ChatDialect::Gemini => gemini::parse_answer(body, plan, context)?,

@@ -2,7 +2,7 @@
 //!
 //! Rule: here it is only said which ones, and what came is put in their place; whoever calls fetches them, or does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,8 +16,10 @@ use crate::chat::traits::ModelTraits;
 pub struct Wanted {
     /// Where it is. The client chose it.
     pub url: String,
-    /// The field that names it.
+    /// The field that names it first.
     pub param: String,
+    /// How often it is named: its content is sent as often.
+    pub mentions: u64,
 }
 
 /// Prints no URL: it is a part of the prompt.
@@ -94,11 +96,18 @@ pub fn wanted_files(
 ) -> Result<Vec<Wanted>, TranslateError> {
     let (conversation, _) = super::request::parse(from, body)?;
     let mut wanted: Vec<Wanted> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for block in conversation.turns.iter().flat_map(|turn| &turn.blocks) {
         gather(block, &conversation, &mut |url, param| {
-            if needs_content(url, to, traits) && !wanted.iter().any(|known| known.url == url) {
-                wanted.push(Wanted { url: url.to_owned(), param });
+            if !needs_content(url, to, traits) {
+                return;
             }
+            if let Some(wanted) = known.get(url).and_then(|at| wanted.get_mut(*at)) {
+                wanted.mentions += 1;
+                return;
+            }
+            known.insert(url.to_owned(), wanted.len());
+            wanted.push(Wanted { url: url.to_owned(), param, mentions: 1 });
         });
     }
     Ok(wanted)
@@ -171,6 +180,8 @@ mod tests {
         ] {
             let wanted = wanted_files(ChatDialect::OpenAiChat, to, &chat(), &traits).unwrap();
             assert_eq!(urls(&wanted), expected, "{to:?}");
+            let twice = |wanted: &Wanted| wanted.url == "https://a.example/1.png";
+            assert!(wanted.iter().all(|wanted| wanted.mentions == if twice(wanted) { 2 } else { 1 }), "{to:?}");
         }
     }
 

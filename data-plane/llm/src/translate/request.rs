@@ -2,6 +2,8 @@
 //!
 //! Rule: read, pair calls with results, render. What was dropped is named by its path in the client's body.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::fetched::Fetched;
@@ -53,7 +55,7 @@ pub struct Translated {
 pub struct AnswerPlan {
     pub(crate) names: ToolNames,
     /// The client's names of tools that take plain text.
-    pub(crate) freeform: Vec<String>,
+    pub(crate) freeform: HashSet<String>,
     pub(crate) asks_usage: bool,
     /// The model, where it signs its calls.
     pub(crate) signer: String,
@@ -64,7 +66,7 @@ pub struct AnswerPlan {
 impl AnswerPlan {
     /// Whether a tool, by the client's name, takes plain text.
     pub(crate) fn is_freeform(&self, name: &str) -> bool {
-        self.freeform.iter().any(|known| known == name)
+        self.freeform.contains(name)
     }
 }
 
@@ -109,7 +111,8 @@ pub fn translate_fetched(
     fetched: &Fetched,
 ) -> Result<Translated, TranslateError> {
     let (mut conversation, mut plan) = parse(from, body)?;
-    if to != ChatDialect::Gemini {
+    // These say a signature in its own place, to the model that made it.
+    if !matches!(to, ChatDialect::Gemini | ChatDialect::OpenAiChat) {
         signed_id::strip(&mut conversation);
     }
     pairing::pair(&mut conversation);

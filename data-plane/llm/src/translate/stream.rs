@@ -83,7 +83,7 @@ impl StreamTranslator {
                 ChatDialect::Gemini => Reader::Gemini(gemini::StreamReader::new(&plan, &context)),
                 ChatDialect::Ollama => Reader::Ollama(ollama::StreamReader::new(&context)),
                 ChatDialect::OpenAiChat | ChatDialect::OpenAiResponses | ChatDialect::OpenAiCompletions => {
-                    Reader::OpenAiChat(openai_chat::StreamReader::default())
+                    Reader::OpenAiChat(openai_chat::StreamReader::new(&plan, &context))
                 }
             },
             sequence: Sequence::default(),
@@ -142,13 +142,13 @@ impl StreamTranslator {
             if self.partial.is_empty() && last.len() <= MAX_EVENT_BYTES {
                 // It lies whole in this chunk: nothing is copied.
                 self.meter.push(last.clone(), &mut drop);
-                self.translate(&last, &mut bytes);
+                self.translate_whole(&last, &mut bytes);
                 continue;
             }
             self.hold(&last, &mut bytes);
             self.meter.push(last, &mut drop);
             let event = std::mem::take(&mut self.partial);
-            self.translate(&event, &mut bytes);
+            self.translate_whole(&event, &mut bytes);
             if event.capacity() <= KEPT_BUFFER_BYTES {
                 self.partial = event;
                 self.partial.clear();
@@ -176,17 +176,25 @@ impl StreamTranslator {
         self.partial.extend_from_slice(bytes);
     }
 
-    /// Translates one event.
-    fn translate(&mut self, event: &[u8], out: &mut Vec<u8>) {
+    /// Translates an event that came whole. One that cannot be read is a hole in the answer.
+    fn translate_whole(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        // What the end of the stream cut is told as that.
+        if !self.translate(event, out) && !self.is_finished {
+            self.fail(ErrorCode::UpstreamError, cut_message(ErrorCode::UpstreamError), out);
+        }
+    }
+
+    /// Translates one event; `false`: it cannot be read.
+    fn translate(&mut self, event: &[u8], out: &mut Vec<u8>) -> bool {
         if self.is_over {
-            return;
+            return true;
         }
         let event = if self.is_begun { event } else { event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event) };
         self.is_begun = true;
         let parsed = parse(event);
         let data = parsed.data.trim_ascii();
         if data.is_empty() {
-            return;
+            return true;
         }
         let mut events = Vec::new();
         match Node::parse(data) {
@@ -197,14 +205,19 @@ impl StreamTranslator {
                 Reader::Gemini(reader) => reader.read(parsed.name, &node, &mut events),
                 Reader::Ollama(reader) => reader.read(&node, &mut events),
             },
-            Err(_) if data == b"[DONE]" && matches!(self.reader, Reader::OpenAiChat(_)) => self.end_reader(&mut events),
+            Err(_) if data == b"[DONE]" => {
+                if matches!(self.reader, Reader::OpenAiChat(_)) {
+                    self.end_reader(&mut events);
+                }
+            }
             Err(_) if parsed.name == b"error" => {
                 let message = cut_short(String::from_utf8_lossy(data).into_owned());
                 events.push(Event::Failed(ProviderError { message, ..ProviderError::default() }));
             }
-            Err(_) => {}
+            Err(_) => return false,
         }
         self.write(events, out);
+        true
     }
 
     fn end_reader(&mut self, events: &mut Vec<Event>) {

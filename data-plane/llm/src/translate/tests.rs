@@ -11,6 +11,7 @@ mod gemini_answers;
 mod gemini_requests;
 mod gemini_signatures;
 mod gemini_streams;
+mod hostile;
 mod laws;
 mod ollama;
 mod reader;
@@ -37,6 +38,7 @@ const MESSAGES: ChatDialect = ChatDialect::AnthropicMessages;
 const RESPONSES: ChatDialect = ChatDialect::OpenAiResponses;
 const BEDROCK: ChatDialect = ChatDialect::Bedrock;
 const GEMINI: ChatDialect = ChatDialect::Gemini;
+const OLLAMA: ChatDialect = ChatDialect::Ollama;
 
 fn bytes(body: &Value) -> Vec<u8> {
     serde_json::to_vec(body).unwrap()
@@ -102,6 +104,7 @@ fn tool(name: &str) -> Value {
 fn answer_context() -> AnswerContext {
     AnswerContext {
         request_id: "req_7".to_owned(),
+        unique: "7".to_owned(),
         created_unix_s: 1_700_000_000,
         model: "asked".to_owned(),
         estimated_input_tokens: 9,

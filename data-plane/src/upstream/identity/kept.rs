@@ -2,7 +2,8 @@
 //!
 //! Rule: whoever needs one gets what is held while it is valid, at once. It is renewed ahead of its end, in the background
 //! and by one at a time; only with nothing valid does a request wait, and everybody who waits gets the same answer. After a
-//! failure the issuer is left alone for a moment.
+//! failure the issuer is left alone for a moment. One that is refused is forgotten, but seldom: an issuer that gives out what
+//! is refused is not asked once a request.
 
 use super::trouble::Trouble;
 use crate::tasks::Tasks;
@@ -21,7 +22,8 @@ const AHEAD: Duration = Duration::from_secs(300);
 const MARGIN: Duration = Duration::from_secs(10);
 /// How long an issuer that failed is left alone, with nothing valid held.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same while something valid is held; also between renewals of an issuer that gives out what it gave before.
+/// The same while something valid is held; also between renewals of an issuer that gives out what it gave before, and from
+/// one credential that is forgotten to the next.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where credentials come from.
@@ -52,6 +54,8 @@ pub(super) struct Kept<S: Source> {
     is_renewing: AtomicBool,
     /// No renewal begins before, on the clock that never goes back.
     rests_until_us: AtomicU64,
+    /// Nothing is forgotten before, on the same clock.
+    keeps_until_us: AtomicU64,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -73,6 +77,7 @@ impl<S: Source> Kept<S> {
             asking: Mutex::new(None),
             is_renewing: AtomicBool::new(false),
             rests_until_us: AtomicU64::new(0),
+            keeps_until_us: AtomicU64::new(0),
             clock,
             tasks,
         }
@@ -92,12 +97,18 @@ impl<S: Source> Kept<S> {
         self.ask().await
     }
 
-    /// Forgets a credential that was refused, unless it was issued after it was used for what was refused.
-    pub(super) fn forget(&self, used_us: u64) {
-        let held = self.held.load_full();
-        if held.is_some_and(|held| held.since_us <= used_us) {
-            self.held.store(None);
+    /// Forgets a credential that was refused, unless it was issued after it was used for what was refused, or took the place
+    /// of one that was just forgotten. Returns whether there is, or may be, another one than was refused.
+    pub(super) fn forget(&self, used_us: u64) -> bool {
+        // Read first: whoever forgets says so afterwards.
+        let may_forget = self.clock.monotonic_us() >= self.keeps_until_us.load(Ordering::Acquire);
+        let Some(held) = self.held.load_full().filter(|held| held.since_us <= used_us) else { return true };
+        if may_forget {
+            // Only this one: another may have come meanwhile.
+            self.held.compare_and_swap(&held, None);
+            self.keeps_until_us.store(self.later(LONG_PAUSE), Ordering::Release);
         }
+        may_forget
     }
 
     fn valid(&self) -> Option<Arc<Held<S::Value>>> {
@@ -290,9 +301,22 @@ mod tests {
         stage.clock.advance(1);
         let used_us = stage.clock.monotonic_us();
         stage.clock.advance(1);
-        stage.kept.forget(used_us);
+        assert!(stage.kept.forget(used_us));
+        assert!(stage.kept.forget(used_us), "who comes second may try again, too");
         assert_eq!(stage.kept.get().await, Ok(2));
-        stage.kept.forget(used_us);
+        assert!(stage.kept.forget(used_us));
         assert_eq!((stage.kept.get().await, stage.asked()), (Ok(2), 2), "the new one was not refused");
+    }
+
+    #[tokio::test]
+    async fn an_issuer_whose_credentials_are_refused_is_asked_seldom_and_little_is_tried_again() {
+        let stage = stage();
+        let mut again = 0;
+        for _ in 0..100 {
+            assert!(stage.kept.get().await.is_ok());
+            again += u32::from(stage.kept.forget(stage.clock.monotonic_us()));
+            stage.clock.advance(1);
+        }
+        assert_eq!((stage.asked(), again), (4, 4), "every 30 seconds");
     }
 }

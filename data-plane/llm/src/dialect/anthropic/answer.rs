@@ -72,7 +72,7 @@ pub(super) fn render_stop(stop: &Stop) -> (&'static str, Option<&str>) {
         Stop::Sequence(Some(text)) => ("stop_sequence", Some(text)),
         Stop::Length => ("max_tokens", None),
         Stop::Calls => ("tool_use", None),
-        Stop::Refusal(_) => ("refusal", None),
+        Stop::Declined | Stop::Refusal(_) => ("refusal", None),
     }
 }
 

@@ -118,7 +118,7 @@ fn max_tokens(conversation: &Conversation, context: &RequestContext<'_>) -> u64 
 }
 
 /// Keeps only the tools that the choice allows.
-fn allow_tools(conversation: &mut Conversation) {
+pub(crate) fn allow_tools(conversation: &mut Conversation) {
     if let Some(ToolChoice::Allowed { names, .. }) = &conversation.tool_choice {
         let names: HashSet<&str> = names.iter().map(String::as_str).collect();
         conversation.tools.retain(|tool| names.contains(tool.name.as_str()));

@@ -29,9 +29,9 @@ pub(crate) fn place_system_turns(conversation: &mut Conversation, traits: ModelT
         turn.blocks.retain(|block| !block.is_blank() && !block.is_unsigned_thought());
     }
     conversation.merge_turns();
-    // Stable: only results and thoughts move, to the front of their turns.
+    // Stable: only results move. A thought stands where its provider signed it, among the words and calls of its turn.
     for turn in &mut conversation.turns {
-        turn.blocks.sort_by_key(|block| !(block.is_result() || block.is_thought()));
+        turn.blocks.sort_by_key(|block| !block.is_result());
     }
 }
 

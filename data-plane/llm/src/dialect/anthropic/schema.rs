@@ -3,7 +3,7 @@
 //! Rule: the same schema always gives the same bytes, or prompt caches break. What cannot be said is told in words in the
 //! description; what cannot be told either has no native form.
 
-use crate::json::Node;
+use crate::json::{Node, Pointers};
 
 /// Keywords that become a note.
 const NOTED: [&str; 29] = [
@@ -41,19 +41,19 @@ const FORMATS: [&str; 9] = ["date-time", "time", "date", "duration", "email", "h
 
 /// Returns the schema in the form that the API takes; `None` when it has none.
 pub(crate) fn transform(schema: &Node) -> Option<Node> {
-    walk(schema, schema)
+    walk(schema, &Pointers::new(schema))
 }
 
-fn walk(node: &Node, root: &Node) -> Option<Node> {
+fn walk(node: &Node, pointers: &Pointers<'_>) -> Option<Node> {
     let Node::Object(fields) = node else { return Some(node.clone()) };
     let mut out = Vec::with_capacity(fields.len() + 1);
     let mut notes = Vec::new();
     for (name, value) in fields {
         match name.as_ref() {
-            "properties" | "$defs" | "definitions" => out.push((name.clone(), walk_each(value, root)?)),
-            "items" => out.push((name.clone(), walk(value, root)?)),
+            "properties" | "$defs" | "definitions" => out.push((name.clone(), walk_each(value, pointers)?)),
+            "items" => out.push((name.clone(), walk(value, pointers)?)),
             "oneOf" | "anyOf" | "allOf" => {
-                let parts: Option<Vec<Node>> = value.items().iter().map(|part| walk(part, root)).collect();
+                let parts: Option<Vec<Node>> = value.items().iter().map(|part| walk(part, pointers)).collect();
                 let name = if name == "oneOf" { "anyOf".into() } else { name.clone() };
                 out.push((name, Node::Array(parts?)));
             }
@@ -64,7 +64,7 @@ fn walk(node: &Node, root: &Node) -> Option<Node> {
                 }
             }
             "$ref" => {
-                value.as_str().filter(|reference| resolves(reference, root))?;
+                value.as_str().and_then(|reference| pointers.find(reference))?;
                 out.push((name.clone(), value.clone()));
             }
             "pattern"
@@ -97,24 +97,13 @@ fn walk(node: &Node, root: &Node) -> Option<Node> {
     Some(schema)
 }
 
-fn walk_each(schemas: &Node, root: &Node) -> Option<Node> {
+fn walk_each(schemas: &Node, pointers: &Pointers<'_>) -> Option<Node> {
     let Node::Object(fields) = schemas else { return Some(schemas.clone()) };
     let walked: Option<Vec<_>> =
-        fields.iter().map(|(name, schema)| Some((name.clone(), walk(schema, root)?))).collect();
+        fields.iter().map(|(name, schema)| Some((name.clone(), walk(schema, pointers)?))).collect();
     Some(Node::Object(walked?))
 }
 
 fn note(name: &str, value: &Node) -> String {
     format!("{name}: {}", value.to_json())
-}
-
-/// Whether a reference points at something inside the schema.
-fn resolves(reference: &str, root: &Node) -> bool {
-    let Some(path) = reference.strip_prefix('#') else { return false };
-    let mut at = Some(root);
-    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        let name = segment.replace("~1", "/").replace("~0", "~");
-        at = at.and_then(|node| node.get(&name));
-    }
-    at.is_some()
 }

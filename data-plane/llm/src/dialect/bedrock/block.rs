@@ -4,6 +4,7 @@
 //! a document stands a text.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,12 +34,19 @@ const DOCUMENT_FORMATS: [(&str, &str); 9] = [
 /// The names that a request uses.
 pub(super) struct Names<'a> {
     tools: &'a ToolNames,
-    documents: RefCell<Vec<String>>,
+    documents: RefCell<DocumentNames>,
+}
+
+#[derive(Default)]
+struct DocumentNames {
+    taken: HashSet<String>,
+    /// How often each name came up, so that a thousand alike do not try a thousand numbers each.
+    numbers: HashMap<String, u32>,
 }
 
 impl<'a> Names<'a> {
     pub(super) fn new(tools: &'a ToolNames) -> Self {
-        Self { tools, documents: RefCell::new(Vec::new()) }
+        Self { tools, documents: RefCell::default() }
     }
 
     /// Makes a document's name that no other has.
@@ -51,13 +59,14 @@ impl<'a> Names<'a> {
         base.truncate(MAX_DOCUMENT_NAME_BYTES - 8);
         let base = if base.trim().is_empty() { "document" } else { base.trim() };
         let mut documents = self.documents.borrow_mut();
+        let DocumentNames { taken, numbers } = &mut *documents;
+        let number = numbers.entry(base.to_owned()).or_insert(1);
         let mut name = base.to_owned();
-        let mut number = 1_u32;
-        while documents.contains(&name) {
-            number += 1;
+        while taken.contains(&name) {
+            *number += 1;
             name = format!("{base} ({number})");
         }
-        documents.push(name.clone());
+        taken.insert(name.clone());
         name
     }
 }
@@ -70,16 +79,11 @@ pub(super) fn render_mark(mark: CacheMark) -> Node {
 pub(super) fn render_turns(conversation: &Conversation, names: &Names<'_>) -> Result<Node> {
     let mut messages = Vec::with_capacity(conversation.turns.len());
     for turn in &conversation.turns {
-        let mut blocks = turn.blocks.clone();
         let role = if turn.role == Role::Assistant { "assistant" } else { "user" };
-        if turn.role == Role::Assistant {
-            let is_thought = |kind: &BlockKind| matches!(kind, BlockKind::Thinking { .. } | BlockKind::Redacted(_));
-            blocks.sort_by_key(|block| !is_thought(&block.kind));
-            keep_first_calls(&mut blocks);
-        }
-        let has_document = blocks.iter().any(|block| matches!(block.kind, BlockKind::Document { .. }));
-        let has_text = blocks.iter().any(|block| block.as_text().is_some());
-        let mut content = render_blocks(&blocks, conversation, names)?;
+        let blocks = first_calls(&turn.blocks);
+        let has_document = blocks.clone().any(|block| matches!(block.kind, BlockKind::Document { .. }));
+        let has_text = blocks.clone().any(|block| block.as_text().is_some());
+        let mut content = render_blocks(blocks, Marks::Kept, conversation, names)?;
         if has_document && !has_text {
             content.push(object! { "text": "The document is attached." });
         }
@@ -90,23 +94,36 @@ pub(super) fn render_turns(conversation: &Conversation, names: &Names<'_>) -> Re
     Ok(Node::Array(messages))
 }
 
-/// Two calls of one id are refused.
-fn keep_first_calls(blocks: &mut Vec<Block>) {
-    let mut known: Vec<String> = Vec::new();
-    blocks.retain(|block| {
-        let Some(call) = block.as_call() else { return true };
-        let is_new = !known.contains(&call.id);
-        known.push(call.id.clone());
-        is_new
-    });
+/// Leaves out the calls whose id an earlier one has: two of one id are refused.
+fn first_calls(blocks: &[Block]) -> impl Iterator<Item = &Block> + Clone {
+    let mut known = HashSet::new();
+    blocks.iter().filter(move |block| block.as_call().is_none_or(|call| known.insert(call.id.as_str())))
 }
 
-pub(super) fn render_blocks(blocks: &[Block], conversation: &Conversation, names: &Names<'_>) -> Result<Vec<Node>> {
-    let mut rendered = Vec::with_capacity(blocks.len());
+/// Whether cache marks are said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Marks {
+    Kept,
+    /// Inside of a result there are none.
+    Left,
+}
+
+/// Renders the blocks of the instructions.
+pub(super) fn render_system(conversation: &Conversation, names: &Names<'_>) -> Result<Vec<Node>> {
+    render_blocks(conversation.system.iter(), Marks::Kept, conversation, names)
+}
+
+fn render_blocks<'a>(
+    blocks: impl Iterator<Item = &'a Block>,
+    marks: Marks,
+    conversation: &Conversation,
+    names: &Names<'_>,
+) -> Result<Vec<Node>> {
+    let mut rendered = Vec::new();
     for block in blocks {
         if let Some(node) = render_block(block, conversation, names)? {
             rendered.push(node);
-            rendered.extend(block.cache.map(render_mark));
+            rendered.extend(block.cache.filter(|_| marks == Marks::Kept).map(render_mark));
         }
     }
     Ok(rendered)
@@ -128,8 +145,7 @@ fn render_block(block: &Block, conversation: &Conversation, names: &Names<'_>) -
             "input": anthropic::input_of(call, path)?,
         } },
         BlockKind::Result { id, blocks, is_error } => {
-            let unmarked: Vec<Block> = blocks.iter().map(|block| Block { cache: None, ..block.clone() }).collect();
-            let mut content = render_blocks(&unmarked, conversation, names)?;
+            let mut content = render_blocks(blocks.iter(), Marks::Left, conversation, names)?;
             if content.is_empty() {
                 content.push(object! { "text": "(empty)" });
             }

@@ -4,7 +4,7 @@
 //! caller may refuse the request instead.
 //! Not here: turns and blocks, who thinks how.
 
-use super::block::{Names, render_blocks, render_mark, render_turns};
+use super::block::{Names, render_mark, render_system, render_turns};
 use super::reason::{Maker, render_reasoning};
 use crate::chat::names::ToolNames;
 use crate::chat::request::{Block, Conversation, Format, Place, Tier, Tool, ToolChoice, Turn};
@@ -47,7 +47,7 @@ pub(crate) fn render(
     let format = render_format(conversation, maker, model);
     let names = Names::new(&plan.names);
     let mut body = object! {};
-    let system = render_blocks(&conversation.system, conversation, &names)?;
+    let system = render_system(conversation, &names)?;
     if !system.is_empty() {
         body.set("system", Node::Array(system));
     }
@@ -96,7 +96,7 @@ fn drop_the_rest(conversation: &mut Conversation) {
 fn choose_tools(conversation: &mut Conversation) {
     let has_history = conversation.turns.iter().any(|turn| turn.calls().next().is_some());
     match &conversation.tool_choice {
-        Some(ToolChoice::Allowed { names, .. }) => conversation.tools.retain(|tool| names.contains(&tool.name)),
+        Some(ToolChoice::Allowed { .. }) => anthropic::allow_tools(conversation),
         Some(ToolChoice::None) if has_history => conversation.drop_field("tool_choice"),
         Some(ToolChoice::None) => conversation.tools.clear(),
         _ => {}

@@ -3,6 +3,8 @@
 //! Rule: an option is sent only where the client said it, so that the model's own defaults hold. What shapes the server's
 //! memory (`num_ctx`, `keep_alive`, `options`) passes from the client's body. What has no word is named.
 
+use std::collections::HashSet;
+
 use super::options::keep_own;
 use super::render_messages::render_messages;
 use crate::chat::names::ToolNames;
@@ -129,7 +131,7 @@ fn render_tools(body: &mut Node, conversation: &mut Conversation, names: &ToolNa
     }
     let allowed = match &choice {
         Some(ToolChoice::None) => return,
-        Some(ToolChoice::Allowed { names, .. }) => Some(names.clone()),
+        Some(ToolChoice::Allowed { names, .. }) => Some(names.iter().map(String::as_str).collect::<HashSet<_>>()),
         _ => None,
     };
     let is_forced = match &choice {
@@ -143,7 +145,7 @@ fn render_tools(body: &mut Node, conversation: &mut Conversation, names: &ToolNa
     if conversation.parallel_tool_calls == Some(false) {
         conversation.drop_field("parallel_tool_calls");
     }
-    let is_offered = |tool: &&Tool| allowed.as_ref().is_none_or(|allowed| allowed.contains(&tool.name));
+    let is_offered = |tool: &&Tool| allowed.as_ref().is_none_or(|allowed| allowed.contains(tool.name.as_str()));
     let tools: Vec<Node> = conversation.tools.iter().filter(is_offered).map(|tool| render_tool(tool, names)).collect();
     body.set("tools", Node::Array(tools));
 }

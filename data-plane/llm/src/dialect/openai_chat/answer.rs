@@ -14,7 +14,7 @@ use crate::translate::{AnswerContext, AnswerPlan, TranslateError};
 type Result<T> = std::result::Result<T, TranslateError>;
 
 /// Reads an answer.
-pub(crate) fn parse_answer(body: &[u8]) -> Result<Answer> {
+pub(crate) fn parse_answer(body: &[u8], plan: &AnswerPlan, context: &AnswerContext) -> Result<Answer> {
     let node = Node::parse(body).map_err(|_| TranslateError::UnreadableAnswer)?;
     let Some(choice) = node.list("choices").first() else { return Err(TranslateError::UnreadableAnswer) };
     let Some(message) = choice.get("message") else { return Err(TranslateError::UnreadableAnswer) };
@@ -28,19 +28,27 @@ pub(crate) fn parse_answer(body: &[u8]) -> Result<Answer> {
     if let Some(text) = message.text("refusal").filter(|text| !text.is_empty()) {
         kinds.push(BlockKind::Refusal(text.to_owned()));
     }
-    for call in message.list("tool_calls") {
+    for (number, call) in message.list("tool_calls").iter().enumerate() {
         let function = call.get("function").unwrap_or(call);
-        kinds.push(parse_call(function, call.text("id")));
+        let id = call.text("id").unwrap_or_default().to_owned();
+        let id = match signature_beside(call) {
+            Some(signature) if id.is_empty() => {
+                signed_id::sign(&context.call_id("call", number), Some(&plan.signer), signature)
+            }
+            Some(signature) => signed_id::sign(&id, Some(&plan.signer), signature),
+            None => id,
+        };
+        kinds.push(parse_call(function, id));
     }
     if let Some(function) = message.get("function_call") {
-        kinds.push(parse_call(function, None));
+        kinds.push(parse_call(function, String::new()));
     }
     let stop = parse_stop(choice, &kinds);
     let blocks = kinds.into_iter().map(|kind| Block::new(kind, Place::default())).collect();
     Ok(Answer { blocks, stop, ..Answer::default() })
 }
 
-fn parse_call(function: &Node, id: Option<&str>) -> BlockKind {
+fn parse_call(function: &Node, id: String) -> BlockKind {
     let arguments = match function.get("arguments") {
         None => String::new(),
         Some(Node::String(text)) => text.clone(),
@@ -48,7 +56,7 @@ fn parse_call(function: &Node, id: Option<&str>) -> BlockKind {
     };
     let arguments = if arguments.trim().is_empty() { "{}".to_owned() } else { arguments };
     BlockKind::Call(Call {
-        id: id.unwrap_or_default().to_owned(),
+        id,
         name: function.text("name").unwrap_or_default().to_owned(),
         arguments,
         is_freeform: false,
@@ -92,7 +100,7 @@ pub(super) fn stop_of(choice: &Node, has_calls: bool, is_refused: bool) -> Stop 
     match choice.text("finish_reason") {
         Some("length") => Stop::Length,
         Some("content_filter") => Stop::Refusal(None),
-        _ if is_refused => Stop::Refusal(None),
+        _ if is_refused => Stop::Declined,
         Some("tool_calls" | "function_call") => Stop::Calls,
         _ if has_calls => Stop::Calls,
         // vLLM's word for the stop text that was met.
@@ -105,7 +113,7 @@ pub(super) fn stop_of(choice: &Node, has_calls: bool, is_refused: bool) -> Stop 
 
 pub(crate) fn render_stop(stop: &Stop) -> &'static str {
     match stop {
-        Stop::End | Stop::Sequence(_) => "stop",
+        Stop::End | Stop::Sequence(_) | Stop::Declined => "stop",
         Stop::Length => "length",
         Stop::Calls => "tool_calls",
         Stop::Refusal(_) => "content_filter",
@@ -196,8 +204,17 @@ fn render_call(call: &Call, index: usize, plan: &AnswerPlan, context: &AnswerCon
 
 /// Returns the signature of a call's id where Google's own servers of this dialect put it.
 pub(super) fn extra_content(id: &str) -> Option<Node> {
-    let signature = signed_id::split(id).signature?;
-    Some(object! { "google": object! { "thought_signature": signature } })
+    signed_id::split(id).signature.map(google_signature)
+}
+
+pub(super) fn google_signature(signature: String) -> Node {
+    object! { "google": object! { "thought_signature": signature } }
+}
+
+/// Returns the signature that stands beside a call.
+pub(super) fn signature_beside(call: &Node) -> Option<&str> {
+    let google = call.get("extra_content")?.get("google")?;
+    google.text("thought_signature").filter(|signature| !signature.is_empty())
 }
 
 /// Returns the plain text that a freeform tool takes, out of the JSON that carried it.

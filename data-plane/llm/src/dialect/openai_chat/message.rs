@@ -27,7 +27,7 @@ pub(super) fn parse_messages(messages: Vec<Node>, conversation: &mut Conversatio
             "user" => (Role::User, parse_content(&mut message, index)?),
             "assistant" => (Role::Assistant, parse_assistant(&mut message, index, &mut functions)?),
             "tool" => {
-                let id = functions.signed(message.needed_text("tool_call_id")?);
+                let Some(id) = functions.result(message.needed_text("tool_call_id")?) else { continue };
                 (Role::User, vec![parse_result(&mut message, index, id)?])
             }
             "function" => {
@@ -58,8 +58,8 @@ pub(super) fn parse_messages(messages: Vec<Node>, conversation: &mut Conversatio
 struct Functions {
     called: HashMap<String, usize>,
     answered: HashMap<String, usize>,
-    /// The client's id and the one that carries the signature beside it.
-    signed: HashMap<String, String>,
+    /// The client's id and the one that carries the signature beside it, until its result has come.
+    signed: HashMap<String, Option<String>>,
 }
 
 impl Functions {
@@ -71,18 +71,25 @@ impl Functions {
         Self::next(&mut self.answered, name)
     }
 
-    /// Returns the signed id of a call, where its signature came beside its id.
-    fn signed(&self, id: String) -> String {
-        self.signed.get(&id).cloned().unwrap_or(id)
+    /// Returns the id of a result's call, signed where its signature came beside it; `None`: the call has a result. An id
+    /// may be short and its signature long, so that it is not repeated for results that do not count.
+    fn result(&mut self, id: String) -> Option<String> {
+        match self.signed.get_mut(&id) {
+            Some(signed) => signed.take(),
+            None => Some(id),
+        }
     }
 
     /// Puts a signature that stands beside a call into its id.
     fn sign(&mut self, id: String, extra: Option<&Node>) -> String {
         let google = extra.and_then(|extra| extra.get("google"));
         let signature = google.and_then(|google| google.text("thought_signature"));
-        let Some(signature) = signature.filter(|_| signed_id::split(&id).signature.is_none()) else { return id };
+        let Some(signature) = signature.filter(|_| signed_id::split(&id).signature.is_none()) else {
+            self.signed.remove(&id);
+            return id;
+        };
         let signed = signed_id::sign(&id, None, signature);
-        self.signed.insert(id, signed.clone());
+        self.signed.insert(id, Some(signed.clone()));
         signed
     }
 

@@ -32,7 +32,8 @@ pub(crate) fn render(
     plan.names = ToolNames::new(named, MAX_NAME_BYTES);
 
     let mut body = object! { "model": context.upstream_model };
-    body.set("messages", render_messages(conversation, traits, &plan.names)?);
+    context.upstream_model.clone_into(&mut plan.signer);
+    body.set("messages", render_messages(conversation, traits, &plan.names, &plan.signer)?);
     if let Some(cap) = context.cap_of(conversation) {
         let name = match traits.cap_field {
             CapField::MaxTokens => "max_tokens",

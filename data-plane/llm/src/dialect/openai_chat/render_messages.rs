@@ -1,11 +1,14 @@
 //! The messages of a chat completion request.
 //!
 //! Rule: each result of a tool is a message of its own, before what else the user says in that turn; what a tool message
-//! cannot hold (images) follows in a message of the user after all of them.
+//! cannot hold (images) follows in a message of the user after all of them. A call's signature stands beside it, where
+//! Google's servers of this dialect read it, and only for the model that made it.
 
 use crate::chat::names::ToolNames;
 use crate::chat::request::{Block, BlockKind, CacheMark, Call, Conversation, Role, Source, Turn, join_text};
+use crate::chat::signed_id;
 use crate::chat::traits::ModelTraits;
+use crate::dialect::openai_chat::answer::google_signature;
 use crate::json::{Node, object};
 use crate::translate::TranslateError;
 
@@ -17,11 +20,18 @@ pub(crate) const BILLING_NOTE: &str = "x-anthropic-billing-header:";
 struct Style<'a> {
     traits: ModelTraits,
     names: &'a ToolNames,
+    /// The model asked: only its own signatures go back to it.
+    signer: &'a str,
     root: &'static str,
 }
 
-pub(super) fn render_messages(conversation: &Conversation, traits: ModelTraits, names: &ToolNames) -> Result<Node> {
-    let style = Style { traits, names, root: conversation.words.messages };
+pub(super) fn render_messages(
+    conversation: &Conversation,
+    traits: ModelTraits,
+    names: &ToolNames,
+    signer: &str,
+) -> Result<Node> {
+    let style = Style { traits, names, signer, root: conversation.words.messages };
     let mut messages = Vec::new();
     let is_note = |block: &&Block| block.as_text().is_some_and(|text| text.starts_with(BILLING_NOTE));
     let system: Vec<Block> = conversation.system.iter().filter(|block| !is_note(block)).cloned().collect();
@@ -81,6 +91,7 @@ fn render_user(turn: &Turn, style: &Style<'_>, messages: &mut Vec<Node>) -> Resu
                 _ => {}
             }
         }
+        let id = signed_id::split(id).plain;
         messages.push(object! { "role": "tool", "tool_call_id": id, "content": texts.join("\n") });
     }
     for block in turn.blocks.iter().filter(|block| !block.is_result()) {
@@ -142,7 +153,7 @@ fn render_assistant(turn: &Turn, style: &Style<'_>) -> Node {
             BlockKind::Text(piece) => text.push_str(piece),
             BlockKind::Refusal(piece) => refusal = Some(piece.as_str()),
             BlockKind::Thinking { text, .. } => thinking.push_str(text),
-            BlockKind::Call(call) => calls.push(render_call(call, style.names)),
+            BlockKind::Call(call) => calls.push(render_call(call, style)),
             _ => {}
         }
     }
@@ -160,7 +171,7 @@ fn render_assistant(turn: &Turn, style: &Style<'_>) -> Node {
     message
 }
 
-fn render_call(call: &Call, names: &ToolNames) -> Node {
+fn render_call(call: &Call, style: &Style<'_>) -> Node {
     let arguments = if call.is_freeform {
         object! { "input": &call.arguments }.to_json()
     } else if call.arguments.trim().is_empty() {
@@ -168,6 +179,8 @@ fn render_call(call: &Call, names: &ToolNames) -> Node {
     } else {
         call.arguments.clone()
     };
-    let function = object! { "name": names.outward(&call.name), "arguments": arguments };
-    object! { "id": &call.id, "type": "function", "function": function }
+    let function = object! { "name": style.names.outward(&call.name), "arguments": arguments };
+    let id = signed_id::split(&call.id);
+    let rendered = object! { "id": id.plain, "type": "function", "function": function };
+    rendered.with("extra_content", id.signature_of(style.signer).map(google_signature))
 }

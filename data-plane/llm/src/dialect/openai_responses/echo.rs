@@ -2,6 +2,8 @@
 //!
 //! Rule: every field that the SDKs require is there. Nothing is stored, so `store` is always answered with `false`.
 
+use std::collections::HashMap;
+
 use helix_shared::usage::TokenUsage;
 
 use crate::json::{Node, object};
@@ -14,8 +16,8 @@ pub(crate) struct Echo {
     pub(super) fields: Vec<(&'static str, Node)>,
     /// Whether the client wants to carry signed thinking.
     pub(super) asks_encrypted: bool,
-    /// Flat name, namespace and name of each tool that stood in a namespace.
-    pub(super) namespaces: Vec<(String, String, String)>,
+    /// Namespace and name of each tool that stood in a namespace, by its flat name.
+    pub(super) namespaces: HashMap<String, (String, String)>,
 }
 
 /// The field of a request that is answered, and its default.

@@ -210,14 +210,14 @@ impl Item {
     }
 
     fn render_call(&self, status: &'static str, text: &str, echo: &Echo) -> Node {
-        let spaced = echo.namespaces.iter().find(|(flat, _, _)| *flat == self.name);
-        let name = spaced.map_or(self.name.as_str(), |(_, _, name)| name);
+        let spaced = echo.namespaces.get(&self.name);
+        let name = spaced.map_or(self.name.as_str(), |(_, name)| name);
         let (kind, field) = match self.part {
             Part::Freeform => ("custom_tool_call", "input"),
             _ => ("function_call", "arguments"),
         };
         object! { "id": &self.id, "type": kind, "call_id": &self.call_id, "name": name }
-            .with("namespace", spaced.map(|(_, namespace, _)| namespace))
+            .with("namespace", spaced.map(|(namespace, _)| namespace))
             .with(field, Some(text))
             .with("status", Some(status))
     }

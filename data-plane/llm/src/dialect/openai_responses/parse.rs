@@ -126,7 +126,8 @@ fn parse_tools(record: &mut Record, conversation: &mut Conversation, echo: &mut 
                     };
                     let tool = parse_function(&mut record, is_freeform)?;
                     let flat = flat_name(&namespace, &tool.name);
-                    echo.namespaces.push((flat.clone(), namespace.clone(), tool.name.clone()));
+                    let whole = (namespace.clone(), tool.name.clone());
+                    echo.namespaces.entry(flat.clone()).or_insert(whole);
                     conversation.tools.push(Tool { name: flat, ..tool });
                 }
             }

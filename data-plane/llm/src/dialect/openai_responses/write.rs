@@ -110,7 +110,7 @@ impl StreamWriter {
                 let status = match &self.stop {
                     Stop::Length => Status::Incomplete("max_output_tokens"),
                     Stop::Refusal(_) => Status::Incomplete("content_filter"),
-                    Stop::End | Stop::Sequence(_) | Stop::Calls => Status::Completed,
+                    Stop::End | Stop::Sequence(_) | Stop::Calls | Stop::Declined => Status::Completed,
                 };
                 self.finish(status, usage, out);
             }

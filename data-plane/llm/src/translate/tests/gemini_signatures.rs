@@ -1,4 +1,5 @@
-//! Signatures of thoughts: out to a client in the ids of its calls, and back to the model that made them (G5 to G8).
+//! Signatures of thoughts: out to a client in the ids of its calls, and back to the model that made them (G5 to G8), in
+//! Google's own API and in its servers of OpenAI's.
 
 use super::*;
 
@@ -118,4 +119,57 @@ fn a_stream_signs_as_a_whole_answer_does() {
     let sent = whole((GEMINI, CHAT), &plan_of(MODEL), &gemini_stream(&[body]));
     assert_eq!(super::reader::gather(CHAT, &sent)["message"]["tool_calls"], expected);
     assert_eq!(expected[1]["id"], "call_7_1");
+}
+
+/// A call with a signature beside it, as Google's servers of OpenAI's dialect write it.
+fn beside(id: &str, signature: &str) -> Value {
+    let mut signed = call(id, "f", "{}");
+    signed["index"] = json!(0);
+    signed["extra_content"] = json!({ "google": { "thought_signature": signature } });
+    signed
+}
+
+/// What the server gets for the step after an answer with this block of an Anthropic client's.
+fn after(block: &Value, model: &str) -> Value {
+    let next = json!({ "model": "m", "max_tokens": 9, "messages": [
+        { "role": "user", "content": "go" }, { "role": "assistant", "content": [block] },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": block["id"], "content": "ok" }] },
+    ] });
+    let body = value(&try_request(MESSAGES, CHAT, model, &next).unwrap());
+    assert_eq!(body["messages"][1]["tool_calls"][0]["id"], body["messages"][2]["tool_call_id"]);
+    body["messages"][1]["tool_calls"][0].clone()
+}
+
+#[test]
+fn one_that_stands_beside_a_call_of_openais_dialect_goes_there_again_and_to_no_other_model() {
+    let plan = try_request(CHAT, CHAT, MODEL, &with_defaults(&json!({}))).unwrap().plan;
+    for (id, plain) in [("x", "x"), ("", "call_7_0")] {
+        let message = json!({ "role": "assistant", "tool_calls": [beside(id, "UyE/")] });
+        let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }] });
+        let whole_block = answer(CHAT, MESSAGES, &plan, &body)["content"][0].clone();
+        let stream = openai_stream(&[delta(&message), finish("tool_calls")]);
+        let sent = whole((CHAT, MESSAGES), &plan, &stream);
+        let block = super::reader::gather(MESSAGES, &sent)["content"][0].clone();
+        assert_eq!(block, whole_block);
+        let id = block["id"].as_str().unwrap();
+        assert!(id.starts_with(&format!("{plain}__thought_")) && !id.contains('/'), "{id}");
+        let again = after(&block, MODEL);
+        assert_eq!(again["id"], plain);
+        assert_eq!(again["extra_content"], json!({ "google": { "thought_signature": "UyE/" } }));
+        let other = after(&block, "gpt-5");
+        assert_eq!((&other["id"], other.get("extra_content")), (&json!(plain), None));
+    }
+}
+
+#[test]
+fn an_id_that_comes_again_without_a_signature_has_none() {
+    let unsigned = json!({ "role": "assistant", "tool_calls": [call("x", "f", "{}")] });
+    let signed = json!({ "role": "assistant", "tool_calls": [beside("x", "QUFB")] });
+    let (body, _) = to_gemini(MODEL, &history(&[signed, unsigned]));
+    assert_eq!(signatures(&body), [[json!("QUFB")], [json!(LOST)]]);
+    let answers = body["contents"].as_array().unwrap().iter().filter(|content| content["role"] == "user");
+    assert_eq!(
+        answers.filter(|content| content["parts"][0]["functionResponse"]["response"]["output"] == "ok").count(),
+        2
+    );
 }

@@ -6,7 +6,6 @@ use crate::request::scan_request;
 use crate::response::scan_response;
 use crate::usage::Quirks;
 
-const OLLAMA: ChatDialect = ChatDialect::Ollama;
 const NAME: Dialect = Dialect::Ollama;
 
 fn sent(model: &str, fields: &Value) -> (Value, Vec<String>) {
@@ -32,6 +31,15 @@ fn done(reason: &str) -> Value {
 
 fn lines(documents: &[Value]) -> String {
     documents.iter().map(|document| format!("{document}\n")).collect()
+}
+
+/// A stream with everything: thinking, text of several bytes a character, two calls.
+pub(super) fn example() -> String {
+    let thought = line(&json!({ "role": "assistant", "content": "", "thinking": "Höm" }));
+    let call = |name: &str, arguments: Value| json!({ "function": { "name": name, "arguments": arguments } });
+    let calls = |calls: Value| line(&json!({ "role": "assistant", "content": "", "tool_calls": calls }));
+    let first = calls(json!([call("f", json!({ "x": "{\n" }))]));
+    lines(&[thought, text("東京 "), text("🙂"), first, calls(json!([call("g", json!({}))])), done("stop")])
 }
 
 fn streamed(documents: &[Value]) -> Value {

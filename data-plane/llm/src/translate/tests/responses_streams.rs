@@ -66,6 +66,25 @@ fn r19_a_call_that_was_cut_is_incomplete() {
 }
 
 #[test]
+fn a_refusal_in_the_models_own_words_is_completed_and_one_of_a_filter_is_not() {
+    for (reason, status) in [("stop", "completed"), ("content_filter", "incomplete")] {
+        let message = json!({ "role": "assistant", "content": null, "refusal": "No." });
+        let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": reason }] });
+        let whole_answer = answer(CHAT, RESPONSES, &plan(), &body);
+        let streamed = chat(&[delta(&json!({ "refusal": "N" })), delta(&json!({ "refusal": "o." })), finish(reason)]);
+        for response in [whole_answer, streamed] {
+            assert_eq!(response["status"], status, "{response}");
+            assert_eq!(response["output"].as_array().unwrap().len(), 1);
+            let item = &response["output"][0];
+            assert_eq!((&item["type"], &item["status"]), (&json!("message"), &json!(status)));
+            assert_eq!(item["content"], json!([{ "type": "refusal", "refusal": "No." }]));
+            let details = if reason == "stop" { Value::Null } else { json!({ "reason": "content_filter" }) };
+            assert_eq!(response["incomplete_details"], details);
+        }
+    }
+}
+
+#[test]
 fn r20_an_error_in_the_middle_fails_the_response_with_what_there_is() {
     let error = json!({ "error": { "message": "busy", "type": "server_error" } });
     let response = chat(&[delta(&json!({ "content": "a" })), error]);

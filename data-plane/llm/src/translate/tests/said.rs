@@ -147,6 +147,42 @@ fn as_gemini(thinking: Option<&String>, pieces: &[Piece]) -> (Value, String) {
     (counted(candidate(&json!(parts), Some("STOP"))), gemini_stream(&events))
 }
 
+/// The answer as Ollama says it: whole, and as lines.
+fn as_ollama(thinking: Option<&String>, pieces: &[Piece]) -> (Value, String) {
+    let line = |message: Value| json!({ "model": "served", "message": message, "done": false });
+    let mut message = json!({ "role": "assistant", "content": "" });
+    let mut lines = Vec::new();
+    if let Some(thinking) = thinking {
+        message["thinking"] = json!(thinking);
+        lines
+            .extend(halves(thinking).map(|half| line(json!({ "role": "assistant", "content": "", "thinking": half }))));
+    }
+    let mut calls = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => {
+                message["content"] = json!(text);
+                lines.extend(halves(text).map(|half| line(json!({ "role": "assistant", "content": half }))));
+            }
+            Piece::Call(name, fields) => {
+                let function = json!({ "name": name, "arguments": input(fields) });
+                let call = json!({ "id": format!("c{}", calls.len()), "function": function });
+                lines.push(line(json!({ "role": "assistant", "content": "", "tool_calls": [call] })));
+                calls.push(call);
+            }
+        }
+    }
+    if !calls.is_empty() {
+        message["tool_calls"] = json!(calls);
+    }
+    let last = |message: Value| {
+        json!({ "model": "served", "message": message, "done": true, "done_reason": "stop",
+            "prompt_eval_count": 10, "eval_count": 5 })
+    };
+    lines.push(last(json!({ "role": "assistant", "content": "" })));
+    (last(message), lines.iter().map(|line| format!("{line}\n")).collect())
+}
+
 /// The answer as Bedrock says it: whole, and as frames.
 fn as_bedrock(thinking: Option<&String>, pieces: &[Piece]) -> (Value, Vec<u8>) {
     let mut content = Vec::new();
@@ -201,6 +237,7 @@ pub(super) fn said_by(provider: ChatDialect, thinking: Option<&String>, pieces: 
         MESSAGES => as_anthropic(thinking, pieces),
         GEMINI => as_gemini(thinking, pieces),
         BEDROCK => return as_bedrock(thinking, pieces),
+        OLLAMA => as_ollama(thinking, pieces),
         _ => as_openai(thinking, pieces),
     };
     (whole, stream.into_bytes())

@@ -144,3 +144,28 @@ fn z13_an_error_without_its_usual_frame_keeps_its_words() {
         assert_eq!(found["error"]["message"], "Access denied due to missing subscription key.");
     }
 }
+
+#[test]
+fn signed_thinking_stays_where_it_was_signed_among_words_and_calls() {
+    let thought = |signature: &str| json!({ "type": "thinking", "thinking": "hm", "signature": signature });
+    let said = |text: &str| json!({ "type": "text", "text": text });
+    let tool = |id: &str| json!({ "type": "tool_use", "id": id, "name": "f", "input": {} });
+    let turn = json!([thought("1"), said("a"), thought("2"), tool("x"), { "type": "redacted_thinking", "data": "R" }, tool("y")]);
+    let result = |id: &str| json!({ "type": "tool_result", "tool_use_id": id, "content": "r" });
+    let messages = json!([
+        { "role": "user", "content": "go" }, { "role": "assistant", "content": turn },
+        { "role": "user", "content": [said("and"), result("x"), result("y")] },
+    ]);
+    let body = with_defaults(&json!({ "max_tokens": 9, "messages": messages }));
+    let sent = value(&try_request(MESSAGES, MESSAGES, "claude-opus-5", &body).unwrap());
+    assert_eq!(sent["messages"][1]["content"], turn);
+    assert_eq!(sent["messages"][2]["content"], json!([result("x"), result("y"), said("and")]));
+    let sent = value(&try_request(MESSAGES, BEDROCK, NEWEST, &body).unwrap());
+    let blocks = sent["messages"][1]["content"].as_array().unwrap();
+    let kinds: Vec<&str> =
+        blocks.iter().map(|block| block.as_object().unwrap().keys().next().unwrap().as_str()).collect();
+    assert_eq!(kinds, ["reasoningContent", "text", "reasoningContent", "toolUse", "reasoningContent", "toolUse"]);
+    assert_eq!(blocks[2]["reasoningContent"]["reasoningText"]["signature"], "2");
+    let blocks = sent["messages"][2]["content"].as_array().unwrap();
+    assert!(blocks[0]["toolResult"].is_object() && blocks[1]["toolResult"].is_object() && blocks[2]["text"] == "and");
+}

@@ -72,12 +72,6 @@ fn t24_to_t27_sampling_goes_where_it_is_taken() {
     assert!(body.get("temperature").is_none());
     assert_eq!(dropped, ["temperature"]);
     assert_eq!(to_claude("claude-sonnet-4-6", &json!({ "temperature": 0.2 })).0["temperature"], 0.2);
-    // Under the API version 2026-10-21 the caller says that no model takes them.
-    let mut context = context_for(MESSAGES, "claude-sonnet-4-6");
-    context.traits.takes_sampling = false;
-    let translated =
-        translate_request(CHAT, MESSAGES, &bytes(&with_defaults(&json!({ "temperature": 0.2 }))), &context).unwrap();
-    assert_eq!(translated.dropped, ["temperature"]);
 }
 
 #[test]

@@ -5,17 +5,22 @@
 
 use crate::chat::answer::Stop;
 use crate::chat::event::Event;
-use crate::dialect::openai_chat::answer::{stop_of, text_of, thinking_of};
+use crate::chat::signed_id;
+use crate::dialect::openai_chat::answer::{signature_beside, stop_of, text_of, thinking_of};
 use crate::json::Node;
 use crate::response::ProviderError;
+use crate::translate::{AnswerContext, AnswerPlan};
 
 /// Most bytes of arguments that wait for the name of their call.
 const MAX_HELD_BYTES: usize = 1024 * 1024;
 const MAX_CALLS: usize = 1024;
 
 /// Reads one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StreamReader {
+    /// The model whose signatures these are.
+    signer: String,
+    context: AnswerContext,
     is_started: bool,
     calls: Vec<Call>,
     is_refused: bool,
@@ -28,12 +33,35 @@ pub(crate) struct StreamReader {
 struct Call {
     index: Option<u64>,
     id: Option<String>,
+    /// What the provider wants to see again with the call.
+    signature: Option<String>,
     /// The number it started under; `None` while its name has not come.
     number: Option<usize>,
     held: String,
 }
 
+impl Call {
+    /// The id that the client gets, with the signature in it; `None`: whoever writes makes one.
+    fn outward_id(&self, number: usize, signer: &str, context: &AnswerContext) -> Option<String> {
+        let Some(signature) = &self.signature else { return self.id.clone() };
+        let id = self.id.clone().unwrap_or_else(|| context.call_id("call", number));
+        Some(signed_id::sign(&id, Some(signer), signature))
+    }
+}
+
 impl StreamReader {
+    pub(crate) fn new(plan: &AnswerPlan, context: &AnswerContext) -> Self {
+        Self {
+            signer: plan.signer.clone(),
+            context: context.clone(),
+            is_started: false,
+            calls: Vec::new(),
+            is_refused: false,
+            finish: None,
+            held_bytes: 0,
+        }
+    }
+
     /// Reads one chunk.
     pub(crate) fn read(&mut self, name: &[u8], chunk: &Node, out: &mut Vec<Event>) {
         if let Some(error) = chunk.get("error").or_else(|| (name == b"error").then_some(chunk)) {
@@ -79,6 +107,9 @@ impl StreamReader {
         };
         let number = self.calls.iter().filter(|call| call.number.is_some()).count();
         let Some(state) = self.calls.get_mut(at) else { return };
+        if state.number.is_none() {
+            state.signature = signature_beside(call).map(str::to_owned).or(state.signature.take());
+        }
         let arguments = match function.get("arguments") {
             None => String::new(),
             Some(Node::String(text)) => text.clone(),
@@ -88,7 +119,8 @@ impl StreamReader {
             (Some(number), _) => number,
             (None, Some(name)) => {
                 state.number = Some(number);
-                out.push(Event::CallStart { call: number, id: state.id.clone(), name: name.to_owned() });
+                let id = state.outward_id(number, &self.signer, &self.context);
+                out.push(Event::CallStart { call: number, id, name: name.to_owned() });
                 let held = std::mem::take(&mut state.held);
                 if !held.is_empty() {
                     out.push(Event::Arguments { call: number, piece: held });
