@@ -317,6 +317,6 @@ mod tests {
             again += u32::from(stage.kept.forget(stage.clock.monotonic_us()));
             stage.clock.advance(1);
         }
-        assert_eq!((stage.asked(), again), (4, 4), "every 30 seconds");
+        assert_eq!((stage.asked(), again), (5, 4), "at first, and after each time 30 seconds passed");
     }
 }
