@@ -92,7 +92,8 @@ fn another_master_key_than_the_databases_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let yaml = |key: &str| format!("version: 1\n{ANY_PORT}secrets: {{ master_key: \"{}\" }}\n", key.repeat(32));
     std::fs::write(folder.path().join("gateway.yaml"), yaml("a1")).unwrap();
-    let made = command(folder.path()).args(["keys", "list", "--config", "gateway.yaml"]).output().unwrap();
+    let admin = ["admin", "create", "--email", "root@corp.example", "--config", "gateway.yaml"];
+    let made = command(folder.path()).args(admin).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let text = complaint(folder.path(), &["serve"], &yaml("b2"));
     assert!(text.contains("this master key is not the one") && text.contains("secrets.master_key"), "{text}");
