@@ -72,7 +72,7 @@ pub(super) struct ReconcileArgs {
     /// Only this project, workspace or key of the report.
     #[arg(long, value_name = "ID")]
     project: Option<String>,
-    /// How far apart they may be, in all and for each model: `1%`, or USD such as `0.50`.
+    /// How far apart they may be, in all and for each model: `1%`, or USD such as `0.50` for a report of costs.
     #[arg(long, default_value = "1%", value_parser = tolerance)]
     tolerance: Tolerance,
     #[command(flatten)]

@@ -377,8 +377,21 @@ async fn a_providers_report_stands_beside_the_ledger_and_too_far_apart_is_exit_1
             (Some("tokens"), Some("1")),
             "{said}"
         );
+        let money = run(folder.path(), "billing reconcile usage.json --provider anthropic --tolerance 1000000");
+        assert_eq!(money.status.code(), Some(1));
+        assert!(
+            money.stdout.is_empty() && String::from_utf8_lossy(&money.stderr).contains("counts tokens"),
+            "{money:?}"
+        );
         db.close().await;
     }
+}
+
+/// What a command that goes well answers.
+fn told(gateway: &Gateway, line: &[&str]) -> Value {
+    let output = gateway.command(line);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -404,11 +417,7 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     ask(&gateway, "after-1").await;
     ask(&gateway, "after-2").await;
     assert!(gateway.stop());
-    let said = |line: &[&str]| -> Value {
-        let output = gateway.command(line);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let said = |line: &[&str]| told(&gateway, line);
     let report = said(&["ledger", "report", "--group-by", "cost_center,model,team"]);
     let rows: Vec<_> = report["rows"]
         .as_array()
@@ -437,7 +446,7 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     let refused = gateway.command(&["ledger", "correct", "nobody", "--by-usd", "1", "--reason", "x"]);
     assert_eq!(refused.status.code(), Some(1));
 
-    // no whole day is known yet: nothing is foretold, and what is spent is said
+    // at such a pace none of them is spent before it resets
     let forecasts = said(&["ledger", "forecast"]);
     let forecasts = forecasts["forecasts"].as_array().unwrap();
     assert_eq!(forecasts.len(), 3);
@@ -458,5 +467,14 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     })
     .await;
     assert!(gateway.stop());
+    // no whole day is known: what today costs goes on, and says so
+    let refused = gateway.command(&["ledger", "correct", "after-2", "--by-usd", "1000000", "--reason", "x"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no request can cost more"), "{refused:?}");
+    told(&gateway, &["ledger", "correct", "after-2", "--by-usd", "1990", "--reason", "the whole month's"]);
+    let forecasts = told(&gateway, &["ledger", "forecast"]);
+    let team =
+        forecasts["forecasts"].as_array().unwrap().iter().find(|one| one["scope"] == "team:engineering").unwrap();
+    assert!(team["exhaustedAt"].is_string() && team["latest"].is_string(), "{team}");
+    assert_eq!((team["daysKnown"].as_u64(), team["isOfTodaysPace"].as_bool()), (Some(0), Some(true)), "{team}");
     assert_eq!(gateway.verify()["ok"], true);
 }

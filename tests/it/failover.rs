@@ -119,7 +119,7 @@ async fn a_backend_that_does_not_answer_is_passed_over_and_booked_at_the_worst_c
     let mut requests_made = 0;
     for (script, error) in [
         (json!({ "reset": true }), "disconnected"),
-        (json!({ "hang": true }), "timed_out"),
+        (json!({ "hang": true }), "timed_out_first_byte"),
         (json!({ "cut_at_byte": 20 }), "disconnected"),
     ] {
         pair.script(script.clone());
