@@ -140,21 +140,22 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         let done = done?;
         if !chosen.is_over {
             output::complain("note: the period is not over; another export of it may say more");
-        } else if !is_closed? {
-            output::complain("note: the period is not closed; records that come late change it until `billing close`");
         }
+        let is_closed = is_closed?;
         if let Some(path) = &args.output {
             let text = format!(
-                "{} in {}: {} USD, {} requests.",
+                "{} in {}: {} USD, {} requests{}.",
                 output::count(done.rows, "row"),
                 path.display(),
                 done.totals.cost,
-                done.totals.requests
+                done.totals.requests,
+                if is_closed { "; closed" } else { "; not closed: what comes late changes it" }
             );
             let value = json!({
                 "ok": true, "file": path.display().to_string(), "rows": done.rows, "requests": done.totals.requests,
                 "costUsd": done.totals.cost.to_string(), "costNanoUsd": done.totals.cost.get(),
-                "from": chosen.from.to_string(), "until": chosen.until.to_string(), "isOver": chosen.is_over,
+                "from": chosen.from.to_string(), "until": chosen.until.to_string(),
+                "isOver": chosen.is_over, "isClosed": is_closed,
             });
             output::answer(args.common.json(), &text, &value);
         }

@@ -181,5 +181,5 @@ async fn a_record_takes_a_modest_number_of_bytes() {
     test.raw("VACUUM").await;
     test.raw("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let bytes = std::fs::metadata(path).unwrap().len() / 2_000;
-    assert!(bytes <= 900, "{bytes} bytes a record, its indexes and all tables included");
+    assert!(bytes <= 600, "{bytes} bytes a record, its indexes and all tables included");
 }
