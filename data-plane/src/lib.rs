@@ -19,6 +19,7 @@ pub mod report;
 pub mod server;
 pub mod settings;
 pub mod span;
+pub mod stall;
 pub mod tasks;
 pub mod upstream;
 

@@ -1,32 +1,38 @@
 //! Listening: connections in, the pipeline behind them, everything bounded.
 //!
-//! Rule: `TCP_NODELAY` on every connection; slow heads, dead peers and endless drains are cut by time.
+//! Rule: `TCP_NODELAY` on every connection; slow heads, silent and dead peers, answers that nobody reads and endless drains
+//! are cut by time.
 
 use crate::body::{GatewayBody, OtherBody};
 use crate::gateway::Gateway;
 use crate::http::{Endpoint, endpoint, family};
 use crate::pipeline;
 use crate::pipeline::refusal::Refusal;
+use crate::stall;
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use helix_llm::Family;
 use helix_shared::error_code::ErrorCode;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::net::sockopt;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Limit of a request's head.
+/// Limit of a request's head, and of a new connection's first request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may leave sent bytes unacknowledged: a reader that stalls is cut.
-const WRITE_STALL: Duration = Duration::from_secs(60);
+/// When a silent client is asked whether it is there.
+const SILENT_AFTER: Duration = Duration::from_secs(30);
+/// How long it has to say so.
+const SILENT_WITHIN: Duration = Duration::from_secs(20);
 const MOST_HEADERS: usize = 100;
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -52,7 +58,13 @@ pub async fn serve(
         .max_headers(MOST_HEADERS)
         .max_buf_size(BUFFER_BYTES)
         .half_close(false);
-    server.http2().timer(TokioTimer::new()).max_concurrent_streams(100).max_header_list_size(32 << 10);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .max_header_list_size(32 << 10)
+        .keep_alive_interval(SILENT_AFTER)
+        .keep_alive_timeout(SILENT_WITHIN);
     let stopping = tasks.stopping();
     loop {
         let accepted = tokio::select! {
@@ -70,14 +82,25 @@ pub async fn serve(
         };
         tune(&stream);
         let (gateway, fallback) = (Arc::clone(&gateway), fallback.clone());
-        let service = service_fn(move |request| {
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&has_asked);
+        let service = service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let (gateway, fallback) = (Arc::clone(&gateway), fallback.clone());
-            async move { Ok::<_, Infallible>(route(&gateway, fallback.as_ref(), request).await) }
+            async move {
+                let is_shared = request.version() == Version::HTTP_2;
+                let response = route(&gateway, fallback.as_ref(), request).await;
+                Ok::<_, Infallible>(if is_shared {
+                    response.map(|body| stall::watched(body, stall::STALL))
+                } else {
+                    response
+                })
+            }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tasks.spawn("connection", async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = attend(connection, &has_asked, HEAD_TIMEOUT).await {
                 tracing::trace!(error = %error, "a connection ended early");
             }
         });
@@ -88,13 +111,36 @@ pub async fn serve(
     }
 }
 
+/// Serves a connection to its end. Whoever connects and asks nothing within the limit, or not enough to tell which HTTP it
+/// is, is not waited for.
+async fn attend<E>(
+    connection: impl Future<Output = Result<(), E>>,
+    has_asked: &AtomicBool,
+    limit: Duration,
+) -> Result<(), E> {
+    let mut connection = std::pin::pin!(connection);
+    match tokio::time::timeout(limit, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) if has_asked.load(Ordering::Relaxed) => connection.await,
+        Err(_) => Ok(()),
+    }
+}
+
 fn tune(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let stall_ms = u32::try_from(WRITE_STALL.as_millis()).unwrap_or(u32::MAX);
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, stall_ms) {
+    // A reader that leaves sent bytes unacknowledged is cut, and so is a peer that vanished without a word.
+    let stall_ms = u32::try_from(stall::STALL.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = sockopt::set_tcp_user_timeout(stream, stall_ms) {
         tracing::debug!(%error, "TCP_USER_TIMEOUT could not be set");
+    }
+    let kept_alive = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, SILENT_AFTER))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, SILENT_WITHIN / 4))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, 4));
+    if let Err(error) = kept_alive {
+        tracing::debug!(%error, "TCP keepalive could not be set");
     }
 }
 
@@ -156,4 +202,35 @@ fn refuse(
     let response = Refusal::new("request", code, message).respond(family, &id);
     pipeline::unread::throw_away_of(&gateway.drains, request);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn whoever_does_not_say_which_http_he_speaks_is_left() {
+        for said in ["", "PRI *", "GE"] {
+            let (mut near, far) = tokio::io::duplex(1000);
+            let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(GatewayBody::from(Bytes::new()))));
+            let server = auto::Builder::new(TokioExecutor::new());
+            let connection = server.serve_connection(TokioIo::new(far), service).into_owned();
+            near.write_all(said.as_bytes()).await.unwrap();
+            attend(connection, &AtomicBool::new(false), Duration::from_millis(50)).await.unwrap();
+            assert_eq!(near.read_to_end(&mut Vec::new()).await.unwrap(), 0, "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_asked_is_served_to_the_end() {
+        let (ended, end) = tokio::sync::oneshot::channel::<()>();
+        let served = async move { end.await.map_err(|_| "the end never came") };
+        let has_asked = AtomicBool::new(true);
+        let mut attended = std::pin::pin!(attend(served, &has_asked, Duration::from_millis(1)));
+        let early = tokio::time::timeout(Duration::from_millis(50), attended.as_mut()).await;
+        assert!(early.is_err(), "it was left");
+        ended.send(()).unwrap();
+        attended.await.unwrap();
+    }
 }

@@ -9,6 +9,8 @@ mod provider;
 use crate::first_request;
 use crate::support::client::Answer;
 use crate::support::gateway::KEY;
+use crate::support::patience::within;
+use crate::support::raw::Live;
 use crate::support::world::{World, chat, messages, streamed};
 use helix_shared::record::Decision;
 use serde_json::{Value, json};
@@ -330,4 +332,22 @@ async fn a_backend_at_its_limit_is_not_given_more() {
     }
     assert_eq!(world.provider.bill.stats().accepted, 2);
     world.verify(4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_counts_against_its_backends_limit_until_its_end() {
+    let world = World::start(|provider| yaml(provider).replace("base_url:", "max_in_flight: 1, base_url:"));
+    for dialect in BOTH {
+        let gate = dialect.path();
+        let mut body = dialect.request(&json!({ "text": "one-two", "chunks": 2, "gate": gate, "gate_at_chunk": 2 }));
+        body["stream"] = json!(true);
+        let mut live = Live::post(&world.url(dialect.path()), KEY, body.to_string()).await;
+        within("the first chunk", live.until("one")).await;
+        let body = dialect.request(&json!({})).to_string();
+        refused(&world, dialect, KEY, body, &OVERLOADED).await;
+        world.provider.open_gate(gate);
+        within("the rest", live.rest()).await;
+        assert_eq!(world.ask(dialect.path(), &dialect.request(&json!({}))).await.status, 200, "there is room again");
+    }
+    world.verify(6);
 }

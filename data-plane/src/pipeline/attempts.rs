@@ -276,9 +276,8 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
         };
         return calls::ask_all(job, ask, wire, place, is_last).await;
     }
-    let _in_flight = in_flight;
     let response = place.upstream.send(request);
-    let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream));
+    let exchange = Box::new(Exchange::new(draft, open, response, limits, facts.is_stream, in_flight));
     answer(exchange, ask, wire, place, clamped_to, is_last).await
 }
 

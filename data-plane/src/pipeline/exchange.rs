@@ -7,6 +7,7 @@ use super::settle::{Ending, OpenAttempt};
 use super::wire::Watch;
 use crate::records::draft::{CLIENT_CLOSED, Draft};
 use crate::upstream::answer::Answer;
+use crate::upstream::client::InFlight;
 use crate::upstream::pool::{Responding, SendError};
 use bytes::{Bytes, BytesMut};
 use helix_llm::{Dialect, EndKind, ResponseFacts, scan_response};
@@ -108,6 +109,8 @@ pub struct Exchange {
     parts: Option<(Box<Draft>, Box<OpenAttempt>)>,
     phase: Progress,
     limits: Limits,
+    /// Its place among those that the backend is given at once: until the answer is over, also when nobody waits for it.
+    in_flight: Option<InFlight>,
     /// What came of a whole answer so far.
     whole: BytesMut,
     /// Reads a stream; `None`: a whole answer.
@@ -133,11 +136,13 @@ impl Exchange {
         response: Responding,
         limits: Limits,
         is_stream_asked: bool,
+        in_flight: InFlight,
     ) -> Self {
         Self {
             parts: Some((draft, attempt)),
             phase: Progress::Head(response),
             limits,
+            in_flight: Some(in_flight),
             whole: BytesMut::new(),
             filter: None,
             is_stream_asked,
@@ -352,6 +357,7 @@ impl Drop for Exchange {
             parts: Some((draft, attempt)),
             phase: std::mem::replace(&mut self.phase, Progress::Over),
             limits: self.limits,
+            in_flight: self.in_flight.take(),
             whole: std::mem::take(&mut self.whole),
             filter: self.filter.take(),
             is_stream_asked: self.is_stream_asked,

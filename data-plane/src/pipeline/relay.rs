@@ -76,6 +76,11 @@ impl Relay {
             match polled {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.last_chunk = Instant::now();
+                    // Here too: a client that reads a little now and then never lets the timer be asked.
+                    if self.last_chunk >= exchange.limits().deadline {
+                        self.end(Some(Broken::TimedOut(Phase::Total)));
+                        continue;
+                    }
                     if let (Ok(data), Some(filter)) = (frame.into_data(), &mut exchange.filter) {
                         filter.push(data, &mut |bytes| self.ready.push_back(inspect_chunk(bytes)));
                     }

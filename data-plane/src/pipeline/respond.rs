@@ -7,7 +7,7 @@ use super::headers::to_client;
 use super::refusal::{Refusal, identify};
 use crate::body::GatewayBody;
 use crate::config::current::Place;
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 use crate::records::draft::Draft;
 use bytes::Bytes;
 use helix_llm::{Family, count_tokens_body};
@@ -23,6 +23,22 @@ static X_HELIX_STRATEGY: HeaderName = HeaderName::from_static("x-helix-strategy"
 static X_HELIX_ATTEMPTS: HeaderName = HeaderName::from_static("x-helix-attempts");
 static X_HELIX_COST_USD: HeaderName = HeaderName::from_static("x-helix-cost-usd");
 static X_HELIX_BUDGET_REMAINING_USD: HeaderName = HeaderName::from_static("x-helix-budget-remaining-usd");
+
+/// Answers above this keep their request's place until they are gone: who does not read what he asked for gets no more of
+/// it. Smaller ones fit in what a connection may hold anyway.
+const COUNTED_BYTES: usize = 64 << 10;
+
+/// A whole answer with the place of its request.
+struct Counted {
+    bytes: Bytes,
+    _place: Option<gateway::Place>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// What the gateway knows of an answer.
 #[derive(Debug)]
@@ -58,14 +74,17 @@ pub fn whole(
     body: Bytes,
 ) -> Response<GatewayBody> {
     let length = body.len();
-    let mut response = Response::new(GatewayBody::from(body));
+    let mut response = Response::new(GatewayBody::from(Bytes::new()));
     let attempts = draft.record.attempts.len();
     let gateway = Arc::clone(draft.gateway());
     set_headers(&mut response, &gateway, answer, family, parts, draft.request_id(), attempts);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     draft.allowed(parts.status.as_u16());
     draft.note_first_byte();
-    draft.finish();
+    let _place = draft.finish_and_keep_place();
+    let is_counted = length > COUNTED_BYTES;
+    let body = if is_counted { Bytes::from_owner(Counted { bytes: body, _place }) } else { body };
+    *response.body_mut() = GatewayBody::from(body);
     response
 }
 

@@ -37,7 +37,7 @@ pub struct Draft {
     pub provider: &'static str,
     dialect: &'static str,
     operation: &'static str,
-    _place: Place,
+    place: Option<Place>,
     started_monotonic_us: u64,
     stage_started_us: u64,
     intents: Vec<IntentToken>,
@@ -73,7 +73,7 @@ impl Draft {
             provider: "",
             dialect,
             operation,
-            _place: place,
+            place: Some(place),
             started_monotonic_us: now,
             stage_started_us: now,
             intents: Vec::new(),
@@ -183,6 +183,12 @@ impl Draft {
     /// Writes the record.
     pub fn finish(mut self: Box<Self>) {
         self.close();
+    }
+
+    /// Writes the record; the request's place among those in flight is the caller's, until the answer is gone.
+    pub fn finish_and_keep_place(mut self: Box<Self>) -> Option<Place> {
+        self.close();
+        self.place.take()
     }
 
     fn close(&mut self) {

@@ -10,7 +10,7 @@ use helix_shared::provider::HttpVersion;
 use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper::rt::Executor as _;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
@@ -141,7 +141,7 @@ impl Pool {
         };
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response.map(|body| Answer::new(body, Lease::Alone(sender, origin)))),
-            Err(error) => Err(SendError::Broken(error.into_error())),
+            Err(error) => Err(unanswered(error)),
         }
     }
 
@@ -169,7 +169,10 @@ impl Pool {
             match place.send(request).await {
                 Ok(response) => return Ok(response.map(|body| Answer::new(body, Lease::Shared(place)))),
                 Err(Refused { error, back: None }) => return Err(error),
-                Err(Refused { error, .. }) if tries == MOST_TRIES => return Err(error),
+                // Nobody looked at it, so nobody bills it.
+                Err(Refused { error, .. }) if tries == MOST_TRIES => {
+                    return Err(SendError::Unreachable(error.into()));
+                }
                 Err(Refused { back: Some(back), .. }) => {
                     origin.leave(place.line());
                     request = *back;
@@ -189,7 +192,7 @@ impl Pool {
         *request.uri_mut() = path_of(request.uri());
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response.map(|body| Answer::new(body, Lease::Alone(sender, origin)))),
-            Err(error) => Err(SendError::Broken(error.into_error())),
+            Err(error) => Err(unanswered(error)),
         }
     }
 
@@ -255,6 +258,14 @@ impl Pool {
             }
         });
         Ok(Connected::Alone(sender))
+    }
+}
+
+/// Why a fresh connection gave no answer: one that hands the request back never sent a byte of it.
+fn unanswered(mut error: TrySendError<Request<Pieces>>) -> SendError {
+    match error.take_message() {
+        Some(_) => SendError::Unreachable(error.into_error().into()),
+        None => SendError::Broken(error.into_error()),
     }
 }
 
