@@ -72,7 +72,8 @@ pub(super) fn run(args: &CorrectArgs) -> anyhow::Result<ExitCode> {
                         event.budget_id, event.used_nano, event.limit_nano, event.kind
                     ));
                 }
-                let events: Vec<_> = alerts.iter().map(|event| json!({"budgetId": event.budget_id, "event": event.kind})).collect();
+                let events: Vec<_> =
+                    alerts.iter().map(|event| json!({"budgetId": event.budget_id, "event": event.kind})).collect();
                 let value = json!({
                     "ok": true, "id": correction.id, "requestId": correction.request_id,
                     "amountUsd": correction.amount.to_string(), "amountNanoUsd": correction.amount.get(),

@@ -350,6 +350,8 @@ async fn main() {
         (Some("sizes"), Some(url)) => sizes(url, number(2, 10_000_000)).await,
         (Some("reports"), Some(url)) => reports(url).await,
         (Some("ingest"), Some(url)) => ingest(url, number(2, 60), number(3, 5_000)).await,
-        _ => panic!("usage: seed URL [REQUESTS] | sizes URL [REQUESTS] | reports URL | ingest URL [SECONDS] [RECORDS A SECOND]"),
+        _ => panic!(
+            "usage: seed URL [REQUESTS] | sizes URL [REQUESTS] | reports URL | ingest URL [SECONDS] [RECORDS A SECOND]"
+        ),
     }
 }

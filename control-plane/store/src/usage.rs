@@ -5,6 +5,7 @@
 //! and accounts, which every batch raises, come last: they are locked until the commit.
 
 use crate::alerts::BudgetEvent;
+use crate::attempt_shares::add_shares;
 use crate::blocks::blocks;
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
@@ -214,6 +215,7 @@ impl Tx {
         for checked in fresh.values() {
             let key = checked.rollup_key();
             added.add(checked, &key);
+            add_shares(&mut added, checked, &key, checked.record.started_at);
             for account in &checked.charged {
                 let charge = charges.entry((*account).clone()).or_default();
                 let side = match checked.cover(account, &leased) {
@@ -232,6 +234,8 @@ impl Tx {
         let lists = self.numbers_of::<Charges>(lists).await?;
         let keys = self.numbers_of(added.keys()).await?;
         let mut values = Vec::with_capacity(rows.len());
+        let shared = rows.iter().map(|(checked, key, _)| (*checked, key, checked.record.started_at));
+        self.insert_shares(source, shared, &keys).await?;
         for (checked, key, list) in rows {
             let key = keys.get(&key).ok_or_else(|| StoreError::corrupt(RollupKey::TABLE, "a key has no number"))?;
             let charges = lists.get(&list).copied().unwrap_or(NO_CHARGES);

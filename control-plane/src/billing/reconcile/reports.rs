@@ -375,13 +375,19 @@ mod tests {
                 "has_more":{more},"next_page":"page_{until}"}}"#
             )
         };
-        let [first, second, third, last] = [(1, true), (2, true), (3, true), (4, false)].map(|(from, more)| page(from, more));
-        let whole = |pages: &[&String]| read(Kind::Anthropic, &pages.iter().map(|page| (*page).clone()).collect::<Vec<_>>());
+        let [first, second, third, last] =
+            [(1, true), (2, true), (3, true), (4, false)].map(|(from, more)| page(from, more));
+        let whole =
+            |pages: &[&String]| read(Kind::Anthropic, &pages.iter().map(|page| (*page).clone()).collect::<Vec<_>>());
         assert_eq!(whole(&[&first, &second, &third, &last]).unwrap().times.len(), 4);
         // in whichever order the files are named
         assert_eq!(whole(&[&last, &second, &first, &third]).unwrap().times.len(), 4);
         let missing = whole(&[&first, &third, &last]).unwrap_err().to_string();
-        assert!(missing.contains("page 1 says that more follows from 2025-08-02T00:00:00Z") && missing.contains("page=page_2"), "{missing}");
+        assert!(
+            missing.contains("page 1 says that more follows from 2025-08-02T00:00:00Z")
+                && missing.contains("page=page_2"),
+            "{missing}"
+        );
         let missing = whole(&[&first, &second, &last]).unwrap_err().to_string();
         assert!(missing.contains("page 2 says") && missing.contains("page=page_3"), "{missing}");
         // the end of one report is not the end of another

@@ -18,6 +18,7 @@ mod m0010_budget_entries;
 mod m0011_ledger_views;
 mod m0012_price_units;
 mod m0013_packed_records;
+mod m0015_proofs;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -48,7 +49,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0011_ledger_views::STEP,
     m0012_price_units::STEP,
     m0013_packed_records::STEP,
+    m0015_proofs::STEP,
 ];
 
 /// The step after which the records of before it are moved into its table. It may run twice.
 pub(crate) const MOVES_RECORDS: i64 = m0013_packed_records::STEP.step;
+
+/// The step after which is written down how budgets and their entries stand. It may run twice.
+pub(crate) const BEGINS_PROOFS: i64 = m0015_proofs::STEP.step;
