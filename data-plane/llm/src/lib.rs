@@ -23,6 +23,7 @@ mod multipart;
 mod request;
 mod response;
 mod rewrite;
+mod sound;
 mod sse;
 mod stream;
 mod translate;
@@ -42,6 +43,7 @@ pub use request::{
 };
 pub use response::{ProviderError, ResponseFacts, scan_response};
 pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
+pub use sound::Sound;
 pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use translate::{
