@@ -5,6 +5,7 @@ use crate::config::Current;
 use crate::egress::Guard;
 use crate::metrics::Metrics;
 use crate::pipeline::body_room::BodyRoom;
+use crate::pipeline::counting::Desk;
 use crate::records::journal::Journal;
 use crate::span::Spans;
 use crate::tasks::Tasks;
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub body_timeout: Duration,
     /// Memory for bodies.
     pub body_room: BodyRoom,
+    /// Where is counted what no provider counted.
+    pub desk: Desk,
     /// The way to files that requests name by URL.
     pub egress: Guard,
     /// Requests being handled.

@@ -12,6 +12,7 @@ use crate::gateway::Gateway;
 use crate::link::{BadToken, Link, PROTOCOL};
 use crate::metrics::Metrics;
 use crate::pipeline::body_room::{BodyRoom, DEFAULT_ROOM_BYTES};
+use crate::pipeline::counting::Desk;
 use crate::records::journal::{Journal, JournalError};
 use crate::records::recover::{new_identity, old_journals};
 use crate::records::ship::{ship_old, ship_own};
@@ -123,6 +124,7 @@ impl DataPlane {
             max_in_flight: settings.max_in_flight,
             body_timeout: settings.body_timeout,
             body_room: BodyRoom::new(DEFAULT_ROOM_BYTES),
+            desk: Desk::default(),
             egress,
             in_flight: AtomicUsize::new(0),
         });

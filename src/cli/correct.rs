@@ -92,6 +92,10 @@ pub(super) fn run(args: &CorrectArgs) -> anyhow::Result<ExitCode> {
                     names.join(", ")
                 )
             }
+            Corrected::TooMuch(most, cost) => anyhow::bail!(
+                "request `{}` costs {cost} USD, and no request can cost more than {most} USD; is --by-usd in USD?",
+                args.request_id
+            ),
             Corrected::BelowZero(cost) => {
                 anyhow::bail!("request `{}` costs {cost} USD; it cannot cost less than nothing", args.request_id)
             }

@@ -5,7 +5,7 @@
 use super::Common;
 use super::budget_edits::{TermsArgs, usd};
 use super::budgets::state_json;
-use super::context::{block_on, clock, load_instance, open};
+use super::context::{block_on, clock, load_instance, open, open_or_make};
 use crate::output;
 use clap::{Args, Subcommand};
 use helix_control_plane::Actor;
@@ -116,7 +116,7 @@ fn create(args: &CreateArgs) -> anyhow::Result<ExitCode> {
     }
     let lifetime = args.expires_in_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * 60));
     block_on(async {
-        let app = open(&loaded).await?;
+        let app = open_or_make(&loaded).await?;
         let expires_at = lifetime.map(|lifetime| clock().now().plus(lifetime));
         let new = NewKey { owner, name: args.name.clone(), expires_at };
         let budget = args.budget.map(|limit| args.terms.with_limit(limit));

@@ -16,6 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 const UPDATE: &str = "HELIX_UPDATE_DOCS=1 cargo test -p helixgateway coverage";
+/// A model that thinks, as Ollama names it.
+const QWEN: &str = "qwen3:8b";
 const DOCUMENT: &str = "docs/coverage.md";
 
 /// A kind of backend, with the model that it is asked for.
@@ -35,7 +37,7 @@ const fn backend(route: &'static str, title: &'static str, provider: &'static st
     Backend { route, title, provider, model, signs: false, counts: true }
 }
 
-static BACKENDS: [Backend; 12] = [
+static BACKENDS: [Backend; 13] = [
     backend("to-openai", "`openai`", "openai", "gpt-5-mini"),
     backend("to-azure", "`azure`", "azure", "gpt-5-mini"),
     backend("to-deepseek", "`deepseek`", "deepseek", "gpt-4o-mini"),
@@ -51,6 +53,7 @@ static BACKENDS: [Backend; 12] = [
     backend("to-bedrock-nova", "`bedrock`, Nova", "bedrock", "us.amazon.nova-2-lite-v1:0"),
     backend("to-gemini", "`gemini`", "gemini", "gemini-2.5-flash"),
     backend("to-vertex-gemini", "`vertex`, Gemini", "vertex", "gemini-2.5-flash"),
+    backend("to-ollama", "`ollama`, its own API", "ollama", QWEN),
 ];
 
 /// A file with a route to each of them.
@@ -66,6 +69,7 @@ fn yaml(provider: &str) -> String {
         format!("  azure: {{ kind: azure, base_url: \"{provider}/azure\", api_key: az-canary, api_version: 2025-04-01-preview }}\n"),
         format!("  gemini: {{ kind: gemini, base_url: \"{provider}\", api_key: sk-canary-gemini }}\n"),
         format!("  vertex: {{ kind: vertex, project: fake-project, region: global, base_url: \"{provider}\", credentials_file: google.json }}\n"),
+        format!("  ollama: {{ kind: ollama, base_url: \"{provider}\", api_key: sk-canary-ollama }}\n"),
         format!("  bedrock: {{ kind: bedrock, region: us-east-1, base_url: \"{provider}/aws\", api_key: ABSKbearer }}\n"),
     ]
     .concat();
@@ -82,6 +86,7 @@ fn yaml(provider: &str) -> String {
     models.push_str(
         "  - { provider: azure, model: gpt-5-mini, input: \"0.25\", output: \"2\", cache_read: \"0.025\" }\n",
     );
+    let _infallible = writeln!(models, "  - {{ provider: ollama, model: \"{QWEN}\", input: \"1\", output: \"3\" }}");
     first_request::yaml(provider)
         .replace("\"text-*\"", "\"text-*\", \"to-*\"")
         // What a document costs at most is not known of every model here.
@@ -103,6 +108,8 @@ pub(crate) fn uncounted() -> impl Iterator<Item = &'static str> {
 pub(crate) fn world() -> World {
     let world = World::start(yaml);
     std::fs::write(world.folder.path().join("google.json"), world.provider.service_account()).unwrap();
+    let price = json!({ "input": 1_000_000, "output": 3_000_000 });
+    world.provider.set_script(json!({ "prices": { QWEN: price } })).unwrap();
     world
 }
 

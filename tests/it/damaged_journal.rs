@@ -55,7 +55,7 @@ async fn the_records_around_a_damaged_part_arrive_and_the_part_is_kept_aside() {
     let folder = tempfile::tempdir().unwrap();
     let journal = damaged(&folder.path().join("helix-data/journal"));
     let mut gateway = Gateway::serve(folder.path(), "");
-    logged(&gateway, "a sealed journal segment is damaged").await;
+    logged(&gateway, "a journal segment is damaged").await;
     until("the journal is shipped and deleted", async || (!journal.exists()).then_some(())).await;
     let url = sqlite_in(folder.path());
     let ledger = Ledger::read(&url).await;

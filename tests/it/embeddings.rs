@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 const EMBEDDINGS: &str = "/v1/embeddings";
 const TITAN: &str = "amazon.titan-embed-text-v2:0";
 const COHERE: &str = "cohere.embed-english-v3";
+const OLLAMA: &str = "nomic-embed-text";
 const GEMINI: &str = "gemini-embedding-001";
 
 fn yaml(provider: &str) -> String {
@@ -21,6 +22,7 @@ secret_access_key: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY }}
   gemini: {{ kind: gemini, base_url: \"{provider}\", api_key: sk-canary-gemini }}
   vertex: {{ kind: vertex, project: fake-project, region: global, base_url: \"{provider}\", credentials_file: google.json }}
   together: {{ kind: together, base_url: \"{provider}/v1\", api_key: sk-canary-together }}
+  ollama: {{ kind: ollama, base_url: \"{provider}\", api_key: sk-canary-ollama }}
 "
     );
     let route = |name: &str, provider: &str, model: &str| {
@@ -32,18 +34,22 @@ secret_access_key: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY }}
         route("text-gemini", "gemini", GEMINI),
         route("text-vertex", "vertex", GEMINI),
         route("text-together", "together", "text-embedding-3-small"),
+        route("text-ollama", "ollama", OLLAMA),
         route("text-chat", "bedrock", "us.amazon.nova-2-lite-v1:0"),
         "  - { match: text-strict, params: strict, backends: [{ provider: bedrock, model: \"amazon.titan-embed-text-v2:0\" }] }\n"
             .to_owned(),
     ]
     .concat();
-    let prices = "prices:\n  - { provider: together, model: text-embedding-3-small, input: \"0.02\", output: \"0\" }\n";
+    let prices = "prices:\n  - { provider: together, model: text-embedding-3-small, input: \"0.02\", output: \"0\" }\n  - { provider: ollama, model: nomic-embed-text, input: \"1\", output: \"0\" }\n";
     first_request::yaml(provider).replacen("providers:\n", &format!("{prices}models:\n{models}{providers}"), 1)
 }
 
-fn world() -> World {
+/// A gateway with a route to each of them.
+pub(crate) fn world() -> World {
     let world = World::start(yaml);
     std::fs::write(world.folder.path().join("google.json"), world.provider.service_account()).unwrap();
+    let price = json!({ "input": 1_000_000, "output": 0 });
+    world.provider.set_script(json!({ "prices": { OLLAMA: price } })).unwrap();
     world
 }
 
@@ -111,6 +117,17 @@ async fn m2_a_thousand_texts_are_a_thousand_calls_of_one_attempt() {
     }
     assert_billed(&world, answer.header("x-request-id"), 1000).await;
     assert!(world.provider.bill.stats().peak_in_flight <= 8);
+    world.verify(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_one_request_keep_to_the_limit_of_their_backend() {
+    let world = World::start(|provider| yaml(provider).replace("kind: bedrock,", "kind: bedrock, max_in_flight: 2,"));
+    let texts: Vec<String> = (0..40).map(|index| format!("text number {index}")).collect();
+    let answer = world.ask(EMBEDDINGS, &json!({ "model": "text-titan", "input": texts })).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_billed(&world, answer.header("x-request-id"), 40).await;
+    assert!(world.provider.bill.stats().peak_in_flight <= 2, "{:?}", world.provider.bill.stats());
     world.verify(1);
 }
 

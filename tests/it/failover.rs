@@ -121,7 +121,7 @@ async fn a_backend_that_does_not_answer_is_passed_over_and_booked_at_the_worst_c
     let mut charged: BTreeMap<String, i64> = BTreeMap::new();
     for (script, error) in [
         (json!({ "reset": true }), "disconnected"),
-        (json!({ "hang": true }), "timed_out"),
+        (json!({ "hang": true }), "timed_out_first_byte"),
         (json!({ "cut_at_byte": 20 }), "disconnected"),
     ] {
         pair.script(script.clone());

@@ -44,8 +44,12 @@ async fn each_phase_has_its_own_limit_and_the_error_names_it() {
         assert!(answer.text().contains(code), "{timeout}: {}", answer.text());
         let record = world.record(answer.header("x-request-id")).await;
         assert_eq!(record.decision, Decision::Failed { stage: "model".to_owned(), code: code.to_owned() }, "{timeout}");
-        if !named.is_empty() && status != 200 {
-            assert!(answer.text().contains(named), "{timeout}: {}", answer.text());
+        assert!(answer.text().contains(named), "{timeout}: {}", answer.text());
+        if !named.is_empty() {
+            let limit = format!("timed_out_{}", named.trim_start_matches("timeout."));
+            assert_eq!(record.attempts[0].error, limit, "{timeout}");
+            let log = world.gateway.log();
+            assert!(log.contains(named) && log.contains(answer.header("x-request-id")), "{timeout}: {log}");
         }
         world.verify(1);
     }

@@ -3,6 +3,7 @@
 //! Rule: the clients are the real ones; where they cannot be installed the test says so loudly, and fails where
 //! `HELIX_TEST_REQUIRE_CLIENTS=1` (as under `./test`).
 
+use crate::embeddings;
 use crate::first_request;
 use crate::support::clients::{Part, set_up, tests_folder};
 use crate::support::gateway::KEY;
@@ -137,4 +138,42 @@ async fn the_python_sdks_work_unmodified_with_models_at_vertex() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_sdks_work_unmodified_with_models_at_vertex() {
     run(Part::Node, hosted, &["--stateless"]).await;
+}
+
+/// Each backend's embeddings, as numbers and as the SDKs' own base64; the bills of all calls agree.
+async fn embed(part: Part) {
+    let Some(_) = set_up(part) else { return };
+    let world = embeddings::world();
+    for model in ["text-titan", "text-gemini", "text-vertex", "text-ollama", "text-together"] {
+        let output = Command::new(tests_folder().join("clients/run"))
+            .env("LANGUAGES", part.name())
+            .args([world.gateway.url().as_str(), KEY, "--embedding-model", model, "openai.embeddings"])
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && stdout.lines().count() == 1, "{model}: {stdout}{stderr}");
+    }
+    let mut billed = std::collections::BTreeMap::<String, i64>::new();
+    for entry in world.provider.bill.settled().await {
+        assert!(entry.priced && entry.status == 200, "{entry:?}");
+        *billed.entry(entry.request_id.unwrap()).or_default() += i64::try_from(entry.cost_nano_usd).unwrap();
+    }
+    for (id, cost) in &billed {
+        let record = world.record(id).await;
+        assert_eq!((record.cost.get(), record.basis.as_str()), (*cost, "exact"), "{record:?}");
+    }
+    assert_eq!(billed.len(), 10);
+    world.verify(10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdk_reads_the_embeddings_of_every_kind_of_backend() {
+    embed(Part::Python).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_sdk_reads_the_embeddings_of_every_kind_of_backend() {
+    embed(Part::Node).await;
 }

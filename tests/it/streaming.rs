@@ -214,8 +214,6 @@ async fn the_first_chunk_arrives_before_the_second_exists() {
 async fn a_line_of_64_megabytes_passes_in_bounded_memory() {
     const LINE: u64 = 64 << 20;
     let world = World::start(first_request::yaml);
-    assert_eq!(world.ask(CHAT, &chat(&json!({}))).await.status, 200);
-    let before = world.peak_kib();
     let script = json!({ "huge_line_bytes": LINE, "output_tokens": 20 });
     let mut with_usage = streamed(chat(&script));
     with_usage["stream_options"] = json!({ "include_usage": true });
@@ -240,9 +238,8 @@ async fn a_line_of_64_megabytes_passes_in_bounded_memory() {
         assert_eq!((record.cost.get(), record.basis.as_str()), (billed, "exact"));
     }
     let peak = world.peak_kib();
-    eprintln!("{before} KiB before, {peak} KiB at most");
-    assert!(peak - before < 32 << 10, "the gateway took {peak} KiB, {before} before");
-    world.verify(4);
+    assert!(peak < 150 << 10, "the gateway took {peak} KiB");
+    world.verify(3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,6 +274,13 @@ async fn a_stream_reset_or_silent_in_the_middle_ends_with_one_error_and_an_estim
             let answer = within("the end", world.ask(path, &streamed(request))).await;
             let (word, found) = only_last_word(&answer.text());
             assert_eq!((word, found.as_str(), answer.is_whole), (LastWord::Error, expected, true), "{}", answer.text());
+            // The limit that passed is named, in each dialect.
+            assert_eq!(
+                answer.text().contains("timeout.between_chunks"),
+                code == "upstream_timeout",
+                "{}",
+                answer.text()
+            );
             let record = world.record(answer.header("x-request-id")).await;
             assert_eq!(record.decision, Decision::Failed { stage: "model".into(), code: code.into() });
             assert_eq!(record.basis.as_str(), "estimated");
@@ -304,6 +308,28 @@ async fn what_a_provider_does_not_count_is_estimated() {
         let record = world.record(answer.header("x-request-id")).await;
         assert_eq!((&record.decision, record.basis.as_str()), (&Decision::Allowed, "estimated"), "{path}");
         assert!(record.usage.input_tokens > 0 && record.usage.output_tokens > 0, "{record:?}");
+        assert!((1..=reserved_nano_usd(&record)).contains(&record.cost.get()));
+    }
+    world.verify(4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_is_made_with_the_models_own_vocabulary_where_it_was_published() {
+    let world = World::start(first_request::yaml);
+    // Nine tokens of `o200k_base`; by its length it would be a tenth less, or with the call of a tool far more.
+    let said = "Hello! How can I assist you today?";
+    let uncounted = json!({ "no_usage": true, "text": said, "chunks": 4 });
+    let cut = json!({ "text": said, "chunks": 4, "error_midstream": 4 });
+    for (request, output) in [
+        (streamed(chat(&uncounted)), 9),
+        (chat(&uncounted), 9),
+        (streamed(chat(&cut)), 9),
+        (streamed(chat(&json!({ "no_usage": true, "text": " and".repeat(300), "chunks": 300 }))), 300),
+    ] {
+        let answer = world.ask(CHAT, &request).await;
+        let record = world.record(answer.header("x-request-id")).await;
+        assert_eq!((record.basis.as_str(), record.usage.output_tokens), ("estimated", output), "{}", answer.text());
+        assert!((10..400).contains(&record.usage.input_tokens), "{record:?}");
         assert!((1..=reserved_nano_usd(&record)).contains(&record.cost.get()));
     }
     world.verify(4);

@@ -170,5 +170,9 @@ async fn tokens_are_estimated_where_no_backend_counts_them() {
     assert!(world.provider.bill.entries().is_empty());
     let record = world.record(counted.header("x-request-id")).await;
     assert_eq!(record.cost.get(), 0);
-    world.verify(1);
+    // By the vocabulary of the backend's model: two tokens, a message's frame of four, three for the answer.
+    let hello = json!({ "model": "claude-haiku-4-5", "messages": [{ "role": "user", "content": "Hello!" }] });
+    let counted = world.ask("/v1/messages/count_tokens", &hello).await;
+    assert_eq!(counted.json(), json!({ "input_tokens": 9 }));
+    world.verify(2);
 }

@@ -212,7 +212,7 @@ async fn tables(url: &str) -> Vec<(String, i64)> {
         let mut to = sqlx::SqliteConnection::connect(url).await.unwrap();
         sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut to).await.unwrap();
         let query = "SELECT m.tbl_name, SUM(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name = s.name \
-                     WHERE s.aggregate GROUP BY 1 ORDER BY 2 DESC";
+                     WHERE s.aggregate = 1 GROUP BY 1 ORDER BY 2 DESC";
         let rows = sqlx::query(query).fetch_all(&mut to).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }

@@ -15,7 +15,7 @@ use crate::rollup_keys::{KEYS, PARTS, RollupKey};
 use crate::rollups::Added;
 use crate::row::Row;
 use crate::usage_read::{account_of, accounts_of, charges_of, join_incarnation};
-use crate::usage_row::{ChargeRow, Charges, RECORDS, clip, unleased};
+use crate::usage_row::{ChargeRow, Charges, MAX_COST_NANO, RECORDS, clip, unleased};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::money::NanoUsd;
@@ -86,6 +86,8 @@ pub enum Corrected {
     Several(Vec<(Incarnation, u64)>),
     /// The record would cost less than nothing; it costs this much.
     BelowZero(NanoUsd),
+    /// The record would cost more than any may, which is the first amount; it costs the second.
+    TooMuch(NanoUsd, NanoUsd),
 }
 
 /// A record, as far as a correction needs it.
@@ -124,10 +126,15 @@ impl Db {
         if cost < 0 {
             return Ok(Corrected::BelowZero(narrow(before)));
         }
+        if cost > i128::from(MAX_COST_NANO) {
+            return Ok(Corrected::TooMuch(NanoUsd::new(MAX_COST_NANO), narrow(before)));
+        }
         let charges = target.charges.map_err(|error| StoreError::corrupt(format!("charges of {RECORDS}"), error))?;
+        // in a month that is open, whatever a clock says
+        let at = std::cmp::max(now, tx.lock_frontier().await?);
         let correction = Correction {
             id: new.id.clone(),
-            at: now,
+            at,
             incarnation: target.incarnation,
             seq: u64::try_from(target.seq).unwrap_or_default(),
             request_id: clip(&new.request_id),

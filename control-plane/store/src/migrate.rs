@@ -75,6 +75,23 @@ impl Db {
         Ok(steps)
     }
 
+    /// Checks that the schema is this release's, and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::OlderSchema`], [`StoreError::NewerSchema`]; otherwise what the database says.
+    pub async fn check_schema(&self) -> Result<()> {
+        let steps = self.schema_steps().await?;
+        let known = MIGRATIONS.len();
+        if let Some(newer) = steps.get(known) {
+            return Err(StoreError::NewerSchema {
+                found: newer.step,
+                known: MIGRATIONS.last().map_or(0, |it| it.step),
+            });
+        }
+        let found = steps.iter().filter(|step| step.applied_at.is_some()).count();
+        if found == known { Ok(()) } else { Err(StoreError::OlderSchema { found, known }) }
+    }
+
     async fn taken_steps(&self) -> Result<Vec<(i64, String, UnixMicros)>> {
         let mut tx = self.read().await?;
         tx.taken_steps().await

@@ -182,7 +182,8 @@ pub struct Rollup {
 pub(crate) struct Added(BTreeMap<i64, BTreeMap<RollupKey, Sums>>);
 
 impl Added {
-    pub(crate) fn add(&mut self, checked: &Checked<'_>, key: &RollupKey) {
+    /// Adds a record at the time when it counts.
+    pub(crate) fn add(&mut self, checked: &Checked<'_>, key: &RollupKey, at: UnixMicros) {
         let record = checked.record;
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let usage = &record.usage;
@@ -199,7 +200,7 @@ impl Added {
             if is_uncertain { record.cost.get() } else { 0 },
             0,
         ];
-        self.add_sums(record.started_at, key, sums);
+        self.add_sums(at, key, sums);
     }
 
     pub(crate) fn add_correction(&mut self, correction: &Correction) {
@@ -215,17 +216,21 @@ impl Added {
         }
     }
 
-    /// Every combination that they raise, those of the trend included.
-    pub(crate) fn keys(&self) -> BTreeSet<RollupKey> {
-        let mut keys: BTreeSet<RollupKey> = BTreeSet::new();
-        for key in self.0.values().flat_map(BTreeMap::keys) {
-            if !keys.contains(key) {
-                keys.insert(key.without_people());
-                keys.insert(key.clone());
-            }
-        }
-        keys
+    fn keys(&self) -> BTreeSet<RollupKey> {
+        with_trends(self.0.values().flat_map(BTreeMap::keys))
     }
+}
+
+/// These combinations and those that the trend keeps of them.
+pub(crate) fn with_trends<'k>(all: impl Iterator<Item = &'k RollupKey>) -> BTreeSet<RollupKey> {
+    let mut keys: BTreeSet<RollupKey> = BTreeSet::new();
+    for key in all {
+        if !keys.contains(key) {
+            keys.insert(key.without_people());
+            keys.insert(key.clone());
+        }
+    }
+    keys
 }
 
 fn unknown(key: &RollupKey) -> StoreError {

@@ -3,6 +3,7 @@
 //! Rule: the database groups; nothing kept is trusted.
 
 use crate::attempt_shares::moved_by_number;
+use crate::closing::LATE;
 use crate::db::Tx;
 use crate::dialect::Dialect;
 use crate::error::Result;
@@ -18,6 +19,19 @@ use sea_query::{Expr, ExprTrait as _, Query, SelectStatement, UnionType};
 pub(crate) type Range = (UnixMicros, UnixMicros);
 
 const GROUPED: &str = "grouped";
+const COUNTED: &str = "counted";
+/// What of a record counts in a sum.
+const COUNTED_COLUMNS: [&str; 9] = [
+    "seq",
+    "key_id",
+    "decision",
+    "basis",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cost_nano",
+];
 /// What records have a part in: every sum but that of corrections.
 const RECORDED: [&str; 9] = [
     "requests",
@@ -56,12 +70,33 @@ pub(crate) fn derived(dialect: Dialect, span: RollupSpan, range: Option<Range>) 
     query
 }
 
+/// The records with the time at which they count: their own, unless its month was closed when they came.
+fn counted(range: Option<Range>) -> SelectStatement {
+    let columns = COUNTED_COLUMNS.map(|column| (RECORDS, column));
+    let is_late = Expr::col((LATE, "incarnation_no"))
+        .equals((RECORDS, "incarnation_no"))
+        .and(Expr::col((LATE, "seq")).equals((RECORDS, "seq")));
+    let within = |query: &mut SelectStatement, time: (&'static str, &'static str)| {
+        if let Some((from, to)) = range {
+            query.and_where(Expr::col(time).gte(from.get())).and_where(Expr::col(time).lt(to.get()));
+        }
+    };
+    let mut own = Query::select();
+    own.expr_as(Expr::col((RECORDS, "started_at")), "booked_at").columns(columns).from(RECORDS);
+    own.left_join(LATE, is_late.clone()).and_where(Expr::col((LATE, "seq")).is_null());
+    within(&mut own, (RECORDS, "started_at"));
+    let mut late = Query::select();
+    late.column((LATE, "booked_at")).columns(columns).from(LATE).inner_join(RECORDS, is_late);
+    within(&mut late, (LATE, "booked_at"));
+    own.union(UnionType::All, late).to_owned()
+}
+
 /// The same under the numbers of the combinations.
 fn by_number(dialect: Dialect, span: RollupSpan, range: Option<Range>) -> SelectStatement {
     // fixed text: a bound value would make the selected and the grouped expression two different ones
     let bucket = match span {
-        RollupSpan::Hour => Some("started_at - started_at % 3600000000"),
-        RollupSpan::Day | RollupSpan::Trend => Some("started_at - started_at % 86400000000"),
+        RollupSpan::Hour => Some("booked_at - booked_at % 3600000000"),
+        RollupSpan::Day | RollupSpan::Trend => Some("booked_at - booked_at % 86400000000"),
         RollupSpan::Month => None,
     };
     let is = |column: &'static str, numbers: &[i64]| {
@@ -81,17 +116,14 @@ fn by_number(dialect: Dialect, span: RollupSpan, range: Option<Range>) -> Select
     }
     let uncertain = is("basis", &[CostBasis::Estimated, CostBasis::Unknown].map(basis_number));
     query.expr_as(dialect.sum(uncertain.mul(Expr::col("cost_nano"))), "uncertain_nano");
-    query.from(RECORDS);
-    if let Some((from, to)) = range {
-        query.and_where(Expr::col("started_at").gte(from.get())).and_where(Expr::col("started_at").lt(to.get()));
-    }
+    query.from_subquery(counted(range), COUNTED);
     query.add_group_by(bucket.map(Expr::cust));
     query.group_by_col("key_id");
     query
 }
 
 impl Tx {
-    /// When the first and the last record began; `None` without records.
+    /// When the first and the last record counts; `None` without records.
     pub(crate) async fn recorded_range(&mut self) -> Result<Option<(UnixMicros, UnixMicros)>> {
         let query = Query::select()
             .expr(Expr::col("started_at").min())
@@ -101,6 +133,12 @@ impl Tx {
         let Some(row) = self.fetch_optional(RECORDS, &query).await? else { return Ok(None) };
         let mut cells = row.cells(RECORDS);
         let (first, last) = (cells.take::<Option<i64>>()?, cells.take::<Option<i64>>()?);
+        let latest = Query::select().expr(Expr::col("booked_at").max()).from(LATE).to_owned();
+        let booked = match self.fetch_optional(LATE, &latest).await? {
+            Some(row) => row.cells(LATE).take::<Option<i64>>()?,
+            None => None,
+        };
+        let last = std::cmp::max(last, booked);
         Ok(first.zip(last).map(|(first, last)| (UnixMicros::new(first), UnixMicros::new(last))))
     }
 

@@ -1,4 +1,4 @@
-//! The trace of a request as releases before step 13 wrote it: short text in which usual words are numbers.
+//! The trace of a request as releases before step 14 wrote it: short text in which usual words are numbers.
 //!
 //! Rule: only read, when records of then are moved. What was written is read back as it was.
 

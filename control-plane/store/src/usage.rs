@@ -7,6 +7,7 @@
 use crate::alerts::BudgetEvent;
 use crate::attempt_shares::add_shares;
 use crate::blocks::blocks;
+use crate::closing::{LATE, LATE_COLUMNS};
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
@@ -14,7 +15,7 @@ use crate::escrow_charges::Charge;
 use crate::interned::{Interned as _, Source};
 use crate::request_key::request_key;
 use crate::rollup_keys::RollupKey;
-use crate::rollups::Added;
+use crate::rollups::{Added, with_trends};
 use crate::usage_read::{read_record, select_records};
 use crate::usage_row::{COLUMNS, Charges, Checked, Cover, NO_CHARGES, Numbers, RECORDS, check, clip};
 use helix_shared::budget::AccountKey;
@@ -108,23 +109,42 @@ impl Db {
         if reached != through_seq {
             tx.set_incarnation(incarnation, "through_seq", reached).await?;
         }
-        let charged: BTreeSet<AccountKey> = books.charges.keys().cloned().collect();
-        let watched = tx.watched(&charged).await?;
-        // from here on other batches wait
-        tx.raise_rollups(books.added, &books.keys).await?;
-        tx.settle(incarnation, &books.charges).await?;
-        let alerts = tx.raise_alerts(&watched, &charged, now).await?;
+        let inserted = fresh.len();
+        let alerts = if fresh.is_empty() { Vec::new() } else { tx.book_fresh(incarnation, &fresh, books, now).await? };
         tx.commit().await?;
         let through_seq = u64::try_from(reached).map_err(|error| StoreError::corrupt(RECORDS, error))?;
-        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len(), alerts })
+        Ok(IngestOutcome { through_seq, rejected, inserted, alerts })
     }
 }
 
 /// What new records are to be booked in.
 struct Books {
-    added: Added,
+    source: i64,
+    /// The combination of each record.
+    of: BTreeMap<i64, RollupKey>,
     keys: BTreeMap<RollupKey, i64>,
     charges: BTreeMap<AccountKey, Charge>,
+    /// Those of closed months: number, own time, when they count, cost.
+    late: Vec<[i64; 4]>,
+}
+
+impl Books {
+    /// The sums that records raise: at their own time, or when they come if that is closed.
+    fn added(&mut self, fresh: &BTreeMap<i64, Checked<'_>>, closed_until: UnixMicros, now: UnixMicros) -> Added {
+        let booked_at = std::cmp::max(now, closed_until);
+        let mut added = Added::default();
+        for (seq, checked) in fresh {
+            let Some(key) = self.of.get(seq) else { continue };
+            let own = checked.record.started_at;
+            if own < closed_until {
+                self.late.push([*seq, own.get(), booked_at.get(), checked.record.cost.get()]);
+            }
+            let at = if own < closed_until { booked_at } else { own };
+            added.add(checked, key, at);
+            add_shares(&mut added, checked, key, at);
+        }
+        added
+    }
 }
 
 fn park(record: &Record, reason: String) -> Malformed {
@@ -209,13 +229,10 @@ impl Tx {
         let is_charged = fresh.values().any(|checked| !checked.charged.is_empty());
         let leases = if is_charged { self.leases_of(incarnation).await? } else { Vec::new() };
         let leased: BTreeSet<AccountKey> = leases.into_iter().map(|lease| lease.account).collect();
-        let mut added = Added::default();
         let mut charges: BTreeMap<AccountKey, Charge> = BTreeMap::new();
         let mut rows: Vec<(&Checked<'_>, RollupKey, Charges)> = Vec::with_capacity(fresh.len());
         for checked in fresh.values() {
             let key = checked.rollup_key();
-            added.add(checked, &key);
-            add_shares(&mut added, checked, &key, checked.record.started_at);
             for account in &checked.charged {
                 let charge = charges.entry((*account).clone()).or_default();
                 let side = match checked.cover(account, &leased) {
@@ -232,17 +249,58 @@ impl Tx {
         };
         let lists = rows.iter().map(|(_, _, list)| list).filter(|list| !list.0.is_empty()).cloned().collect();
         let lists = self.numbers_of::<Charges>(lists).await?;
-        let keys = self.numbers_of(added.keys()).await?;
+        let shared: Vec<RollupKey> =
+            rows.iter().flat_map(|(checked, key, _)| checked.shares(key).into_keys()).collect();
+        let keys = self.numbers_of(with_trends(rows.iter().map(|(_, key, _)| key).chain(&shared))).await?;
         let mut values = Vec::with_capacity(rows.len());
-        let shared = rows.iter().map(|(checked, key, _)| (*checked, key, checked.record.started_at));
-        self.insert_shares(source, shared, &keys).await?;
-        for (checked, key, list) in rows {
-            let key = keys.get(&key).ok_or_else(|| StoreError::corrupt(RollupKey::TABLE, "a key has no number"))?;
+        let mut of = BTreeMap::new();
+        for (checked, combination, list) in rows {
+            let key =
+                keys.get(&combination).ok_or_else(|| StoreError::corrupt(RollupKey::TABLE, "a key has no number"))?;
             let charges = lists.get(&list).copied().unwrap_or(NO_CHARGES);
             values.push(checked.values(Numbers { incarnation: source, key: *key, charges }));
+            of.insert(checked.seq, combination);
         }
         self.insert_records(values, false).await?;
-        Ok(Books { added, keys, charges })
+        Ok(Books { source, of, keys, charges, late: Vec::new() })
+    }
+
+    /// Books new records in sums, accounts and leases.
+    async fn book_fresh(
+        &mut self,
+        incarnation: &Incarnation,
+        fresh: &BTreeMap<i64, Checked<'_>>,
+        mut books: Books,
+        now: UnixMicros,
+    ) -> Result<Vec<BudgetEvent>> {
+        let charged: BTreeSet<AccountKey> = books.charges.keys().cloned().collect();
+        let watched = self.watched(&charged).await?;
+        // from here on other batches wait
+        let closed_until = self.lock_frontier().await?;
+        let added = books.added(fresh, closed_until, now);
+        self.insert_late(&books).await?;
+        let shared = fresh.values().filter_map(|checked| {
+            let own = checked.record.started_at;
+            let at = if own < closed_until { std::cmp::max(now, closed_until) } else { own };
+            Some((checked, books.of.get(&checked.seq)?, at))
+        });
+        self.insert_shares(books.source, shared, &books.keys).await?;
+        self.raise_rollups(added, &books.keys).await?;
+        self.settle(incarnation, &books.charges).await?;
+        self.raise_alerts(&watched, &charged, now).await
+    }
+
+    /// Notes which records count later than they were made.
+    async fn insert_late(&mut self, books: &Books) -> Result<()> {
+        for block in blocks(&books.late) {
+            let mut insert = Query::insert();
+            insert.into_table(LATE).columns(LATE_COLUMNS);
+            for row in block {
+                insert.values_panic([books.source].into_iter().chain(*row).map(Expr::val));
+            }
+            self.execute(LATE, &insert).await?;
+        }
+        Ok(())
     }
 
     /// Inserts rows; those that are there already stay, where that is what was asked for.

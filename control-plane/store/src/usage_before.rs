@@ -1,4 +1,4 @@
-//! Records as releases before step 13 kept them, one row of texts each, and their way into the table of today.
+//! Records as releases before step 14 kept them, one row of texts each, and their way into the table of today.
 //!
 //! Rule: what was kept is kept: every record with its charges and cost centre, so that sums and accounts stay as they are.
 //! The old table is left, empty. Moving again moves nothing twice.

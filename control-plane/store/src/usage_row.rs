@@ -47,7 +47,7 @@ pub(crate) const NO_CHARGES: i64 = 0;
 /// The most units of a kind that one record may have: sums of them stay far from the end of the range.
 const MAX_UNITS: u64 = 1_000_000_000_000;
 /// The most that one record may cost: a million USD.
-const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
+pub(crate) const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
 
 /// Charge as kept: budget, period, what covers it.
 pub(crate) type ChargeRow = (String, i64, u8);

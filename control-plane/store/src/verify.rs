@@ -91,6 +91,7 @@ impl Db {
         books.compare_accounts(&mut tx).await?;
         tx.verify_rollups(&corrections, &mut books.report).await?;
         tx.verify_shares(&mut books.report).await?;
+        tx.verify_closed(&mut books.report).await?;
         tx.verify_adjustments(noted, &mut books.report).await?;
         Ok(books.report)
     }

@@ -26,6 +26,7 @@ mod rewrite;
 mod sound;
 mod sse;
 mod stream;
+mod tokens;
 mod translate;
 mod usage;
 
@@ -39,13 +40,15 @@ pub use estimate::{count_tokens_body, estimate_tokens};
 pub use model_list::{ListedModel, model_body, model_list_body};
 pub use multipart::{Form, FormError, boundary};
 pub use request::{
-    CacheMarks, Kept, Media, MediaWish, PreviousResponse, RequestFacts, ScanError, ServerTools, scan_request,
+    Asks, CacheMarks, Kept, Media, MediaWish, PreviousResponse, RequestFacts, ScanError, ServerTools, scan_request,
 };
 pub use response::{ProviderError, ResponseFacts, scan_response};
+pub use rewrite::{CapField, LeaveOut, OutputCap, Rewrite, RewrittenBody, leave_out, rewrite};
 pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
 pub use sound::Sound;
 pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
+pub use tokens::{Vocabulary, kept_of_answer};
 pub use translate::{
     AnswerContext, AnswerPlan, ChatDialect, EmbeddedCall, EmbeddingForm, EmbeddingPlan, Fetched, RequestContext,
     StatedError, StreamTranslator, TranslateError, Translated, TranslatedEmbeddings, TranslatedError, Wanted,

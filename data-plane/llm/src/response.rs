@@ -10,6 +10,7 @@ use crate::dialect::{
     openai_transcriptions,
 };
 use crate::json::{Kind, Reader, Result, Text, to_u64};
+use crate::tokens::MOST_KEPT_BYTES;
 use crate::usage::{Counts, Quirks, TextSize};
 
 /// Longest piece of a provider's error text that is kept.
@@ -126,11 +127,12 @@ pub(crate) struct Choices {
     pub(crate) finished: u64,
 }
 
-/// Returns the text of an event that carries text and nothing else; `None` when it must be read in full.
-pub(crate) fn text_of(dialect: Dialect, document: &[u8]) -> Option<TextSize> {
+/// Returns the text of an event that carries text and nothing else; `None` when it must be read in full. `kept`: where its
+/// first bytes are kept.
+pub(crate) fn text_of(dialect: Dialect, document: &[u8], kept: Option<&mut Vec<u8>>) -> Option<TextSize> {
     match dialect {
         Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiCompletions | Dialect::OpenAiModerations => {
-            openai_chat::text_of(document)
+            openai_chat::text_of(document, kept)
         }
         Dialect::OpenAiResponses
         | Dialect::OpenAiStoredResponses
@@ -171,6 +173,11 @@ pub(crate) fn observe(dialect: Dialect, document: &[u8]) -> Result<Observation<'
 
 /// Reads an error: an object, or a plain text.
 pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError>> {
+    read_error_as(reader, b"type")
+}
+
+/// Reads an error that says what kind it is in a field of this name.
+pub(crate) fn read_error_as(reader: &mut Reader<'_>, kind_field: &[u8]) -> Result<Option<ProviderError>> {
     let mut error = ProviderError::default();
     match reader.kind()? {
         Kind::Null => {
@@ -178,7 +185,7 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError
             return Ok(None);
         }
         Kind::Object => reader.each_field(|name, reader| match name {
-            b"type" => read_short(reader).map(|kind| error.kind = kind),
+            name if name == kind_field => read_short(reader).map(|kind| error.kind = kind),
             b"code" => read_short(reader).map(|code| error.code = code),
             b"message" => read_short(reader).map(|message| error.message = message.unwrap_or_default()),
             _ => reader.pass(),
@@ -206,8 +213,52 @@ pub(crate) fn cut_short(mut text: String) -> String {
     text
 }
 
+/// Where text goes that a model wrote.
+pub(crate) trait Sink {
+    /// A string.
+    fn take(&mut self, text: Text<'_>);
+    /// So many bytes of JSON.
+    fn take_json(&mut self, bytes: u64);
+}
+
+impl Sink for TextSize {
+    fn take(&mut self, text: Text<'_>) {
+        self.add(text.size());
+    }
+
+    fn take_json(&mut self, bytes: u64) {
+        self.add((bytes, 0));
+    }
+}
+
+/// Measures text, and keeps the first of it, as it stands in JSON.
+pub(crate) struct Written<'k> {
+    pub(crate) size: TextSize,
+    kept: Option<&'k mut Vec<u8>>,
+}
+
+impl<'k> Written<'k> {
+    /// Keeps nothing where `kept` is `None`.
+    pub(crate) fn keeping(kept: Option<&'k mut Vec<u8>>) -> Self {
+        Self { size: TextSize::default(), kept }
+    }
+}
+
+impl Sink for Written<'_> {
+    fn take(&mut self, text: Text<'_>) {
+        self.size.take(text);
+        if let Some(kept) = self.kept.as_deref_mut().filter(|kept| kept.len() < MOST_KEPT_BYTES) {
+            kept.extend_from_slice(text.raw);
+        }
+    }
+
+    fn take_json(&mut self, bytes: u64) {
+        self.size.take_json(bytes);
+    }
+}
+
 /// Passes over a value and measures the text in it that a model wrote.
-pub(crate) fn measure_text(reader: &mut Reader<'_>, size: &mut TextSize) -> Result<()> {
+pub(crate) fn measure_text(reader: &mut Reader<'_>, size: &mut impl Sink) -> Result<()> {
     match reader.kind()? {
         Kind::Object => reader.each_field(|name, reader| measure_field(name, reader, size)),
         Kind::Array => reader.each_item(|reader| measure_text(reader, size)),
@@ -216,17 +267,17 @@ pub(crate) fn measure_text(reader: &mut Reader<'_>, size: &mut TextSize) -> Resu
 }
 
 /// Measures one field of something that a model wrote; ids, types and binary data do not count.
-pub(crate) fn measure_field(name: &[u8], reader: &mut Reader<'_>, size: &mut TextSize) -> Result<()> {
+pub(crate) fn measure_field(name: &[u8], reader: &mut Reader<'_>, size: &mut impl Sink) -> Result<()> {
     let kind = reader.kind()?;
     match name {
         b"content" | b"text" | b"reasoning_content" | b"reasoning" | b"refusal" | b"arguments" | b"name"
         | b"thinking" | b"partial_json" | b"transcript" | b"input"
             if kind == Kind::String =>
         {
-            size.add(reader.string()?.size());
+            size.take(reader.string()?);
         }
         // The arguments of an Anthropic tool call stand as an object in a whole answer.
-        b"input" => size.add((to_u64(reader.skip()?.len()), 0)),
+        b"input" => size.take_json(to_u64(reader.skip()?.len())),
         _ => measure_text(reader, size)?,
     }
     Ok(())

@@ -3,9 +3,12 @@
 //! Rule: the body is never copied; it is cut into slices around the splices. Every byte outside of a splice goes upstream
 //! as it came.
 
+mod leave_out;
+
 use bytes::Bytes;
 
 pub use helix_shared::provider::CapField;
+pub use leave_out::{LeaveOut, leave_out};
 
 use crate::dialect::Dialect;
 use crate::json::Span;
@@ -22,6 +25,8 @@ pub struct Rewrite<'a> {
     pub withhold_stream_options: bool,
     /// The most output tokens that are affordable.
     pub output_cap: Option<OutputCap>,
+    /// The name under which the backend takes the client's own output cap, where the client used the other one.
+    pub cap_name: Option<CapField>,
     /// The provider's id of the response before, instead of the client's.
     pub previous_response: Option<&'a str>,
     /// Say this `anthropic_version` in the body, as those do who host Anthropic's models: it takes the place of the model,
@@ -34,7 +39,7 @@ pub struct Rewrite<'a> {
 pub struct OutputCap {
     /// The cap.
     pub tokens: u64,
-    /// The field that the backend takes, used when the client gave none.
+    /// The field that the backend takes, used when the client gave none there.
     pub field: CapField,
 }
 
@@ -84,7 +89,10 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
         splices.extend(usage_splice(facts));
     }
     if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_be_capped()) {
-        splice_cap(facts, cap, &mut splices);
+        splice_cap(facts, cap, changes.cap_name == Some(cap.field), &mut splices);
+    }
+    if let Some(field) = changes.cap_name {
+        splices.extend(rename_cap(&body, facts, field));
     }
     splices.sort_by_key(|splice| splice.span.start);
     let mut rewritten = RewrittenBody { parts: Vec::with_capacity(2 * splices.len() + 1), length: 0 };
@@ -159,7 +167,7 @@ fn usage_splice(facts: &RequestFacts) -> Option<Splice> {
     Some(Splice { span, bytes: Bytes::from_static(bytes) })
 }
 
-fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
+fn splice_cap(facts: &RequestFacts, mut cap: OutputCap, is_renamed: bool, splices: &mut Vec<Splice>) {
     let given = [&facts.splices.max_tokens, &facts.splices.max_completion_tokens];
     if given.iter().any(|field| field.value.is_some()) {
         for field in given {
@@ -169,7 +177,12 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
                 splices.push(Splice { span: span.clone(), bytes: Bytes::from(cap.tokens.to_string()) });
             }
         }
-        return;
+        // One that stands under the name that the backend does not read is said under the other as well, unless it goes
+        // there.
+        if facts.dialect != Dialect::OpenAiChat || is_renamed || facts.has_cap_in(cap.field) {
+            return;
+        }
+        cap.tokens = facts.output_cap.unwrap_or(u64::MAX).min(cap.tokens);
     }
     let nested = match facts.dialect {
         Dialect::Gemini => Some(("generationConfig", "maxOutputTokens")),
@@ -196,6 +209,23 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
             bytes: Bytes::from(format!("\"{name}\":{},", cap.tokens)),
         },
     });
+}
+
+/// Says the cap under the name that the backend knows; where the client used both names, both say the cap that counts.
+fn rename_cap(body: &Bytes, facts: &RequestFacts, field: CapField) -> Option<Splice> {
+    let (from, to, name) = match field {
+        CapField::MaxTokens => (&facts.splices.max_completion_tokens, &facts.splices.max_tokens, "max_tokens"),
+        CapField::MaxCompletionTokens => {
+            (&facts.splices.max_tokens, &facts.splices.max_completion_tokens, "max_completion_tokens")
+        }
+    };
+    from.value?;
+    let value = from.span.clone()?;
+    if let Some(span) = &to.span {
+        return (field == CapField::MaxTokens).then(|| Splice { span: span.clone(), bytes: slice(body, value) });
+    }
+    let start = name_start(body, value.start)?;
+    Some(Splice { span: start..value.start, bytes: Bytes::from(format!("\"{name}\":")) })
 }
 
 /// Adds a cap that stands inside of an object which may be there already.

@@ -14,7 +14,7 @@ use helix_shared::usage::TokenUsage;
 use crate::dialect::framing::Framing;
 use crate::dialect::{Dialect, Family};
 use crate::error_body::ErrorBody;
-use crate::response::{ProviderError, ResponseFacts, cut_short, observe, text_of};
+use crate::response::{ProviderError, ResponseFacts, cut_short, observe};
 use crate::sse::{EventEnds, parse};
 use crate::usage::Quirks;
 use tally::Tally;
@@ -34,8 +34,20 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub enum EndKind {
     /// The body ended as HTTP says it should.
     Eof,
-    /// It broke off, for this reason.
-    Cut(ErrorCode),
+    /// It broke off.
+    Cut {
+        /// Why.
+        code: ErrorCode,
+        /// The reason in words, for the client.
+        message: &'static str,
+    },
+}
+
+impl EndKind {
+    /// It broke off, for a reason of which there is no more to say.
+    pub fn cut(code: ErrorCode) -> Self {
+        Self::Cut { code, message: cut_message(code) }
+    }
 }
 
 /// What the provider's own last word was.
@@ -116,6 +128,16 @@ impl StreamFilter {
     /// Makes a meter behind somebody who makes events of frames already.
     pub(crate) fn behind_frames(dialect: Dialect, quirks: Quirks) -> Self {
         Self { frames: None, ..Self::new(dialect, false, quirks) }
+    }
+
+    /// Keeps the first of the text, to be counted if nobody else does.
+    pub fn keep_text(&mut self) {
+        self.tally.keep_text();
+    }
+
+    /// Gives the text that was kept, as it stood in JSON; empty: none.
+    pub fn take_text(&mut self) -> Vec<u8> {
+        self.tally.take_text()
     }
 
     /// Takes a chunk from the provider and gives what can be passed on to `out`, in order. Slices of the chunk are given
@@ -243,12 +265,7 @@ impl StreamFilter {
             self.tally.note_end(StreamEnd::Done);
             return Finding::Readable;
         }
-        if self.tally.is_introduced()
-            && !self.is_finished
-            && event.name != b"error"
-            && let Some(text) = text_of(self.dialect, data)
-        {
-            self.tally.note_text(text);
+        if self.tally.is_introduced() && !self.is_finished && event.name != b"error" && self.tally.glance(data) {
             return Finding::Readable;
         }
         let Ok(seen) = observe(self.dialect, data) else {
@@ -259,6 +276,7 @@ impl StreamFilter {
             return Finding::Unreadable;
         };
         let is_usage_event = seen.choices.is_empty_list && seen.counts.is_usage() && seen.error.is_none();
+        self.tally.keep(data);
         self.tally.note(seen, event.name);
         if is_usage_event && self.is_hiding_usage { Finding::Hidden } else { Finding::Readable }
     }
@@ -288,14 +306,18 @@ impl StreamFilter {
             self.forget_partial();
         }
         if self.tally.end() == StreamEnd::Open {
-            let code = match kind {
-                EndKind::Eof if self.tally.is_whole(self.is_hiding_usage) => None,
-                EndKind::Eof => Some(ErrorCode::UpstreamDisconnected),
-                EndKind::Cut(code) => Some(code),
+            let is_whole = self.tally.is_whole(self.is_hiding_usage);
+            let error = match kind {
+                EndKind::Eof if is_whole => None,
+                EndKind::Eof => {
+                    let code = ErrorCode::UpstreamDisconnected;
+                    Some((code, cut_message(code)))
+                }
+                EndKind::Cut { code, message } => Some((code, message)),
             };
-            match (code, self.family) {
-                (Some(code), family) => {
-                    let error = ErrorBody::new(family, code, cut_message(code), request_id);
+            match (error, self.family) {
+                (Some((code, message)), family) => {
+                    let error = ErrorBody::new(family, code, message, request_id);
                     let event = match self.dialect {
                         Dialect::OpenAiResponses => error.render_responses_event(self.tally.events()),
                         _ => error.render_event(family),

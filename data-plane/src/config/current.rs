@@ -7,6 +7,7 @@ use crate::budget::{Ledger, Slot};
 use crate::upstream::{Upstream, Upstreams};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::hmac;
+use helix_llm::Vocabulary;
 use helix_shared::catalog::{Catalog, CatalogModel, ModelPrice};
 use helix_shared::routing::{Params, Strategy};
 use helix_shared::snapshot::Snapshot;
@@ -60,6 +61,8 @@ pub struct Place {
     pub max_input_tokens: Option<u64>,
     /// What the catalogue knows of it.
     pub known: Option<&'static CatalogModel>,
+    /// What its text is made of, where that was published.
+    pub vocabulary: Option<Vocabulary>,
     /// Whether the gateway fetches what URLs in requests point at, where the backend does not.
     pub fetches_urls: bool,
 }
@@ -75,6 +78,7 @@ impl Place {
             max_output_tokens: None,
             max_input_tokens: None,
             known: None,
+            vocabulary: None,
             fetches_urls: false,
         }
     }
@@ -123,6 +127,7 @@ impl Pinned {
             Some(Place {
                 upstream: Arc::clone(upstream),
                 model_header: HeaderValue::from_str(&upstream_model).ok(),
+                vocabulary: Vocabulary::of(&upstream_model),
                 upstream_model,
                 max_output_tokens: stated_output.or(facts.and_then(|facts| facts.max_output_tokens)),
                 max_input_tokens: stated_input.or(facts.and_then(|facts| facts.max_input_tokens)),

@@ -3,7 +3,7 @@
 //! Rule: one parser reads the URL; a name is resolved once, and a single address that may not be reached denies all of
 //! them, so that nobody can mix one in and hope.
 
-use super::{Denied, Names};
+use super::{Denied, Lookups};
 use helix_shared::egress::{Network, may_reach};
 use std::net::{IpAddr, SocketAddr};
 use url::{Host, Url};
@@ -30,7 +30,7 @@ impl Destination {
     ///
     /// # Errors
     /// [`Denied`].
-    pub(super) async fn of(url: &Url, names: &dyn Names, allowed: &[Network]) -> Result<Self, Denied> {
+    pub(super) async fn of(url: &Url, lookups: &Lookups, allowed: &[Network]) -> Result<Self, Denied> {
         let is_tls = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -43,7 +43,7 @@ impl Destination {
         let (host, addresses) = match url.host().ok_or(Denied::NoUrl)? {
             Host::Ipv4(address) => (address.to_string(), vec![SocketAddr::from((address, port))]),
             Host::Ipv6(address) => (address.to_string(), vec![SocketAddr::from((address, port))]),
-            Host::Domain(name) => (name.to_owned(), resolve(name, port, names, allowed).await?),
+            Host::Domain(name) => (name.to_owned(), resolve(name, port, lookups, allowed).await?),
         };
         if addresses.is_empty() {
             return Err(Denied::Unreachable);
@@ -61,13 +61,13 @@ impl Destination {
     }
 }
 
-async fn resolve(name: &str, port: u16, names: &dyn Names, allowed: &[Network]) -> Result<Vec<SocketAddr>, Denied> {
+async fn resolve(name: &str, port: u16, lookups: &Lookups, allowed: &[Network]) -> Result<Vec<SocketAddr>, Denied> {
     let plain = name.trim_end_matches('.').to_ascii_lowercase();
     let is_near = NEAR.iter().any(|near| plain == *near || plain.ends_with(&format!(".{near}")));
     if is_near && allowed.is_empty() {
         return Err(Denied::NotPublic);
     }
-    names.resolve(name.to_owned(), port).await.map_err(|_| Denied::Unreachable)
+    lookups.resolve(name, port).await
 }
 
 /// An address without what only a machine knows of it.

@@ -14,9 +14,7 @@ mod tests;
 use bytes::Bytes;
 use destination::Destination;
 use helix_shared::egress::Network;
-use std::future::Future;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -30,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const MOST_REDIRECTS: u32 = 3;
 /// How many files are fetched at once, in all.
 const AT_ONCE: usize = 64;
+/// How many names are looked up at once, also those that nobody waits for any more.
+const LOOKUPS_AT_ONCE: usize = 64;
 const MOST_URL_BYTES: usize = 8 << 10;
 
 /// A file as it was fetched.
@@ -83,11 +83,9 @@ pub enum Denied {
     TooSlow,
 }
 
-type Addresses = Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
-
-/// Finds the addresses of a host and port.
+/// Finds the addresses of a host and port; it may take as long as it likes.
 trait Names: std::fmt::Debug + Send + Sync {
-    fn resolve(&self, host: String, port: u16) -> Addresses;
+    fn resolve(&self, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>>;
 }
 
 /// As the machine does.
@@ -95,8 +93,34 @@ trait Names: std::fmt::Debug + Send + Sync {
 struct System;
 
 impl Names for System {
-    fn resolve(&self, host: String, port: u16) -> Addresses {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    fn resolve(&self, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+        Ok((host, port).to_socket_addrs()?.collect())
+    }
+}
+
+/// Lookups of names, on threads that others need, too.
+///
+/// Rule: whoever waits may give up, the lookup does not: it keeps its place for as long as it has its thread.
+#[derive(Debug, Clone)]
+struct Lookups {
+    names: Arc<dyn Names>,
+    places: Arc<Semaphore>,
+}
+
+impl Lookups {
+    fn new(names: Arc<dyn Names>) -> Self {
+        Self { names, places: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)) }
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Denied> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Denied::NoRoom)?;
+        let (names, host) = (Arc::clone(&self.names), host.to_owned());
+        let lookup = tokio::task::spawn_blocking(move || {
+            let addresses = names.resolve(&host, port);
+            drop(place);
+            addresses
+        });
+        lookup.await.ok().and_then(Result::ok).ok_or(Denied::Unreachable)
     }
 }
 
@@ -105,7 +129,7 @@ impl Names for System {
 pub struct Guard {
     tls: Arc<rustls::ClientConfig>,
     allowed: Arc<[Network]>,
-    names: Arc<dyn Names>,
+    lookups: Lookups,
     patience: Duration,
     places: Arc<Semaphore>,
 }
@@ -116,7 +140,7 @@ impl Guard {
         Self {
             tls: Arc::new(tls),
             allowed: allowed.into(),
-            names: Arc::new(System),
+            lookups: Lookups::new(Arc::new(System)),
             patience: PATIENCE,
             places: Arc::new(Semaphore::new(AT_ONCE)),
         }
@@ -132,7 +156,6 @@ impl Guard {
         }
         let url = Url::parse(url).map_err(|_| Denied::NoUrl)?;
         let fetching = async {
-            // Names are resolved on threads that others need, too.
             let _place = self.places.acquire().await.map_err(|_| Denied::NoRoom)?;
             self.follow(url, has_room).await
         };
@@ -141,7 +164,7 @@ impl Guard {
 
     async fn follow(&self, mut url: Url, has_room: &mut (dyn FnMut(usize) -> bool + Send)) -> Result<File, Denied> {
         for _ in 0..=MOST_REDIRECTS {
-            let destination = Destination::of(&url, &*self.names, &self.allowed).await?;
+            let destination = Destination::of(&url, &self.lookups, &self.allowed).await?;
             match exchange::get(&destination, &self.tls, has_room).await? {
                 exchange::Answer::File(file) => return Ok(file),
                 exchange::Answer::Elsewhere(place) => url = url.join(&place).map_err(|_| Denied::NoUrl)?,

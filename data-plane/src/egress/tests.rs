@@ -17,13 +17,12 @@ struct Scripted {
 }
 
 impl Names for Arc<Scripted> {
-    fn resolve(&self, _: String, port: u16) -> Addresses {
+    fn resolve(&self, _: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mut answers = self.answers.lock().unwrap();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         let addresses = answer.unwrap_or_default().into_iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
-        let addresses = addresses.collect();
-        Box::pin(async { Ok(addresses) })
+        Ok(addresses.collect())
     }
 }
 
@@ -33,7 +32,8 @@ fn guard(allowed: &[&str], answers: &[&[&'static str]]) -> (Guard, Arc<Scripted>
     let allowed: Vec<Network> = allowed.iter().map(|text| text.parse().unwrap()).collect();
     let names = Arc::new(Scripted::default());
     names.answers.lock().unwrap().extend(answers.iter().map(|answer| answer.to_vec()));
-    let guard = Guard { names: Arc::new(Arc::clone(&names)), ..Guard::new(tls, &allowed) };
+    let lookups = Lookups::new(Arc::new(Arc::clone(&names)));
+    let guard = Guard { lookups, ..Guard::new(tls, &allowed) };
     (guard, names)
 }
 
@@ -383,4 +383,37 @@ async fn a_file_for_which_there_is_no_room_is_not_read_to_its_end() {
     };
     assert_eq!(guard.fetch(&url, &mut has_room).await, Err(Denied::NoRoom));
     assert!(most < 100_000, "{most}");
+}
+
+/// Names whose servers answer when the test says so.
+#[derive(Debug)]
+struct Stuck {
+    begun: std::sync::mpsc::Sender<()>,
+    release: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Names for Stuck {
+    fn resolve(&self, _: &str, _: u16) -> std::io::Result<Vec<SocketAddr>> {
+        self.begun.send(()).unwrap();
+        self.release.lock().unwrap().recv().unwrap();
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_that_nobody_waits_for_keeps_its_place_until_it_is_over() {
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let (guard, _) = guard(&[], &[]);
+    let stuck = Arc::new(Stuck { begun, release: Mutex::new(released) });
+    let lookups = Lookups { names: stuck, places: Arc::new(Semaphore::new(1)) };
+    let guard = Guard { lookups, patience: Duration::from_millis(50), ..guard };
+    for _ in 0..3 {
+        assert_eq!(get(&guard, "http://slow.example/a.png").await, Err(Denied::TooSlow));
+    }
+    assert_eq!(has_begun.try_iter().count(), 1, "one thread is taken, however many gave up");
+    release.send(()).unwrap();
+    let free = guard.lookups.places.acquire().await.unwrap();
+    drop(free);
+    drop(release);
 }

@@ -3,11 +3,13 @@
 //! Rule: another backend is tried only while nothing has gone to the client and nothing of an upload was taken, one
 //! reservation and one intent per attempt.
 
-use super::admit::{Admission, Path, admit, has_residency};
-use super::body_room::Claim;
+use super::admit::{Admission, Asked, Path, admit, has_residency, is_free};
+use super::body_room::{Claim, hold};
+use super::broken::Limits;
 use super::calls::{self, Job};
 use super::capability;
-use super::exchange::{Exchange, Limits, is_event_stream};
+use super::counting::Said;
+use super::exchange::{Exchange, is_event_stream};
 use super::failure::{
     Failure, audit_unavailable, broke, fail, is_key_over, lost, may_fail_over, no_place, provider_refusal,
 };
@@ -28,7 +30,7 @@ use crate::config::current::{Place, Resolved};
 use crate::records::draft::{Draft, NOT_SENT};
 use crate::upstream::body::Upload;
 use bytes::Bytes;
-use helix_llm::{Dialect, RequestFacts, TextSize, rename_ids, scan_response, subtitles_end_ms};
+use helix_llm::{Dialect, RequestFacts, TextSize, rename_ids, subtitles_end_ms};
 use helix_proto::convert::record::account_to_wire;
 use helix_proto::v1;
 use helix_shared::error_code::ErrorCode;
@@ -103,7 +105,7 @@ pub async fn run(mut draft: Box<Draft>, ask: Box<Ask>) -> Response<GatewayBody> 
     let places = ask.resolved.places.iter().filter(is_at);
     let speakers: Vec<&Place> = places.filter(|place| wire::can_serve(place, dialect)).collect();
     if speakers.is_empty() && dialect == Dialect::AnthropicCountTokens && !ask.resolved.places.is_empty() {
-        return respond::counted(draft, &ask);
+        return respond::counted(draft, &ask).await;
     }
     if speakers.is_empty() {
         return super::refuse(draft, family, &no_place(&ask, family));
@@ -180,7 +182,8 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     };
     let started_at = gateway.clock.now();
     let facts = &*wire.facts;
-    let asked = (facts, ask.facts.output_cap.is_some());
+    let requests = wire.calls.as_ref().map_or(1, |calls| u32::try_from(calls.bodies.len()).unwrap_or(u32::MAX));
+    let asked = Asked { facts, has_own_cap: ask.facts.output_cap.is_some(), requests };
     let admission = match admit(&gateway.escrow, &ask.path, asked, place, started_at).await {
         Ok(admission) => admission,
         Err(refusal) => return failed(draft, refusal, true),
@@ -218,11 +221,14 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     }
     let now = gateway.clock.monotonic_us();
     let (mut open, clamped_to) = open_attempt(&draft, facts, place, admission, started_at);
+    if wire.calls.is_none() && !facts.dialect.is_media() && !facts.dialect.is_free() {
+        open.said = Said::of(place.vocabulary, &wire.body, facts);
+    }
     open.upload.clone_from(&ask.upload);
     open.begun_bytes = u64::try_from(ask.body.len()).unwrap_or(u64::MAX);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
     let mut unreserved = ask.path.unreserved();
-    if facts.dialect.is_free() {
+    if open.is_free {
         accounts.clear();
         unreserved.clear();
     }
@@ -314,6 +320,8 @@ async fn answer(
         Ok(body) => body,
         Err(broken) => return broke(&mut exchange, broken, family),
     };
+    let answer_facts = exchange.whole_facts(&body).await;
+    let room = exchange.take_claim();
     let Some((mut draft, open)) = exchange.take() else { return lost(family) };
     if !parts.status.is_success() {
         // It was taken before, or fetched for this request: either way it is what was refused.
@@ -336,7 +344,7 @@ async fn answer(
         let is_final = is_last || !may_fail_over;
         return Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us }));
     }
-    let mut answer_facts = scan_response(facts.dialect, &body, open.quirks);
+    let mut answer_facts = answer_facts;
     if wire.translation.is_some()
         && answer_facts.usage.is_none()
         && answer_facts.text == TextSize::default()
@@ -357,13 +365,13 @@ async fn answer(
     let cost = open.close(&mut draft, &Ending::Answered { facts: &answer_facts, is_final });
     draft.stage("cost", draft.last_basis(), format_args!("{cost} USD"));
     let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
-    let mut answer = Answer { ask, place, cost: Some(cost), freed, clamped_to, dropped: &[], wants_trailers: false };
+    let answer =
+        Answer { ask, place, cost: Some(cost), freed, clamped_to, dropped: &wire.dropped, wants_trailers: false };
     let body = match &wire.translation {
         None => wire.names.as_ref().and_then(|names| rename_ids(&body, &**names)).unwrap_or(body),
         Some(translation) => match translation.answer(&body, draft.request_id(), draft.started_at_us()) {
             Ok(body) => {
                 parts.headers = translation.headers(&parts.headers, "application/json");
-                answer.dropped = &translation.dropped;
                 body
             }
             Err(error) => {
@@ -375,6 +383,7 @@ async fn answer(
             }
         },
     };
+    let body = hold(body, room.into_iter().collect());
     Tried::Answered(Box::new(respond::whole(draft, &answer, family, &parts, body)))
 }
 
@@ -393,7 +402,8 @@ fn stream(
     let request_id = draft.request_id().to_owned();
     let attempts = draft.record.attempts.len() + 1;
     let wants_trailers = respond::accepts_trailers(&ask.headers);
-    let mut answer = Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, dropped: &[], wants_trailers };
+    let answer =
+        Answer { ask, place, cost: None, freed: NanoUsd::ZERO, clamped_to, dropped: &wire.dropped, wants_trailers };
     let gateway = Arc::clone(draft.gateway());
     let quirks = wire::quirks(place.upstream.backend.kind);
     let watch = match &wire.translation {
@@ -407,12 +417,15 @@ fn stream(
         },
         Some(translation) => {
             parts.headers = translation.headers(&parts.headers, "text/event-stream");
-            answer.dropped = &translation.dropped;
             translation.watch(&request_id, draft.started_at_us())
         }
     };
     // One that has begun to read goes on.
-    exchange.filter.get_or_insert(watch);
+    let is_kept = exchange.can_be_counted();
+    let watch = exchange.filter.get_or_insert(watch);
+    if is_kept {
+        watch.keep_text();
+    }
     let mut response = Response::new(GatewayBody::Whole(None));
     respond::set_headers(&mut response, &gateway, &answer, family, &parts, &request_id, attempts);
     *response.body_mut() = GatewayBody::Relay(Box::new(Relay::new(exchange, request_id, wants_trailers, first)));
@@ -434,8 +447,11 @@ fn open_attempt(
         reservation: admission.reservation,
         worst_case: admission.worst_case,
         dialect: facts.dialect,
+        is_free: is_free(facts.dialect, place.price.as_deref()),
         quirks: wire::quirks(place.upstream.backend.kind),
         estimated_input_tokens: facts.estimate_input_tokens(),
+        said: Said::default(),
+        counted: None,
         has_residency: has_residency(facts),
         unreported: media::unreported(facts, place.price.as_deref()),
         upload: None,
@@ -446,6 +462,7 @@ fn open_attempt(
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
         status: 0,
         provider_request_id: String::new(),
+        cut_by: None,
     });
     (attempt, admission.clamped_to)
 }

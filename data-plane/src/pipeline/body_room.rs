@@ -1,8 +1,9 @@
-//! Memory for request bodies, bounded over all requests.
+//! Memory for bodies that are kept whole, of requests and of answers, bounded over all requests.
 //!
-//! Rule: a request whose body does not fit in what is left is refused at once (503), not queued and not swapped; small
-//! bodies of one piece are not counted, since the connection holds them anyway.
+//! Rule: a body that does not fit in what is left is refused at once (503), not queued and not swapped; small bodies of
+//! one piece are not counted, since the connection holds them anyway. A claim lasts for as long as the bytes do.
 
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,6 +48,26 @@ impl Claim {
     }
 }
 
+/// Bytes together with the claims that they take.
+struct Held {
+    bytes: Bytes,
+    _claims: Vec<Claim>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Makes bytes hold claims: they are given back with the last handle on the bytes.
+pub fn hold(bytes: Bytes, claims: Vec<Claim>) -> Bytes {
+    if claims.iter().all(|claim| claim.bytes == 0) {
+        return bytes;
+    }
+    Bytes::from_owner(Held { bytes, _claims: claims })
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.room.left_bytes.fetch_add(self.bytes, Ordering::Relaxed);
@@ -64,5 +85,19 @@ mod tests {
         assert!(first.grow_to(6) && !second.grow_to(5) && second.grow_to(4) && !first.grow_to(7));
         drop(first);
         assert!(second.grow_to(10));
+    }
+
+    #[test]
+    fn bytes_hold_their_claims_until_the_last_handle_is_gone() {
+        let room = BodyRoom::new(10);
+        let mut claim = room.claim();
+        assert!(claim.grow_to(8));
+        let body = hold(Bytes::from_static(b"an answer"), vec![claim]);
+        let handle = body.slice(3..);
+        drop(body);
+        assert!(!room.claim().grow_to(8), "a client still reads it");
+        assert_eq!(&*handle, b"answer");
+        drop(handle);
+        assert!(room.claim().grow_to(10));
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! Rule: one reservation, one intent and one attempt for all of them. What the provider counted for each is added up, also
 //! where a later one failed; once one has failed or the client has left, no further call is made, and those under way are
-//! heard to their end, because they are billed.
+//! heard to their end, because they are billed. Each is priced for itself, as the provider does, and counts for itself among
+//! the requests of its backend: the first with the request, the others when there is room for them.
 
 use super::attempts::{Ask, Tried};
-use super::exchange::{Broken, CLIENT_CLOSED_STATUS, Limits, MOST_ANSWER_BYTES, MOST_ERROR_BYTES, Phase, is_encoded};
+use super::body_room::{Claim, hold};
+use super::broken::{Broken, Limits, Phase};
+use super::exchange::{CLIENT_CLOSED_STATUS, MOST_ANSWER_BYTES, MOST_ERROR_BYTES, is_encoded};
 use super::failure::{Failure, is_key_over, lost, may_fail_over, provider_refusal};
 use super::refusal::Refusal;
 use super::respond::{self, Answer};
 use super::settle::{Ending, OpenAttempt};
+use super::whole::Whole;
 use super::wire::{Calls, Piece, Wire};
 use crate::budget::Reservation;
 use crate::config::current::Place;
@@ -17,16 +21,15 @@ use crate::records::draft::{CLIENT_CLOSED, Draft};
 use crate::upstream::body::Pieces;
 use crate::upstream::client::{InFlight, Upstream};
 use crate::upstream::pool::SendError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use helix_llm::ResponseFacts;
+use helix_llm::{ResponseFacts, TranslateError};
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::BodyExt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -46,7 +49,7 @@ pub(super) struct Job {
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) limits: Limits,
-    /// Counts among the requests of the backend until the last call is over.
+    /// The first call's place among the requests of the backend; it is kept until the last call is over.
     pub(super) in_flight: InFlight,
 }
 
@@ -55,18 +58,28 @@ enum Trouble {
     Broken(Broken),
     Credential,
     Refused(Parts, Bytes),
-    Unreadable,
+    Unreadable(TranslateError),
 }
 
 /// What the calls brought together.
 struct Gathered {
     pieces: Vec<Option<Piece>>,
+    /// The room that they take.
+    claims: Vec<Claim>,
     head: Option<Parts>,
     trouble: Option<Trouble>,
     /// Bytes of the answers so far.
     bytes: usize,
     /// A call was sent and nobody knows what became of it.
     is_uncertain: bool,
+}
+
+/// What one call brought.
+struct Brought {
+    head: Parts,
+    piece: Piece,
+    bytes: usize,
+    room: Option<Claim>,
 }
 
 /// How it ended, for the client.
@@ -88,23 +101,14 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
     gateway.drains.spawn("calls", job.run(tell));
     let Ok(done) = told.await else { return lost(family) };
     let Done { mut draft, gathered, body, cost, freed, began_us } = done;
-    let calls = gathered.pieces.len();
     let failed = |draft, refusal, verbatim, is_final, key_over_us| {
         Tried::Failed(draft, Box::new(Failure { refusal, verbatim, is_final, key_over_us }))
     };
     let message = match gathered.trouble {
-        None => "The provider's answer could not be read.",
-        Some(Trouble::Unreadable) => "The provider's answer could not be read.",
+        None | Some(Trouble::Unreadable(_)) => "The provider's answer could not be read.",
         Some(Trouble::Broken(broken)) => {
-            draft.stage("model", "error", broken.code().as_str());
-            let message = match broken {
-                Broken::Unreachable => "The provider could not be reached.",
-                Broken::Disconnected => "The provider's answer broke off.",
-                Broken::TimedOut(phase) => phase.overdue(),
-                Broken::Encoded => "The provider's answer is encoded, which it was not asked for, and is not read.",
-                Broken::TooLarge => "The provider's answer is larger than the gateway keeps.",
-            };
-            return failed(draft, Refusal::new("model", broken.code(), message), None, is_last, None);
+            let is_final = is_last || broken.is_final();
+            return failed(draft, Refusal::new("model", broken.code(), broken.message()), None, is_final, None);
         }
         Some(Trouble::Credential) => {
             let message = "The gateway has no valid credential for the provider. This is not about your key; tell your administrator.";
@@ -128,12 +132,13 @@ pub(super) async fn ask_all(job: Job, ask: &Ask, wire: &Wire<'_>, place: &Place,
     };
     let model = &place.upstream_model;
     let backend = &place.upstream.backend.id;
+    let calls = job_calls(wire).map_or(0, |calls| calls.bodies.len());
     draft.stage("model", "answered", format_args!("{model} at {backend}, in {calls} calls"));
     draft.stage("cost", draft.last_basis(), format_args!("{cost} USD"));
-    let dropped = job_calls(wire).map_or(&[][..], |calls| &calls.dropped);
     parts.headers = HeaderMap::with_capacity(8);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let answer = Answer { ask, place, cost: Some(cost), freed, clamped_to: None, dropped, wants_trailers: false };
+    let answer =
+        Answer { ask, place, cost: Some(cost), freed, clamped_to: None, dropped: &wire.dropped, wants_trailers: false };
     Tried::Answered(Box::new(respond::whole(draft, &answer, family, &parts, body)))
 }
 
@@ -143,11 +148,11 @@ fn job_calls<'a>(wire: &'a Wire<'_>) -> Option<&'a Calls> {
 
 impl Job {
     async fn run(self, tell: oneshot::Sender<Done>) {
-        let gathered = self.gather(&tell).await;
+        let mut gathered = self.gather(&tell).await;
         let Self { mut draft, mut open, calls, in_flight, .. } = self;
         drop(in_flight);
         let pieces = || gathered.pieces.iter().flatten();
-        let is_counted = pieces().all(|piece| piece.facts.usage.is_some());
+        let is_counted = pieces().all(|piece| piece.facts.usage.is_some_and(|usage| !usage.is_empty()));
         let facts = ResponseFacts {
             usage: is_counted.then(|| Calls::sum(pieces())),
             provider_cost: pieces().map(|piece| piece.facts.provider_cost).sum::<Option<NanoUsd>>(),
@@ -164,27 +169,41 @@ impl Job {
             Some(Trouble::Refused(parts, _)) if matches!(parts.status.as_u16(), 401 | 403) => "credential",
             Some(Trouble::Refused(..)) => "provider_error",
             Some(Trouble::Credential) => "credential",
-            Some(Trouble::Broken(Broken::Unreachable)) => "unreachable",
-            Some(Trouble::Broken(_) | Trouble::Unreadable) | None => "disconnected",
+            Some(Trouble::Broken(broken)) => broken.verdict(),
+            Some(Trouble::Unreadable(error)) => {
+                note_unreadable(draft.request_id(), &open.backend_id, error);
+                "unreadable"
+            }
+            None => "disconnected",
         };
+        if let Some(Trouble::Broken(broken)) = &gathered.trouble {
+            open.note_broken(&mut draft, *broken);
+        }
         let ending = if gathered.is_uncertain {
             Ending::Uncertain(verdict)
         } else if pieces().next().is_none() {
             Ending::Unbilled(verdict)
+        } else if let (true, Some(usage)) = (is_counted, facts.usage) {
+            Ending::Called { usage, calls: pieces().map(|piece| &piece.facts).collect() }
         } else {
-            Ending::Answered { facts: &facts, is_final: is_counted }
+            Ending::Answered { facts: &facts, is_final: false }
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
         let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);
         let (estimated, began_us) = (open.estimated_input_tokens, open.started_monotonic_us);
+        let backend_id = open.backend_id.clone();
         let cost = open.close(&mut draft, &ending);
-        let all: Option<Vec<Piece>> = gathered.pieces.iter().cloned().collect();
+        let all: Option<Vec<Piece>> = std::mem::take(&mut gathered.pieces).into_iter().collect();
         let all = all.filter(|_| gathered.trouble.is_none());
         let usage = facts.usage.unwrap_or_else(|| helix_shared::usage::TokenUsage {
             input_tokens: estimated,
             ..helix_shared::usage::TokenUsage::default()
         });
-        let body = all.and_then(|pieces| calls.join(&pieces, usage, draft.request_id(), draft.started_at_us()).ok());
+        let body = all.and_then(|pieces| {
+            let joined = calls.join(pieces, usage, draft.request_id(), draft.started_at_us());
+            let joined = joined.inspect_err(|error| note_unreadable(draft.request_id(), &backend_id, error)).ok()?;
+            Some(hold(joined, std::mem::take(&mut gathered.claims)))
+        });
         let freed = held.saturating_sub(cost).max(NanoUsd::ZERO);
         if let Err(Done { mut draft, cost, .. }) = tell.send(Done { draft, gathered, body, cost, freed, began_us }) {
             draft.stage("cost", draft.last_basis(), format_args!("{cost} USD, client gone"));
@@ -195,18 +214,34 @@ impl Job {
 
     async fn gather(&self, tell: &oneshot::Sender<Done>) -> Gathered {
         let count = self.calls.bodies.len();
-        let mut gathered =
-            Gathered { pieces: vec![None; count], head: None, trouble: None, bytes: 0, is_uncertain: false };
+        let mut gathered = Gathered {
+            pieces: vec![None; count],
+            claims: Vec::new(),
+            head: None,
+            trouble: None,
+            bytes: 0,
+            is_uncertain: false,
+        };
         let mut running = FuturesUnordered::new();
         let mut bodies = self.calls.bodies.iter().enumerate();
         loop {
             while running.len() < MOST_AT_ONCE && gathered.trouble.is_none() && !tell.is_closed() {
+                let further = if running.is_empty() { None } else { self.upstream.enter() };
+                if !running.is_empty() && further.is_none() {
+                    // The backend is full: this one follows one of those that run.
+                    break;
+                }
                 let Some((index, body)) = bodies.next() else { break };
-                running.push(async move { (index, self.call(index, body).await) });
+                running.push(async move {
+                    let result = self.call(index, body).await;
+                    drop(further);
+                    (index, result)
+                });
             }
             let Some((index, result)) = running.next().await else { return gathered };
             match result {
-                Ok((head, piece, bytes)) => {
+                Ok(Brought { head, piece, bytes, room }) => {
+                    gathered.claims.extend(room);
                     gathered.head.get_or_insert(head);
                     gathered.bytes = gathered.bytes.saturating_add(bytes);
                     if gathered.bytes > MOST_BYTES {
@@ -226,7 +261,7 @@ impl Job {
     }
 
     /// Makes one call.
-    async fn call(&self, index: usize, body: &Bytes) -> Result<(Parts, Piece, usize), Trouble> {
+    async fn call(&self, index: usize, body: &Bytes) -> Result<Brought, Trouble> {
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         let mut request = Request::new(Pieces::new(vec![body.clone()], length));
         *request.method_mut() = Method::POST;
@@ -264,21 +299,18 @@ impl Job {
             });
         }
         let most = if parts.status.is_success() { MOST_ANSWER_BYTES } else { MOST_ERROR_BYTES };
-        let mut whole = BytesMut::new();
-        loop {
-            let frame = tokio::time::timeout_at(until(self.limits.idle), answer.frame()).await;
-            let Some(frame) = frame.map_err(|_| Trouble::Broken(self.limits.passed(Phase::NextChunk)))? else { break };
-            let Ok(data) = frame.map_err(|_| Trouble::Broken(Broken::Disconnected))?.into_data() else { continue };
-            if whole.len() + data.len() > most {
-                return Err(Trouble::Broken(Broken::TooLarge));
-            }
-            whole.extend_from_slice(&data);
-        }
-        let body = whole.freeze();
+        let mut whole = Whole::default();
+        let room = &self.draft.gateway().body_room;
+        let body = whole.read(&mut answer, most, &self.limits, room).await.map_err(Trouble::Broken)?;
         if !parts.status.is_success() {
             return Err(Trouble::Refused(parts, body));
         }
-        let piece = self.calls.read(index, &parts, &body).map_err(|_| Trouble::Unreadable)?;
-        Ok((parts, piece, body.len()))
+        let piece = self.calls.read(index, &parts, &body).map_err(Trouble::Unreadable)?;
+        Ok(Brought { head: parts, piece, bytes: body.len(), room: whole.into_claim() })
     }
+}
+
+/// Says why an answer could not be read; the reason names places and types, never what stands there.
+fn note_unreadable(request_id: &str, backend_id: &str, error: &TranslateError) {
+    tracing::warn!(request.id = request_id, backend.id = backend_id, %error, "a provider's answer to one of several calls could not be read");
 }

@@ -3,14 +3,68 @@
 //! Rule: only facts refuse. What the catalogue does not know is the provider's to say; a length that can only be estimated
 //! refuses when it is beyond doubt.
 
+use super::attempts::Ask;
 use super::refusal::Refusal;
 use crate::config::current::Place;
-use helix_llm::{Dialect, RequestFacts};
-use helix_shared::catalog::{Capability, Mode};
+use bytes::Bytes;
+use helix_llm::{CapField, Dialect, LeaveOut, RequestFacts, ScanError, leave_out, scan_request};
+use helix_shared::catalog::{Capability, Mode, Refusal as Refused};
 use helix_shared::error_code::ErrorCode;
+use helix_shared::routing::Params;
+use std::borrow::Cow;
 
 /// A text of more bytes a token than these is made of blanks; common text has about four.
 const MOST_BYTES_PER_TOKEN: u64 = 16;
+
+/// What of a request that passes in the client's own words its backend is known to refuse.
+pub(super) fn refused(facts: &RequestFacts, place: &Place) -> LeaveOut {
+    let takes_user = place.upstream.backend.kind.facts().takes_user || facts.dialect != Dialect::OpenAiChat;
+    if facts.asks.is_none() && takes_user {
+        return LeaveOut::default();
+    }
+    let refuses = |what| place.known.is_some_and(|known| known.refuses.has(what));
+    LeaveOut {
+        sampling: facts.asks.sampling && refuses(Refused::Sampling),
+        forced_tools: facts.asks.forced_tool && refuses(Refused::ForcedTools),
+        user: !takes_user,
+    }
+}
+
+/// Leaves out what the model of a place refuses, or refuses the request where its route says so.
+pub(super) fn without<'a>(
+    ask: &'a Ask,
+    place: &Place,
+    refused: LeaveOut,
+) -> Result<(Bytes, Cow<'a, RequestFacts>, Vec<String>), Refusal> {
+    let unreadable = |error: ScanError| {
+        tracing::error!(%error, "invariant broken: a request that was read once cannot be read again");
+        Refusal::new("model", ErrorCode::Internal, "The request could not be put into the words of its backend.")
+    };
+    let (body, dropped) = leave_out(&ask.body, refused).map_err(unreadable)?;
+    let Some(first) = dropped.first() else { return Ok((ask.body.clone(), Cow::Borrowed(&ask.facts), dropped)) };
+    if ask.resolved.params == Params::Strict {
+        let message = format!(
+            "The model `{}` refuses {}, and its route takes requests whole or not at all (params: strict).",
+            place.upstream_model,
+            dropped.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Refusal::new("model", ErrorCode::UnsupportedByModel, message).with_param(Some(first)));
+    }
+    let facts = scan_request(ask.facts.dialect, &body).map_err(unreadable)?;
+    Ok((body, Cow::Owned(facts), dropped))
+}
+
+/// The name under which the client's output cap must go, where the backend does not know the one that was used.
+pub(super) fn cap_name(facts: &RequestFacts, place: &Place) -> Option<CapField> {
+    if facts.dialect != Dialect::OpenAiChat {
+        return None;
+    }
+    let refuses_older = place.known.is_some_and(|known| known.refuses.has(Refused::MaxTokens));
+    match place.upstream.backend.cap_field() {
+        CapField::MaxCompletionTokens => refuses_older.then_some(CapField::MaxCompletionTokens),
+        CapField::MaxTokens => (!place.upstream.backend.kind.facts().takes_newer_cap).then_some(CapField::MaxTokens),
+    }
+}
 
 /// Checks a request, as its backend gets it, against what is known of the model there.
 ///
@@ -24,6 +78,7 @@ pub(super) fn check(facts: &RequestFacts, place: &Place) -> Result<(), Refusal> 
         let is_described = can(Capability::Tools) || can(Capability::Vision);
         let lacks = [
             (facts.media.images > 0 && !can(Capability::Vision), "takes no images", "messages"),
+            (facts.media.audio > 0 && !can(Capability::AudioInput), "takes no sound", "messages"),
             (facts.tools > 0 && !can(Capability::Tools), "calls no tools", "tools"),
         ];
         if let Some((_, what, param)) = lacks.into_iter().filter(|_| is_described).find(|(is_lacking, ..)| *is_lacking)

@@ -3,21 +3,24 @@
 //! Rule: an exchange that is dropped unfinished goes on by itself for as long as the provider's row says, because the
 //! provider bills what it generated and only its last words say how much. Then it is cut and estimated.
 
+use super::body_room::Claim;
+use super::broken::{Broken, Limits, Phase};
+use super::counting::{self, Counted};
 use super::settle::{Ending, OpenAttempt};
+use super::whole::Whole;
 use super::wire::Watch;
 use crate::records::draft::{CLIENT_CLOSED, Draft};
 use crate::upstream::answer::Answer;
 use crate::upstream::client::InFlight;
 use crate::upstream::pool::{Responding, SendError};
-use bytes::{Bytes, BytesMut};
-use helix_llm::{Dialect, EndKind, ResponseFacts, scan_response};
-use helix_shared::error_code::ErrorCode;
+use bytes::Bytes;
+use helix_llm::{Dialect, EndKind, ResponseFacts, kept_of_answer, scan_response};
 use helix_shared::provider::OnLeave;
 use http::response::Parts;
 use http_body_util::BodyExt;
-use hyper::body::Body;
 use std::collections::VecDeque;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a stream whose client left is read on for its usage.
@@ -30,73 +33,6 @@ pub(super) const MOST_ANSWER_BYTES: usize = 64 << 20;
 pub(super) const MOST_ERROR_BYTES: usize = 1 << 20;
 /// Status that a request is recorded with whose client left.
 pub(super) const CLIENT_CLOSED_STATUS: u16 = 499;
-
-/// Limits of an exchange.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Until the head.
-    pub first_byte: Duration,
-    /// Between two chunks.
-    pub idle: Duration,
-    /// End of everything.
-    pub deadline: Instant,
-}
-
-/// Why an exchange broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    /// No connection: nothing was sent.
-    Unreachable,
-    /// Sent, and the connection ended.
-    Disconnected,
-    /// Sent, and what was to come did not come in time.
-    TimedOut(Phase),
-    /// The answer is in an encoding that nobody asked for.
-    Encoded,
-    /// More came than is kept.
-    TooLarge,
-}
-
-/// What of an answer is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Its head.
-    FirstByte,
-    /// Its next piece.
-    NextChunk,
-    /// All of it.
-    Total,
-}
-
-impl Phase {
-    /// What a passed limit is told as, with the setting.
-    pub fn overdue(self) -> &'static str {
-        match self {
-            Self::FirstByte => "The provider did not begin to answer in time (its timeout.first_byte).",
-            Self::NextChunk => "The provider fell silent in its answer (its timeout.between_chunks).",
-            Self::Total => "The provider did not finish its answer in time (its timeout.total).",
-        }
-    }
-}
-
-impl Limits {
-    /// The phase whose limit passed, when this one was waited for.
-    pub fn passed(&self, phase: Phase) -> Broken {
-        Broken::TimedOut(if Instant::now() >= self.deadline { Phase::Total } else { phase })
-    }
-}
-
-impl Broken {
-    /// The stable error code.
-    pub fn code(self) -> ErrorCode {
-        match self {
-            Self::Unreachable => ErrorCode::UpstreamUnreachable,
-            Self::Disconnected => ErrorCode::UpstreamDisconnected,
-            Self::TimedOut(_) => ErrorCode::UpstreamTimeout,
-            Self::TooLarge | Self::Encoded => ErrorCode::UpstreamError,
-        }
-    }
-}
 
 enum Progress {
     Head(Responding),
@@ -112,7 +48,7 @@ pub struct Exchange {
     /// Its place among those that the backend is given at once: until the answer is over, also when nobody waits for it.
     in_flight: Option<InFlight>,
     /// What came of a whole answer so far.
-    whole: BytesMut,
+    whole: Whole,
     /// Reads a stream; `None`: a whole answer.
     pub filter: Option<Watch>,
     is_stream_asked: bool,
@@ -143,7 +79,7 @@ impl Exchange {
             phase: Progress::Head(response),
             limits,
             in_flight: Some(in_flight),
-            whole: BytesMut::new(),
+            whole: Whole::default(),
             filter: None,
             is_stream_asked,
             is_alone: false,
@@ -210,25 +146,15 @@ impl Exchange {
     /// [`Broken`].
     pub async fn collect(&mut self, is_error: bool) -> Result<Bytes, Broken> {
         let most = if is_error { MOST_ERROR_BYTES } else { MOST_ANSWER_BYTES };
-        let mut only = None;
-        while let Progress::Body(body) = &mut self.phase {
-            let limit = (Instant::now() + self.limits.idle).min(self.limits.deadline);
-            let Ok(frame) = tokio::time::timeout_at(limit, body.frame()).await else {
-                return Err(self.limits.passed(Phase::NextChunk));
-            };
-            let Some(frame) = frame else { break };
-            let Ok(data) = frame.map_err(|_| Broken::Disconnected)?.into_data() else { continue };
-            if self.whole.len() + data.len() > most {
-                return Err(Broken::TooLarge);
-            }
-            if body.is_end_stream() && self.whole.is_empty() {
-                only = Some(data);
-                break;
-            }
-            self.whole.extend_from_slice(&data);
-        }
+        let (Progress::Body(body), Some((draft, _))) = (&mut self.phase, &self.parts) else { return Ok(Bytes::new()) };
+        let whole = self.whole.read(body, most, &self.limits, &draft.gateway().body_room).await?;
         self.phase = Progress::Over;
-        Ok(only.unwrap_or_else(|| std::mem::take(&mut self.whole).freeze()))
+        Ok(whole)
+    }
+
+    /// The room that the whole body takes, to be held for as long as it is.
+    pub(super) fn take_claim(&mut self) -> Option<Claim> {
+        std::mem::take(&mut self.whole).into_claim()
     }
 
     /// Reads the first of a stream, until there is something for the client or the provider has had its last word.
@@ -252,6 +178,50 @@ impl Exchange {
         Ok(())
     }
 
+    /// Whether what is sent and written here can be counted if the provider does not.
+    pub(super) fn can_be_counted(&self) -> bool {
+        self.parts.as_ref().is_some_and(|(_, attempt)| attempt.said.can_be_counted())
+    }
+
+    /// Reads nothing more, and begins to count what was written, unless the provider did; `None`: there is nothing to count
+    /// or nobody to do it. Until somebody takes the exchange it still goes on by itself, to its estimate.
+    pub(super) fn begin_count(&mut self, facts: &ResponseFacts, is_final: bool) -> Option<JoinHandle<Counted>> {
+        self.phase = Progress::Over;
+        let (draft, attempt) = self.parts.as_ref()?;
+        if is_final || facts.usage.is_some() || !attempt.said.can_be_counted() {
+            return None;
+        }
+        let written = match &mut self.filter {
+            Some(filter) => filter.take_text(),
+            None => kept_of_answer(attempt.dialect, self.whole.bytes()),
+        };
+        counting::begin(draft.gateway(), attempt, written, facts.text)
+    }
+
+    /// Notes what was counted.
+    pub(super) fn note_count(&mut self, counted: Option<Counted>) {
+        if let Some((_, attempt)) = &mut self.parts {
+            attempt.counted = counted;
+        }
+    }
+
+    /// What a whole answer says about itself; where it says nothing of its usage, that is counted.
+    pub(super) async fn whole_facts(&mut self, body: &Bytes) -> ResponseFacts {
+        let Some((_, attempt)) = &self.parts else { return ResponseFacts::default() };
+        if attempt.status >= 300 {
+            return ResponseFacts::default();
+        }
+        let facts = scan_response(attempt.dialect, body, attempt.quirks);
+        if facts.usage.is_none() && attempt.said.can_be_counted() {
+            self.whole.put_back(body.clone());
+            if let Some(counting) = self.begin_count(&facts, false) {
+                let counted = counting.await.ok();
+                self.note_count(counted);
+            }
+        }
+        facts
+    }
+
     /// Takes the record and attempt out; the exchange will not go on by itself.
     pub fn take(&mut self) -> Option<(Box<Draft>, Box<OpenAttempt>)> {
         self.phase = Progress::Over;
@@ -265,7 +235,7 @@ impl Exchange {
             return (facts.answer, facts.is_usage_final);
         }
         let Some((_, attempt)) = &self.parts else { return (ResponseFacts::default(), false) };
-        let facts = scan_response(attempt.dialect, &self.whole, attempt.quirks);
+        let facts = scan_response(attempt.dialect, self.whole.bytes(), attempt.quirks);
         let is_final = facts.usage.is_some() && !facts.is_usage_partial;
         (facts, is_final)
     }
@@ -289,6 +259,12 @@ impl Exchange {
         }
         let (mut facts, mut is_final) = self.facts();
         let is_unanswered = matches!(self.phase, Progress::Head(_));
+        let is_answer = (self.filter.is_some() || self.whole.is_complete())
+            && self.parts.as_ref().is_some_and(|(_, attempt)| attempt.status < 300);
+        if is_answer && let Some(counting) = self.begin_count(&facts, is_final) {
+            let counted = counting.await.ok();
+            self.note_count(counted);
+        }
         let Some((mut draft, attempt)) = self.take() else { return };
         if is_final && attempt.status >= 400 {
             (facts, is_final) = (ResponseFacts::default(), false);
@@ -298,7 +274,9 @@ impl Exchange {
             0 => Ending::Uncertain("client_closed"),
             400.. => Ending::Unbilled("provider_error"),
             // A whole answer that did not arrive whole says nothing about itself.
-            _ if self.filter.is_none() && !is_final && !is_sound => Ending::Uncertain("client_closed"),
+            _ if self.filter.is_none() && !self.whole.is_complete() && !is_final && !is_sound => {
+                Ending::Uncertain("client_closed")
+            }
             _ => Ending::Answered { facts: &facts, is_final },
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
@@ -316,12 +294,16 @@ impl Exchange {
                 && is_events
                 && attempt.status < 400
             {
-                self.filter = Some(Watch::passing(attempt.dialect, false, attempt.quirks));
+                let mut watch = Watch::passing(attempt.dialect, false, attempt.quirks);
+                if attempt.said.can_be_counted() {
+                    watch.keep_text();
+                }
+                self.filter = Some(watch);
             }
         }
         if self.filter.is_none() {
             let whole = self.collect(false).await?;
-            self.whole = BytesMut::from(whole);
+            self.whole.put_back(whole);
             return Ok(());
         }
         while let Progress::Body(body) = &mut self.phase {

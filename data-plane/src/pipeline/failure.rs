@@ -4,7 +4,8 @@
 //! and an upload that cannot be sent again.
 
 use super::attempts::{Ask, Tried};
-use super::exchange::{Broken, Exchange};
+use super::broken::Broken;
+use super::exchange::Exchange;
 use super::refusal::Refusal;
 use super::settle::Ending;
 use crate::body::GatewayBody;
@@ -58,30 +59,20 @@ pub(super) fn is_key_over(parts: &Parts) -> bool {
 }
 
 pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> Tried {
-    let Some((mut draft, open)) = exchange.take() else { return lost(family) };
-    let (ending, message) = match broken {
-        Broken::Unreachable => (Ending::Unbilled("unreachable"), "The provider could not be reached."),
-        Broken::Disconnected => (Ending::Uncertain("disconnected"), "The provider's answer broke off."),
-        Broken::TimedOut(phase) => (Ending::Uncertain("timed_out"), phase.overdue()),
-        Broken::Encoded => {
-            // An error costs nothing, whatever it says.
-            let ending =
-                if open.status >= 400 { Ending::Unbilled("provider_error") } else { Ending::Uncertain("encoded") };
-            (
-                ending,
-                "The provider's answer is encoded (content-encoding), which it was not asked for, and is not read.",
-            )
-        }
-        Broken::TooLarge => (Ending::Uncertain("too_large"), "The provider's answer is larger than the gateway keeps."),
+    let Some((mut draft, mut open)) = exchange.take() else { return lost(family) };
+    let ending = match broken {
+        Broken::Unreachable => Ending::Unbilled(broken.verdict()),
+        // An error costs nothing, whatever it says.
+        Broken::Encoded if open.status >= 400 => Ending::Unbilled("provider_error"),
+        _ => Ending::Uncertain(broken.verdict()),
     };
+    let message = broken.message();
+    open.note_broken(&mut draft, broken);
     let upload = open.upload.clone();
     open.close(&mut draft, &ending);
-    draft.stage("model", "error", broken.code().as_str());
     let form_error = upload.as_ref().and_then(Upload::form_error);
     let refusal = match (upload.filter(Upload::is_begun), form_error) {
-        (_, Some(error)) => {
-            Refusal::new("request", ErrorCode::InvalidRequest, error.to_string()).with_param(error.param())
-        }
+        (_, Some(error)) => Refusal::new("request", error.code(), error.to_string()).with_param(error.param()),
         (None, None) => Refusal::new("model", broken.code(), message),
         (Some(upload), None) if upload.is_too_large() => Refusal::new(
             "request",
@@ -94,10 +85,7 @@ pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> 
             Refusal::new("model", broken.code(), message)
         }
     };
-    Tried::Failed(
-        draft,
-        Box::new(Failure { refusal, verbatim: None, is_final: broken == Broken::TooLarge, key_over_us: None }),
-    )
+    Tried::Failed(draft, Box::new(Failure { refusal, verbatim: None, is_final: broken.is_final(), key_over_us: None }))
 }
 
 /// The record was closed elsewhere: a broken invariant, answered as such.

@@ -4,7 +4,8 @@
 //! nothing, and another backend may do better.
 
 use super::attempts::Tried;
-use super::exchange::{Broken, Exchange};
+use super::broken::Broken;
+use super::exchange::Exchange;
 use super::failure::{Failure, lost, may_fail_over, provider_refusal};
 use super::settle::{Ending, OpenAttempt};
 use super::wire::{Watch, Wire};
@@ -22,7 +23,10 @@ pub(super) async fn first_error(
     first: &mut VecDeque<Bytes>,
 ) -> Result<Option<ProviderError>, Broken> {
     if let (Some(translation), Some(draft)) = (&wire.translation, exchange.draft()) {
-        let watch = translation.watch(draft.request_id(), draft.started_at_us());
+        let mut watch = translation.watch(draft.request_id(), draft.started_at_us());
+        if exchange.can_be_counted() {
+            watch.keep_text();
+        }
         exchange.filter = Some(watch);
     }
     exchange.begin(first).await?;

@@ -5,6 +5,7 @@
 
 use super::admit::Admission;
 use super::attempts::Ask;
+use super::capability;
 use super::wire::Wire;
 use crate::config::current::Place;
 use crate::records::draft::Draft;
@@ -38,6 +39,7 @@ pub(super) fn upstream_request(
         force_usage: facts.is_stream && facts.dialect.asks_for_stream_usage(),
         withhold_stream_options: !place.upstream.backend.takes_stream_options(),
         output_cap: admission.output_cap,
+        cap_name: if wire.translation.is_none() { capability::cap_name(facts, place) } else { None },
         previous_response: ask.kept.as_ref().map(|kept| kept.upstream_id.as_str()),
         hosted_version,
     };
@@ -92,6 +94,7 @@ pub(super) fn call_body(body: &Bytes, facts: &RequestFacts, place: &Place) -> By
         force_usage: false,
         withhold_stream_options: false,
         output_cap: None,
+        cap_name: None,
         previous_response: None,
         hosted_version,
     };

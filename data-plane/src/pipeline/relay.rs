@@ -3,13 +3,15 @@
 //! Rule: bytes pass as they come, and no further chunk is asked for while the client has not taken the one before; memory
 //! is bounded. Exactly one terminal event reaches the client, whatever the provider does.
 
-use super::exchange::{Broken, Exchange, Phase};
+use super::broken::{Broken, Phase};
+use super::counting::Counted;
+use super::exchange::Exchange;
 use super::inspect::inspect_chunk;
 use super::settle::Ending;
 use super::wire::Watch;
 use crate::body::BodyError;
 use bytes::Bytes;
-use helix_llm::{EndKind, StreamEnd};
+use helix_llm::{EndKind, StreamEnd, StreamFacts};
 use helix_shared::error_code::ErrorCode;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -17,6 +19,7 @@ use http_body::{Body, Frame};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 
 /// The stream of one request.
@@ -30,6 +33,8 @@ pub struct Relay {
     wants_trailers: bool,
     trailers: Option<HeaderMap>,
     is_first: bool,
+    /// It ended, and what nobody counted is being counted.
+    counting: Option<Box<(End, JoinHandle<Counted>)>>,
     /// The stream broke where no event can say so: the connection must.
     is_broken: bool,
 }
@@ -48,6 +53,7 @@ impl Relay {
             wants_trailers,
             trailers: None,
             is_first: true,
+            counting: None,
             is_broken: false,
         }
     }
@@ -62,6 +68,15 @@ impl Relay {
                     draft.note_first_byte();
                 }
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if let Some(counting) = &mut self.counting {
+                let counted = ready!(Pin::new(&mut counting.1).poll(context));
+                let Some(counting) = self.counting.take() else { continue };
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.note_count(counted.ok());
+                }
+                self.close(&counting.0);
+                continue;
             }
             let Some(exchange) = &mut self.exchange else {
                 if std::mem::take(&mut self.is_broken) {
@@ -111,25 +126,46 @@ impl Relay {
         }
     }
 
-    /// Ends the stream and closes the books.
+    /// Ends the stream; the books are closed at once, or when what nobody counted is counted.
     fn end(&mut self, broken: Option<Broken>) {
-        let Some(mut exchange) = self.exchange.take() else { return };
-        let kind = broken.map_or(EndKind::Eof, |broken| EndKind::Cut(broken.code()));
-        let Some(mut filter) = exchange.filter.take() else { return };
+        let Some(exchange) = &mut self.exchange else { return };
+        let kind = broken.map_or(EndKind::Eof, |broken| match broken {
+            Broken::TimedOut(phase) => EndKind::Cut { code: broken.code(), message: phase.overdue() },
+            _ => EndKind::cut(broken.code()),
+        });
+        let Some(filter) = &mut exchange.filter else {
+            self.exchange = None;
+            return;
+        };
         self.is_broken = matches!(filter, Watch::Raw(_)) && broken.is_some();
         let provider_end = filter.end();
         self.ready.extend(filter.finish(kind, &self.request_id));
         let facts = filter.facts();
-        let Some((mut draft, attempt)) = exchange.take() else { return };
+        let end = End { broken, provider_end, facts };
+        match exchange.begin_count(&end.facts.answer, end.facts.is_usage_final) {
+            Some(counting) => self.counting = Some(Box::new((end, counting))),
+            None => self.close(&end),
+        }
+    }
+
+    /// Closes the books.
+    fn close(&mut self, end: &End) {
+        let End { broken, provider_end, facts } = end;
+        let Some((mut draft, mut attempt)) = self.exchange.take().and_then(|mut exchange| exchange.take()) else {
+            return;
+        };
+        if let Some(broken) = broken {
+            attempt.note_broken(&mut draft, *broken);
+        }
         let status = attempt.status;
         draft.record.served_model =
             facts.answer.served_model.clone().unwrap_or_else(|| attempt.upstream_model.to_string());
         let ending = Ending::Answered { facts: &facts.answer, is_final: facts.is_usage_final };
         let amount = attempt.close(&mut draft, &ending);
-        let is_whole = provider_end == StreamEnd::Done || (broken.is_none() && facts.end == StreamEnd::Done);
-        if is_whole || (broken.is_none() && provider_end == StreamEnd::Open && facts.is_usage_final) {
+        let is_whole = *provider_end == StreamEnd::Done || (broken.is_none() && facts.end == StreamEnd::Done);
+        if is_whole || (broken.is_none() && *provider_end == StreamEnd::Open && facts.is_usage_final) {
             draft.allowed(status);
-        } else if provider_end == StreamEnd::Error {
+        } else if *provider_end == StreamEnd::Error {
             draft.failed("model", ErrorCode::UpstreamError.as_str(), status);
         } else {
             draft.failed("model", broken.map_or(ErrorCode::UpstreamDisconnected, Broken::code).as_str(), status);
@@ -144,4 +180,12 @@ impl Relay {
         }
         draft.finish();
     }
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+struct End {
+    broken: Option<Broken>,
+    provider_end: StreamEnd,
+    facts: StreamFacts,
 }

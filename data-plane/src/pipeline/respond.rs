@@ -3,6 +3,7 @@
 //! Rule: the body is the provider's, byte for byte. Callers that may not see provider names get them left out.
 
 use super::attempts::Ask;
+use super::counting;
 use super::headers::to_client;
 use super::refusal::{Refusal, identify};
 use crate::body::GatewayBody;
@@ -10,7 +11,7 @@ use crate::config::current::Place;
 use crate::gateway::{self, Gateway};
 use crate::records::draft::Draft;
 use bytes::Bytes;
-use helix_llm::{Family, count_tokens_body};
+use helix_llm::{Family, count_tokens_body, estimate_tokens};
 use helix_shared::money::NanoUsd;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use http::response::Parts;
@@ -88,9 +89,15 @@ pub fn whole(
     response
 }
 
-/// Answers a count of tokens by an estimate: no backend of the model counts them, and clients that ask expect a number.
-pub fn counted(mut draft: Box<Draft>, ask: &Ask) -> Response<GatewayBody> {
-    let tokens = ask.facts.estimate_input_tokens();
+/// Answers a count of tokens by an estimate, made with the model's own vocabulary where it was published: no backend of the model counts them, and clients that ask expect a number.
+pub async fn counted(mut draft: Box<Draft>, ask: &Ask) -> Response<GatewayBody> {
+    let gateway = Arc::clone(draft.gateway());
+    let vocabulary = ask.resolved.places.first().and_then(|place| place.vocabulary);
+    let by_length = ask.facts.estimate_input_tokens();
+    let tokens = counting::request(&gateway, vocabulary, &ask.body, &ask.facts).await.map_or(by_length, |counted| {
+        let text = estimate_tokens(ask.facts.dialect.family(), ask.facts.text);
+        by_length.saturating_sub(text).saturating_add(counted)
+    });
     let mut response = Response::new(GatewayBody::from(count_tokens_body(tokens)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

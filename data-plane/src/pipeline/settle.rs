@@ -3,6 +3,8 @@
 //! Rule: exactly once per attempt, on every way out. The provider's final counts are exact; a cut answer is estimated from
 //! what was seen and never above what was reserved; what nobody can know is booked at the worst case.
 
+use super::broken::Broken;
+use super::counting::{Counted, Said};
 use super::media;
 use crate::budget::Reservation;
 use crate::records::draft::Draft;
@@ -34,10 +36,16 @@ pub struct OpenAttempt {
     pub worst_case: NanoUsd,
     /// The dialect spoken.
     pub dialect: Dialect,
+    /// Whether it costs nothing, whatever it holds.
+    pub is_free: bool,
     /// How the provider counts.
     pub quirks: Quirks,
     /// Input tokens, as estimated before.
     pub estimated_input_tokens: u64,
+    /// What was sent, for the case that nobody counts it.
+    pub said: Said,
+    /// What was counted instead.
+    pub counted: Option<Counted>,
     /// Whether processing in one region was asked for.
     pub has_residency: bool,
     /// What is booked when the provider says nothing of its usage, and whether that is exact; `None`: by the text seen.
@@ -58,6 +66,8 @@ pub struct OpenAttempt {
     pub status: u16,
     /// The provider's own id of the request.
     pub provider_request_id: String,
+    /// What cut an answer off, where it is known.
+    pub cut_by: Option<&'static str>,
 }
 
 /// How an attempt ended.
@@ -69,6 +79,13 @@ pub enum Ending<'a> {
         facts: &'a ResponseFacts,
         /// Whether the usage is final.
         is_final: bool,
+    },
+    /// Several answers came, each billed for itself and finally counted.
+    Called {
+        /// What they used together.
+        usage: TokenUsage,
+        /// What each says.
+        calls: Vec<&'a ResponseFacts>,
     },
     /// Nothing was billed: it was never sent, or the provider refused.
     Unbilled(&'static str),
@@ -84,6 +101,15 @@ impl OpenAttempt {
         }
     }
 
+    /// Notes what broke it: in the trace, in the record for a cut answer, and a limit that passed in the log.
+    pub fn note_broken(&mut self, draft: &mut Draft, broken: Broken) {
+        self.cut_by = Some(broken.verdict());
+        draft.stage("model", "error", format_args!("{}, {}", broken.code().as_str(), broken.verdict()));
+        if let Broken::TimedOut(phase) = broken {
+            tracing::warn!(request.id = draft.request_id(), backend.id = %self.backend_id, model = %self.upstream_model, limit = phase.setting(), "a provider took longer than its limit allows");
+        }
+    }
+
     /// Whether what is heard is charged by its length.
     pub fn is_charged_by_second(&self) -> bool {
         self.price.as_ref().is_none_or(|price| price.units.audio_input_second.is_some())
@@ -92,7 +118,7 @@ impl OpenAttempt {
     /// What is booked when nobody can know what became of it: all that is held for it; where no hard budget holds
     /// anything, the price of the input that was sent.
     pub fn uncertain_cost(&self) -> NanoUsd {
-        if self.dialect.is_free() {
+        if self.is_free {
             return NanoUsd::ZERO;
         }
         if self.reservation.is_some() {
@@ -112,7 +138,11 @@ impl OpenAttempt {
         let (usage, amount, basis, error) = match ending {
             Ending::Answered { facts, is_final } => {
                 let (usage, amount, basis) = self.price_answer(facts, *is_final);
-                (usage, amount, basis, if *is_final { "" } else { "incomplete" })
+                (usage, amount, basis, if *is_final { "" } else { self.cut_by.unwrap_or("incomplete") })
+            }
+            Ending::Called { usage, calls } => {
+                let (amount, basis) = self.price_calls(calls);
+                (*usage, amount, basis, "")
             }
             Ending::Unbilled(error) => (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact, *error),
             Ending::Uncertain(error) => (self.estimated_input(), self.uncertain_cost(), CostBasis::Unknown, *error),
@@ -146,7 +176,7 @@ impl OpenAttempt {
     }
 
     fn price_answer(&self, facts: &ResponseFacts, is_final: bool) -> (TokenUsage, NanoUsd, CostBasis) {
-        if self.dialect.is_free() {
+        if self.is_free {
             return (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact);
         }
         // There is no request without a token: a provider that says zero did not count.
@@ -181,6 +211,21 @@ impl OpenAttempt {
         (usage, amount, basis)
     }
 
+    /// Prices answers that the provider bills one by one: each by its own size, tier and cost.
+    fn price_calls(&self, calls: &[&ResponseFacts]) -> (NanoUsd, CostBasis) {
+        let mut sum = NanoUsd::ZERO;
+        let mut basis = None;
+        for facts in calls {
+            let (_, amount, its_basis) = self.price_answer(facts, true);
+            if matches!(its_basis, CostBasis::Unknown) {
+                return (self.worst_case, CostBasis::Unknown);
+            }
+            sum = sum.saturating_add(amount);
+            basis = Some(if basis.is_none_or(|basis| basis == its_basis) { its_basis } else { CostBasis::Exact });
+        }
+        (sum, basis.unwrap_or(CostBasis::Exact))
+    }
+
     /// Which prices the cost was made by.
     fn price_version(&self, basis: CostBasis) -> &'static str {
         match self.price.as_ref().map(|price| price.origin) {
@@ -208,12 +253,18 @@ impl OpenAttempt {
         cost(usage, price, &terms).ok()
     }
 
-    /// Counts of an answer without final usage: the provider's early counts where they came, text seen otherwise.
+    /// Counts of an answer without final usage: the provider's early counts where they came; text otherwise, as it was
+    /// counted, or by its length.
     fn estimate(&self, facts: &ResponseFacts) -> TokenUsage {
-        let seen = estimate_tokens(self.dialect.family(), facts.text);
+        let family = self.dialect.family();
+        let seen = self.counted.map_or_else(|| estimate_tokens(family, facts.text), |counted| counted.answer);
         let mut usage = facts.usage.unwrap_or_default();
         if usage.total_input_tokens() == 0 {
-            usage.input_tokens = self.estimated_input_tokens;
+            let counted = self.counted.and_then(|counted| counted.request).map(|(tokens, text)| {
+                // What is not text stays as it was estimated.
+                self.estimated_input_tokens.saturating_sub(estimate_tokens(family, text)).saturating_add(tokens)
+            });
+            usage.input_tokens = counted.unwrap_or(self.estimated_input_tokens);
         }
         usage.output_tokens = usage.output_tokens.max(seen);
         usage

@@ -10,6 +10,7 @@ pub use forms::{Calls, Piece};
 pub use watch::{Raw, Watch};
 
 use super::attempts::Ask;
+use super::capability;
 use super::kept::Names;
 use super::refusal::Refusal;
 use crate::config::current::{Place, Resolved};
@@ -19,8 +20,9 @@ use helix_llm::{
     RequestFacts, StreamTranslator, TranslateError, Translated, Wanted, bedrock_error, error_family, scan_request,
     split_completions, stated_error, translate_answer, translate_error, translate_fetched, wanted_files,
 };
+use helix_shared::catalog::Refusal as Refused;
 use helix_shared::error_code::ErrorCode;
-use helix_shared::provider::{Api, ModelMaker, ModelNames, ProviderKind, WireFamily};
+use helix_shared::provider::{Api, ModelMaker, ModelNames, PathForm, ProviderKind, WireFamily};
 use helix_shared::routing::Params;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -37,6 +39,8 @@ pub struct Wire<'a> {
     pub facts: Cow<'a, RequestFacts>,
     /// How to turn the answer back; `None`: both ends speak the same.
     pub translation: Option<Translation>,
+    /// What the backend does not get, by its path in the client's body.
+    pub dropped: Vec<String>,
     /// How the client knows what the backend keeps of this.
     pub names: Option<Arc<dyn RenameId>>,
     /// The calls that the backend takes instead of the body, where it has another form for it.
@@ -176,22 +180,23 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place, fetched: &Fetched) -> Result<W
             refuse_kept(ask, place)?;
         }
         let names = names(ask, place);
-        return Ok(Wire {
-            body: ask.body.clone(),
-            facts: Cow::Borrowed(&ask.facts),
-            translation: None,
-            names,
-            calls: None,
-        });
+        let refused = capability::refused(&ask.facts, place);
+        let (body, facts, dropped) = if refused.is_none() {
+            (ask.body.clone(), Cow::Borrowed(&ask.facts), Vec::new())
+        } else {
+            capability::without(ask, place, refused)?
+        };
+        return Ok(Wire { body, facts, translation: None, dropped, names, calls: None });
     }
     if dialect == Dialect::OpenAiEmbeddings {
-        let calls = Calls::embeddings(ask, place)?;
-        refuse_dropped(ask, &calls.dropped)?;
+        let (calls, dropped) = Calls::embeddings(ask, place)?;
+        refuse_dropped(ask, &dropped)?;
         let facts = Cow::Borrowed(&ask.facts);
         return Ok(Wire {
             body: ask.body.clone(),
             facts,
             translation: None,
+            dropped,
             names: None,
             calls: Some(Arc::new(calls)),
         });
@@ -214,6 +219,7 @@ pub fn for_place<'a>(ask: &'a Ask, place: &Place, fetched: &Fetched) -> Result<W
     Ok(Wire {
         body: translated.body,
         facts: Cow::Owned(facts),
+        dropped: translation.dropped.clone(),
         translation: Some(translation),
         names: None,
         calls: None,
@@ -252,7 +258,8 @@ fn completions<'a>(
     };
     let calls = Some(Arc::new(Calls::conversations(bodies, translation.clone(), target)));
     let facts = Cow::Owned(facts);
-    Ok(Wire { body: ask.body.clone(), facts, translation: Some(translation), names: None, calls })
+    let dropped = translation.dropped.clone();
+    Ok(Wire { body: ask.body.clone(), facts, translation: Some(translation), dropped, names: None, calls })
 }
 
 /// Translates a body for a place, and reads what came of it.
@@ -275,6 +282,7 @@ fn translated(
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
     })?;
+    super::authorize::refuse_other_models(&facts)?;
     if matches!(target, Dialect::BedrockConverse | Dialect::Gemini) {
         // Their bodies say neither: both go into the address.
         facts.is_stream = ask.facts.is_stream;
@@ -319,7 +327,12 @@ fn traits(place: &Place, asked_model: &str) -> ModelTraits {
         }
         (ModelMaker::Anybody, _) => ModelTraits::openai_compatible(),
     };
+    let refuses = |what| place.known.is_some_and(|known| known.refuses.has(what));
     ModelTraits {
+        takes_sampling: of_model.takes_sampling && !refuses(Refused::Sampling),
+        takes_forced_tools: of_model.takes_forced_tools && !refuses(Refused::ForcedTools),
+        // Vertex AI fetches from any site, the Gemini API promises its own files only.
+        takes_any_url: of_model.takes_any_url && facts.paths != PathForm::Gemini,
         cap_field: place.upstream.backend.cap_field(),
         takes_user: facts.takes_user,
         says_any: facts.says_any,

@@ -5,7 +5,7 @@
 //! price rather than a wrong one.
 
 use super::facts::{PriceFacts, Ratio, Step};
-use super::model::{Capabilities, Capability, CatalogModel, Meter, Mode, day_start};
+use super::model::{Capabilities, Capability, CatalogModel, Meter, Mode, Refusal, Refusals, day_start};
 use super::price::{ONE_PPM, OffPeak, PriceOrigin, UnitPrices};
 use crate::money::{ParseMoneyError, PicoUsd};
 use crate::time::UnixMicros;
@@ -102,6 +102,7 @@ fn parse_row(row: &str) -> Result<CatalogModel, Problem> {
         max_input_tokens: facts.max_input_tokens,
         max_output_tokens: facts.max_output_tokens,
         capabilities,
+        refuses: Refusals::default(),
         embedding_dimensions,
         meters,
         price_effective_from: if effective_from.is_empty() { None } else { Some(parse_date(effective_from)?) },
@@ -129,6 +130,8 @@ fn apply_note(model: &mut CatalogModel, note: &str) -> Result<(), Problem> {
     } else if note == "search fee is per request" {
         let fee = model.facts.per_search.replace(PicoUsd::ZERO);
         model.facts.per_request = fee.ok_or("a fee per request needs a search meter")?;
+    } else if let Some(refused) = note.strip_prefix("refuses ") {
+        model.refuses = parse_refusals(refused)?;
     } else if let Some(date) = note.strip_prefix("deprecation ") {
         model.deprecation = Some(parse_date(date)?);
     } else if let Some(dates) = note.strip_prefix("snapshots ") {
@@ -220,6 +223,15 @@ fn parse_capabilities(text: &str) -> Result<Capabilities, Problem> {
         capabilities = capabilities.with(capability);
     }
     Ok(capabilities)
+}
+
+/// Reads `sampling,forced_tools (SOURCE)`.
+fn parse_refusals(text: &str) -> Result<Refusals, Problem> {
+    let stated = text.strip_suffix(')').and_then(|text| text.split_once(" ("));
+    let (words, source) = stated.ok_or_else(|| format!("`refuses {text}` names no source"))?;
+    let refusal = |word| Refusal::parse(word).ok_or_else(|| format!("unknown refusal `{word}`"));
+    let refusals = words.split(',').map(refusal).collect::<Result<Vec<_>, _>>()?;
+    Ok(Refusals::of(&refusals, source))
 }
 
 /// A meter and the price of its unit.

@@ -12,10 +12,12 @@ mod price;
 mod worst_case;
 
 #[cfg(test)]
+mod document;
+#[cfg(test)]
 mod tests;
 
 pub use bundled::RowError;
-pub use model::{Capabilities, Capability, CatalogModel, Meter, Mode};
+pub use model::{Capabilities, Capability, CatalogModel, Meter, Mode, Refusal, Refusals};
 pub use overrides::{ModelPattern, PatternError, PriceOverride};
 pub use price::{
     ContextTier, ModelPrice, OffPeak, PriceLine, PriceOrigin, PricePeriod, ServiceTier, Terms, TierLines, UnitPrices,

@@ -83,6 +83,18 @@ named! {
 }
 
 named! {
+    /// What a model refuses although others of its dialect take it.
+    Refusal {
+        /// `temperature`, `top_p` and `top_k`, but for their defaults.
+        Sampling "sampling",
+        /// A choice of tools that forces a call.
+        ForcedTools "forced_tools",
+        /// The output cap under its older name, `max_tokens`.
+        MaxTokens "max_tokens",
+    }
+}
+
+named! {
     /// A unit, other than a text token, that a provider charges for. Prices are per unit, those of tokens per token.
     Meter {
         /// Audio input token.
@@ -134,6 +146,31 @@ impl Capabilities {
     }
 }
 
+/// A set of [`Refusal`], and where it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    bits: u8,
+    /// Where it was read; empty for none.
+    pub source: String,
+}
+
+impl Refusals {
+    /// The set of these.
+    pub(super) fn of(refusals: &[Refusal], source: &str) -> Self {
+        let bits = refusals.iter().fold(0, |bits, refusal| bits | Self::bit(*refusal));
+        Self { bits, source: source.to_owned() }
+    }
+
+    /// Reports whether the model is known to refuse it.
+    pub fn has(&self, refusal: Refusal) -> bool {
+        self.bits & Self::bit(refusal) != 0
+    }
+
+    fn bit(refusal: Refusal) -> u8 {
+        1 << refusal as u8
+    }
+}
+
 /// One model of one provider kind.
 #[derive(Clone, Debug)]
 pub struct CatalogModel {
@@ -149,6 +186,8 @@ pub struct CatalogModel {
     pub max_output_tokens: Option<u64>,
     /// What it can do.
     pub capabilities: Capabilities,
+    /// What it refuses.
+    pub refuses: Refusals,
     /// The length of its vectors, of embedding models.
     pub embedding_dimensions: Option<u32>,
     /// Prices of units that [`crate::usage::TokenUsage`] does not count as text tokens.

@@ -24,6 +24,8 @@ const HOSTED: ProviderFacts = ProviderFacts {
     names: ModelNames::Any,
     maker: ModelMaker::Anybody,
     cap_field: CapField::MaxTokens,
+    may_ignore_other_cap: true,
+    takes_newer_cap: true,
     takes_stream_options: true,
     may_choose_tier: false,
     has_reasoning_outside: false,
@@ -93,6 +95,7 @@ provider_kinds! {
         names: ModelNames::Own(OPENAI_MODELS),
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
+        may_ignore_other_cap: false,
         may_choose_tier: true,
         apis: &[Api::Completions, Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
@@ -186,6 +189,7 @@ provider_kinds! {
         names: ModelNames::Hosted(OPENAI_MODELS),
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
+        may_ignore_other_cap: false,
         may_choose_tier: true,
         apis: &[Api::Completions, Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
@@ -391,6 +395,7 @@ provider_kinds! {
         names: ModelNames::Own(&[
             "mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mistral-",
         ]),
+        takes_newer_cap: false,
         takes_stream_options: false,
         takes_user: false,
         says_any: true,
@@ -401,9 +406,9 @@ provider_kinds! {
             RUNS_ON,
             quirk("The dimensions of embeddings are called `output_dimension`; they come as numbers, and are encoded for a \
                 client that wants base64.", "mistralai 3.7.0"),
-            quirk("An unknown field is refused with 422. `stream_options.include_usage` and `user` are two; usage comes in \
-                the last chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
-            quirk("The output cap is `max_tokens`; `max_completion_tokens` is refused.", "eca issue 231"),
+            quirk("An unknown field is refused with 422. `stream_options.include_usage` and `user` are two: both are \
+                kept back (`user` is listed); usage comes in the last chunk anyway.", "avante.nvim issue 2347, litellm issue 8978"),
+            quirk("The output cap is `max_tokens`; `max_completion_tokens` is refused, and goes under the other name.", "eca issue 231"),
             quirk("`tool_choice: required` is called `any`, `seed` is called `random_seed`.", "mistralai 3.7.0"),
         ],
         ..HOSTED

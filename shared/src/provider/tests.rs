@@ -34,6 +34,7 @@ fn every_difference_has_a_source_and_every_special_field_is_explained() {
             || facts.takes_top_k
             || facts.takes_reasoning_content
             || !facts.takes_stream_options
+            || !facts.takes_newer_cap
             || !facts.takes_user
             || facts.says_any
             || facts.may_choose_tier

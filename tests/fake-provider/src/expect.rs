@@ -110,6 +110,14 @@ fn holds(endpoint: Endpoint, wish: Expected, body: &Value) -> bool {
             Expected::Schema => at(&["/generationConfig/responseJsonSchema", "/generationConfig/responseSchema"]),
             Expected::Reasoning => at(&["/generationConfig/thinkingConfig"]),
         },
+        Endpoint::OllamaChat => match wish {
+            Expected::Image => among(&|it| it["images"][0].is_string()),
+            Expected::ImageUrl | Expected::Document | Expected::Signature => false,
+            Expected::Tools => at(&["/tools/0/function/parameters/properties"]),
+            Expected::Results => count(body, &|it| it["role"] == "tool" && it["tool_name"].is_string()) == 2,
+            Expected::Schema => at(&["/format/properties"]),
+            Expected::Reasoning => at(&["/think"]),
+        },
         _ => false,
     }
 }

@@ -17,7 +17,8 @@ mod m0009_escrow_epochs;
 mod m0010_budget_entries;
 mod m0011_ledger_views;
 mod m0012_price_units;
-mod m0013_packed_records;
+mod m0013_closed_months;
+mod m0014_packed_records;
 mod m0015_proofs;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
@@ -48,12 +49,13 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0010_budget_entries::STEP,
     m0011_ledger_views::STEP,
     m0012_price_units::STEP,
-    m0013_packed_records::STEP,
+    m0013_closed_months::STEP,
+    m0014_packed_records::STEP,
     m0015_proofs::STEP,
 ];
 
 /// The step after which the records of before it are moved into its table. It may run twice.
-pub(crate) const MOVES_RECORDS: i64 = m0013_packed_records::STEP.step;
+pub(crate) const MOVES_RECORDS: i64 = m0014_packed_records::STEP.step;
 
 /// The step after which is written down how budgets and their entries stand. It may run twice.
 pub(crate) const BEGINS_PROOFS: i64 = m0015_proofs::STEP.step;

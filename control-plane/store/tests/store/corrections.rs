@@ -121,6 +121,23 @@ on_every_database! {
         clean(test).await;
     }
 
+    async fn no_correction_makes_a_request_cost_more_than_any_request_can(test: &TestDb) {
+        fill(test).await;
+        let most = nano(1_000_000_000_000_000);
+        let before = match test.db.correct(&correction("c-0", "0193-1-1", 1), NOW).await.unwrap() {
+            Corrected::Booked { cost, .. } => cost,
+            other => panic!("{other:?}"),
+        };
+        for (id, amount) in [("c-1", i64::MAX), ("c-2", most.get()), ("c-3", most.get() - before.get() + 1)] {
+            let told = test.db.correct(&correction(id, "0193-1-1", amount), NOW).await.unwrap();
+            assert_eq!(told, Corrected::TooMuch(most, before), "{amount}");
+        }
+        let to_the_most = correction("c-4", "0193-1-1", most.get() - before.get());
+        let told = test.db.correct(&to_the_most, NOW).await.unwrap();
+        assert!(matches!(told, Corrected::Booked { cost, .. } if cost == most), "{told:?}");
+        clean(test).await;
+    }
+
     async fn a_correction_upwards_may_pass_a_hard_limit_and_the_proof_knows_it(test: &TestDb) {
         let mut tx = test.db.begin().await.unwrap();
         let hard = Budget {

@@ -43,6 +43,23 @@ on_every_database! {
         assert!(refused.to_string().contains("run the newer release"), "{refused}");
     }
 
+    async fn a_look_at_the_schema_tells_older_and_newer_ones_and_changes_nothing(test: &TestDb) {
+        let known = test.db.schema_steps().await.unwrap().len();
+        let look = async || test.db.check_schema().await;
+        let refused = look().await.unwrap_err();
+        assert!(matches!(refused, StoreError::OlderSchema { found: 0, .. }), "{refused}");
+        assert!(refused.to_string().contains("`helixgateway db migrate`"), "{refused}");
+        assert!(test.db.schema_steps().await.unwrap().iter().all(|step| step.applied_at.is_none()));
+        test.db.migrate(NOW).await.unwrap();
+        look().await.unwrap();
+        test.raw(&format!("DELETE FROM schema_history WHERE step = {known}")).await;
+        let refused = look().await.unwrap_err();
+        assert!(matches!(refused, StoreError::OlderSchema { found, .. } if found + 1 == known), "{refused}");
+        test.raw("INSERT INTO schema_history (step, name, applied_at) VALUES (999, 'from the future', 1)").await;
+        let refused = look().await.unwrap_err();
+        assert!(matches!(refused, StoreError::NewerSchema { found: 999, .. }), "{refused}");
+    }
+
     async fn a_provider_from_before_api_versions_has_none(test: &TestDb) {
         test.db.migrate(NOW).await.unwrap();
         // The database as release 7 left it, and the last step taken anew.

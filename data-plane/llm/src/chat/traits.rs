@@ -58,6 +58,8 @@ pub struct ModelTraits {
     pub takes_web_search: bool,
     /// Images and documents by URL, which the provider fetches.
     pub takes_urls: bool,
+    /// Such URLs of any site; otherwise those of its own store are sure, and the rest it may refuse (Gemini API).
+    pub takes_any_url: bool,
     /// The role `developer` (OpenAI dialect only).
     pub takes_developer_role: bool,
     /// The field `user` (OpenAI dialect only).
@@ -84,6 +86,7 @@ impl ModelTraits {
             takes_cache_marks: true,
             takes_web_search: true,
             takes_urls: true,
+            takes_any_url: true,
             takes_developer_role: false,
             takes_user: true,
             says_any: false,
@@ -202,6 +205,7 @@ impl ModelTraits {
             takes_cache_marks: false,
             takes_web_search: false,
             takes_urls: true,
+            takes_any_url: true,
             takes_developer_role: false,
             takes_user: true,
             says_any: false,
@@ -249,6 +253,26 @@ mod tests {
         ] {
             assert_eq!(gemini_version(model), expected, "{model}");
         }
+    }
+
+    #[test]
+    fn what_the_catalogue_says_that_a_model_refuses_is_what_its_name_says() {
+        use helix_shared::catalog::{Capabilities, Catalog, Refusal};
+        let catalog = Catalog::bundled();
+        let described = |kind| catalog.models(kind).filter(|model| model.capabilities != Capabilities::default());
+        let mut refusing = 0;
+        for model in described("anthropic") {
+            let traits = ModelTraits::claude(&model.id);
+            assert_eq!(model.refuses.has(Refusal::Sampling), !traits.takes_sampling, "{}", model.id);
+            assert_eq!(model.refuses.has(Refusal::ForcedTools), !traits.takes_forced_tools, "{}", model.id);
+            refusing += usize::from(!traits.takes_sampling);
+        }
+        for model in described("openai").filter(|model| model.refuses.has(Refusal::Sampling)) {
+            // Newer ones take it while they do not think: that is the provider's to say.
+            assert!(!ModelTraits::openai(&model.id).takes_sampling, "{}", model.id);
+            refusing += 1;
+        }
+        assert!(refusing > 10, "{refusing}");
     }
 
     #[test]

@@ -11,11 +11,29 @@ pub use parse::{join_completions, split_completions};
 
 use crate::json::{InPath, Kind, Reader, Result};
 use crate::request::RequestFacts;
-use crate::request::fields::{Fields, missing, read_cap, read_count, read_flag, read_model};
+use crate::request::fields::{
+    Fields, is_there, missing, read_cap, read_count, read_flag, read_model, read_others, read_plugins, read_text,
+    read_texts,
+};
 
 /// Reads a whole request into `facts`.
 pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    let mut fields = Fields::new(&["model", "prompt", "stream", "stream_options", "max_tokens", "n", "best_of"]);
+    const FIELDS: &[&str] = &[
+        "model",
+        "prompt",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "n",
+        "best_of",
+        "service_tier",
+        "models",
+        "fallbacks",
+        "plugins",
+        "web_search_options",
+        "tools",
+    ];
+    let mut fields = Fields::new(FIELDS);
     let mut members = reader.enter_object()?;
     facts.splices.top = reader.position();
     let (mut answers, mut best_of) = (1, 1);
@@ -27,6 +45,15 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
             "stream_options" => super::openai_chat::read_stream_options(reader, facts),
             "max_tokens" => read_cap(reader).map(|cap| facts.splices.max_tokens = cap),
             "n" => read_count(reader).map(|count| answers = count.unwrap_or(1).max(1)),
+            "service_tier" => read_text(reader).map(|tier| facts.service_tier = tier),
+            "models" | "fallbacks" => read_others(name, reader, facts),
+            "plugins" => read_plugins(reader, facts),
+            // No completion has them; a server that takes them nevertheless runs what nobody has bounded.
+            "web_search_options" | "tools" => is_there(reader).map(|is_there| {
+                if is_there {
+                    facts.server_tools.add(None);
+                }
+            }),
             _ => read_count(reader).map(|count| best_of = count.unwrap_or(1).max(1)),
         }
         .in_field(name)?;
@@ -39,24 +66,11 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
     Ok(())
 }
 
-/// Reads a text, a list of texts, a list of token numbers, or a list of such lists: `facts.messages` counts the prompts.
+/// Reads the prompts: `facts.messages` counts them. Without a word, the model begins a text of its own.
 fn scan_prompt(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    facts.messages = 1;
-    match reader.kind()? {
-        Kind::String | Kind::Null => return reader.pass(),
-        Kind::Array => {}
-        found => return Err(reader.wrong_type("a string or an array", found)),
+    if reader.kind()? == Kind::Null {
+        facts.messages = 1;
+        return reader.pass();
     }
-    let mut items = reader.enter_array()?;
-    let mut index = 0_usize;
-    while reader.next_item(&mut items)? {
-        match reader.kind()? {
-            Kind::String | Kind::Array => facts.messages = facts.messages.saturating_add(u64::from(index > 0)),
-            Kind::Number => {}
-            found => return Err(reader.wrong_type("a string, an array of tokens or a token", found)).in_item(index),
-        }
-        reader.skip().in_item(index)?;
-        index += 1;
-    }
-    Ok(())
+    read_texts(reader, facts, None)
 }

@@ -193,7 +193,7 @@ fn what_is_read_of_the_sound_is_what_the_provider_hears() {
         ("other", "file", FormError::Invalid("file")),
     ] {
         let body = form(&[(&file(first), "one"), (&file(second), "two")]);
-        assert_eq!(Form::new("b-b").with_one_file().read(body.as_bytes()), Err(expected), "{first} {second}");
+        assert_eq!(Form::new("b-b").with_file().read(body.as_bytes()), Err(expected), "{first} {second}");
         assert_eq!(Form::new("b-b").read(body.as_bytes()), Ok(()), "a picture and its mask");
     }
 }
@@ -202,7 +202,7 @@ fn what_is_read_of_the_sound_is_what_the_provider_hears() {
 fn a_file_is_waited_for_until_its_length_can_be_told_and_no_longer() {
     let file = "Content-Disposition: form-data; name=\"file\"; filename=\"a\"";
     let needs = |body: &str| {
-        let mut form = Form::new("b-b").with_one_file();
+        let mut form = Form::new("b-b").with_file();
         form.read(body.as_bytes()).unwrap();
         form.needs_more_sound(body.as_bytes())
     };
@@ -214,5 +214,67 @@ fn a_file_is_waited_for_until_its_length_can_be_told_and_no_longer() {
     let wav = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\0\x40\0\0\0\0\0\0\x02\0";
     assert!(!needs(&format!("{head}{wav}{}", "x".repeat(HEAD_BYTES))));
     assert!(!needs(&form(&[(file, "short")])), "all of it is here");
-    assert!(!needs("--b-b--\r\n"), "there is none");
+}
+
+#[test]
+fn what_stands_for_a_file_or_a_further_model_is_refused_wherever_it_comes() {
+    let file = "Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"";
+    let named = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"a\"");
+    let cases = [
+        (field("url"), Err(FormError::Elsewhere("url"))),
+        (named("url"), Err(FormError::Elsewhere("url"))),
+        (field("File_URL"), Err(FormError::Elsewhere("file_url"))),
+        (field("file_id"), Err(FormError::Elsewhere("file_id"))),
+        (field("file_url[]"), Err(FormError::Elsewhere("file_url"))),
+        (field("sound_url"), Err(FormError::Elsewhere("url"))),
+        (field("file"), Err(FormError::Elsewhere("file"))),
+        (field("models[]"), Err(FormError::OtherModel("models"))),
+        (field("fallbacks"), Err(FormError::OtherModel("fallbacks"))),
+        (field("timestamp_granularities[]"), Ok(())),
+        (field("user_id"), Ok(())),
+    ];
+    for (head, expected) in &cases {
+        let (model, sound) = (field("model"), "x".repeat(300));
+        let body = form(&[(&model, "whisper-1"), (file, &sound), (head, "https://e.com/ten-hours.wav")]);
+        for size in [1, 7, body.len()] {
+            let mut form = Form::new("b-b").with_file();
+            let mut window = Vec::new();
+            let mut passed = String::new();
+            let mut result = Ok(());
+            for piece in body.as_bytes().chunks(size) {
+                window.extend_from_slice(piece);
+                result = form.read(&window);
+                if result.is_err() {
+                    break;
+                }
+                passed += &String::from_utf8(window.drain(..form.known_bytes()).collect()).unwrap();
+                form.forget_known();
+            }
+            assert_eq!(&result, expected, "{head} {size}");
+            assert_eq!(passed.contains("ten-hours"), expected.is_ok(), "{head} {size}");
+        }
+    }
+}
+
+#[test]
+fn a_form_to_be_heard_without_a_file_is_not_passed_on_to_its_end() {
+    let body = form(&[(&field("model"), "whisper-1"), (&field("language"), "de")]);
+    let mut read = Form::new("b-b").with_file();
+    assert_eq!(read.read(body.as_bytes()), Err(FormError::Missing("file")));
+    assert!(read.known_bytes() < body.len() - "--b-b--".len());
+    assert_eq!(Form::new("b-b").read(body.as_bytes()), Ok(()));
+}
+
+#[test]
+fn a_picture_that_lies_elsewhere_is_a_picture_and_a_drawing_has_no_model_of_its_own() {
+    let body =
+        form(&[(&field("model"), "m"), (&field("image[]"), "https://e.com/a.png"), (&field("svg[reasoning]"), "low")]);
+    let mut read = Form::new("b-b");
+    read.read(body.as_bytes()).unwrap();
+    let facts = read.facts(Dialect::OpenAiImageEdits, body.as_bytes(), None).unwrap();
+    assert_eq!((facts.media.images, facts.media.remote_images), (1, 1));
+    for name in ["svg", "svg[model]"] {
+        let body = form(&[(&field("model"), "m"), (&field(name), "dear")]);
+        assert!(matches!(Form::new("b-b").read(body.as_bytes()), Err(FormError::OtherModel(_))), "{name}");
+    }
 }

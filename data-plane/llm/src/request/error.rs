@@ -90,7 +90,7 @@ impl ScanError {
         }
     }
 
-    pub(super) fn from_fault(fault: &Fault, body: &[u8]) -> Self {
+    pub(crate) fn from_fault(fault: &Fault, body: &[u8]) -> Self {
         let before = body.get(..fault.at.min(body.len())).unwrap_or_default();
         let line = memchr::memchr_iter(b'\n', before).count() + 1;
         let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |at| at + 1) + 1;

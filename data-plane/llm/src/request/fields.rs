@@ -2,7 +2,7 @@
 //!
 //! Rule: what two readers could take two ways is refused. What does not count is passed over unread.
 
-use super::{CacheMarks, CapSplice, RequestFacts};
+use super::{CacheMarks, CapSplice, MemberSplice, RequestFacts};
 use crate::json::{InPath, Kind, Members, Reader, Reason, Result, Text, fault};
 
 /// The fields of one object that count: notices a second one of a name, and one that differs only in case.
@@ -140,6 +140,63 @@ pub(crate) fn is_there(reader: &mut Reader<'_>) -> Result<bool> {
     Ok(true)
 }
 
+/// Reads a field that lists further models (`models`, `fallbacks`): what it names, nobody has authorised.
+pub(crate) fn read_others(field: &'static str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    let mut is_named = reader.kind()? != Kind::Array;
+    if is_named {
+        is_named = is_there(reader)?;
+    } else {
+        reader.each_item(|reader| {
+            is_named = true;
+            reader.pass()
+        })?;
+    }
+    if is_named {
+        facts.other_models.get_or_insert(field);
+    }
+    Ok(())
+}
+
+/// Reads `plugins`: each runs at the provider as often as it likes, and may name a model.
+pub(crate) fn read_plugins(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    if reader.is_null()? {
+        return Ok(());
+    }
+    let mut items = reader.enter_array()?;
+    while reader.next_item(&mut items)? {
+        facts.server_tools.add(None);
+        if names_model(reader)? {
+            facts.other_models.get_or_insert("plugins");
+        }
+    }
+    Ok(())
+}
+
+/// Passes over a value and tells whether a field in it, however deep, names a model.
+pub(crate) fn names_model(reader: &mut Reader<'_>) -> Result<bool> {
+    let mut is_named = false;
+    match reader.kind()? {
+        Kind::Object => reader.each_field(|name, reader| {
+            is_named |= if is_of_model(name) { is_there(reader)? } else { names_model(reader)? };
+            Ok(())
+        })?,
+        Kind::Array => reader.each_item(|reader| {
+            is_named |= names_model(reader)?;
+            Ok(())
+        })?,
+        _ => reader.pass()?,
+    }
+    Ok(is_named)
+}
+
+/// Whether a field of this name names a model.
+fn is_of_model(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_slice(), b"model" | b"models" | b"fallbacks" | b"model_id" | b"modelid" | b"model_name")
+        || name.ends_with(b"_model")
+        || name.ends_with(b"_models")
+}
+
 /// Makes the error for a field that must be there.
 pub(crate) fn missing<T>(name: &'static str) -> Result<T> {
     Err(fault(0, Reason::Missing)).in_field(name)
@@ -164,6 +221,64 @@ pub(crate) fn read_cache_mark(reader: &mut Reader<'_>, marks: &mut CacheMarks) -
             let is_short = text_or_skip(reader)?.is_some_and(|ttl| ttl.is("5m") || ttl.is("30m"));
             marks.note(if is_short { CacheMarks::Short } else { CacheMarks::Long });
         }
+    }
+    Ok(())
+}
+
+/// Reads a sampling parameter: whether it is other than OpenAI's default, which every model takes.
+pub(crate) fn read_sampling(reader: &mut Reader<'_>) -> Result<bool> {
+    if reader.is_null()? {
+        return Ok(false);
+    }
+    if reader.kind()? == Kind::Number {
+        return Ok(!matches!(reader.number()?, b"1" | b"1.0"));
+    }
+    reader.skip()?;
+    Ok(true)
+}
+
+/// Reads an object of settings whose one field that counts is the output cap, called `cap_field`.
+pub(crate) fn read_config(
+    reader: &mut Reader<'_>,
+    facts: &mut RequestFacts,
+    cap_field: &'static [&'static str; 1],
+) -> Result<()> {
+    let mut fields = Fields::new(cap_field);
+    let mut members = reader.enter_object()?;
+    let at = reader.position();
+    while let Some(name) = fields.next(reader, &mut members)? {
+        facts.splices.max_tokens = read_cap(reader).in_field(name)?;
+    }
+    facts.splices.config = Some(MemberSplice { at, is_only: members.is_empty() });
+    Ok(())
+}
+
+/// Reads a text, a list of texts, a list of token numbers, or a list of such lists: `facts.messages` counts the texts.
+/// `object`: what one in the list means, where the API knows any.
+pub(crate) fn read_texts(
+    reader: &mut Reader<'_>,
+    facts: &mut RequestFacts,
+    object: Option<fn(&mut RequestFacts)>,
+) -> Result<()> {
+    facts.messages = 1;
+    match reader.kind()? {
+        Kind::String => return reader.pass(),
+        Kind::Array => {}
+        found => return Err(reader.wrong_type("a string or an array", found)),
+    }
+    let mut items = reader.enter_array()?;
+    let mut index = 0_usize;
+    while reader.next_item(&mut items)? {
+        match (reader.kind()?, object) {
+            (Kind::String | Kind::Array, _) => facts.messages = facts.messages.saturating_add(u64::from(index > 0)),
+            (Kind::Number, _) => {}
+            (Kind::Object, Some(note)) => note(facts),
+            (found, _) => {
+                return Err(reader.wrong_type("a string, an array of tokens or a token", found)).in_item(index);
+            }
+        }
+        reader.skip().in_item(index)?;
+        index += 1;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ const ALL: Rewrite<'static> = Rewrite {
     force_usage: true,
     withhold_stream_options: false,
     output_cap: Some(OutputCap { tokens: 64, field: CapField::MaxCompletionTokens }),
+    cap_name: None,
     previous_response: None,
     hosted_version: None,
 };
@@ -45,6 +46,21 @@ fn rewritten(dialect: Dialect, body: &str, changes: &Rewrite<'_>) -> String {
     let bytes = parts.parts.concat();
     assert_eq!(u64::try_from(bytes.len()).unwrap(), parts.length);
     String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_cap_that_goes_under_another_name_is_said_once() {
+    let cap = Some(OutputCap { tokens: 50, field: CapField::MaxTokens });
+    let changes = Rewrite { output_cap: cap, cap_name: Some(CapField::MaxTokens), ..Rewrite::default() };
+    for (body, expected) in [
+        (r#"{"model":"a","max_completion_tokens":50,"messages":[]}"#, r#"{"model":"a","max_tokens":50,"messages":[]}"#),
+        (
+            r#"{"model":"a","max_completion_tokens":50,"max_tokens":null,"messages":[]}"#,
+            r#"{"model":"a","max_completion_tokens":50,"max_tokens":50,"messages":[]}"#,
+        ),
+    ] {
+        assert_eq!(rewritten(Dialect::OpenAiChat, body, &changes), expected);
+    }
 }
 
 #[test]
@@ -97,8 +113,18 @@ fn each_field_is_spliced_where_it_stands() {
         ),
         (&short, r#"{"model":"a","messages":[]}"#, r#"{"max_tokens":10,"model":"a","messages":[]}"#),
         (&long, r#"{"model":"a","messages":[]}"#, r#"{"max_completion_tokens":10,"model":"a","messages":[]}"#),
-        (&long, r#"{"model":"a","messages":[],"max_tokens":9}"#, r#"{"model":"a","messages":[],"max_tokens":9}"#),
-        (&long, r#"{"model":"a","messages":[],"max_tokens":11}"#, r#"{"model":"a","messages":[],"max_tokens":10}"#),
+        (&short, r#"{"model":"a","messages":[],"max_tokens":9}"#, r#"{"model":"a","messages":[],"max_tokens":9}"#),
+        (&short, r#"{"model":"a","messages":[],"max_tokens":11}"#, r#"{"model":"a","messages":[],"max_tokens":10}"#),
+        (
+            &long,
+            r#"{"model":"a","messages":[],"max_tokens":9}"#,
+            r#"{"max_completion_tokens":9,"model":"a","messages":[],"max_tokens":9}"#,
+        ),
+        (
+            &short,
+            r#"{"max_completion_tokens":9,"model":"a","max_tokens":null,"messages":[]}"#,
+            r#"{"max_completion_tokens":9,"model":"a","max_tokens":9,"messages":[]}"#,
+        ),
         (
             &short,
             r#"{"model":"a","max_completion_tokens":99,"messages":[],"max_tokens":11}"#,
@@ -253,6 +279,7 @@ proptest! {
             force_usage: usage,
             withhold_stream_options: false,
             output_cap: cap.map(|tokens| OutputCap { tokens, field: CapField::MaxTokens }),
+            cap_name: None,
             previous_response: None,
             hosted_version: None,
         };
@@ -269,11 +296,11 @@ proptest! {
             expected["stream_options"]["include_usage"] = json!(true);
         }
         if let Some(cap) = cap {
-            let given: Vec<_> = ["max_tokens", "max_completion_tokens"].into_iter().filter(|name| request[*name].is_u64()).collect();
-            if given.is_empty() { expected["max_tokens"] = json!(cap); }
-            for name in given {
-                expected[name] = json!(request[name].as_u64().unwrap().min(cap));
-            }
+            let other = request["max_completion_tokens"].as_u64().map(|given| given.min(cap));
+            if let Some(other) = other { expected["max_completion_tokens"] = json!(other); }
+            // Also beside the other name: the backend may not read that one.
+            let read = request["max_tokens"].as_u64().map(|given| given.min(cap));
+            expected["max_tokens"] = json!(read.or(other).unwrap_or(cap));
         }
         prop_assert_eq!(sent, expected);
 
@@ -292,5 +319,34 @@ proptest! {
         if changes.model.is_none() && !usage && cap.is_none() {
             prop_assert_eq!(parts.parts.concat(), body.as_bytes());
         }
+    }
+}
+
+#[test]
+fn a_cap_goes_under_the_name_that_the_backend_knows() {
+    let to = |field| Rewrite { cap_name: Some(field), ..Rewrite::default() };
+    for (field, body, expected) in [
+        (
+            CapField::MaxTokens,
+            r#"{"model":"a","max_completion_tokens" : 5,"messages":[]}"#,
+            r#"{"model":"a","max_tokens":5,"messages":[]}"#,
+        ),
+        (
+            CapField::MaxTokens,
+            r#"{"model":"a","max_completion_tokens":5,"max_tokens":900,"messages":[]}"#,
+            r#"{"model":"a","max_completion_tokens":5,"max_tokens":5,"messages":[]}"#,
+        ),
+        (
+            CapField::MaxCompletionTokens,
+            r#"{"messages":[],"model":"a","max_tokens":7}"#,
+            r#"{"messages":[],"model":"a","max_completion_tokens":7}"#,
+        ),
+        (
+            CapField::MaxCompletionTokens,
+            r#"{"messages":[],"model":"a","max_tokens":null}"#,
+            r#"{"messages":[],"model":"a","max_tokens":null}"#,
+        ),
+    ] {
+        assert_eq!(rewritten(Dialect::OpenAiChat, body, &to(field)), expected);
     }
 }

@@ -7,8 +7,11 @@ use helix_shared::usage::TokenUsage;
 use super::{StreamEnd, StreamFacts};
 use crate::dialect::{Dialect, Family};
 use crate::json::{Text, to_u64};
-use crate::response::{Choices, Observation, ProviderError, ResponseFacts, counts_as, is_fast, is_partial, owned};
-use crate::usage::{Counts, Quirks, TextSize};
+use crate::response::{
+    Choices, Observation, ProviderError, ResponseFacts, counts_as, is_fast, is_partial, owned, text_of,
+};
+use crate::tokens::{MOST_KEPT_BYTES, keep_answer};
+use crate::usage::{Counts, Quirks};
 
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
@@ -21,6 +24,8 @@ pub(super) struct Tally {
     is_usage_final: bool,
     end: StreamEnd,
     events: u64,
+    /// The first of the text, where it is kept.
+    kept: Option<Vec<u8>>,
 }
 
 impl Tally {
@@ -35,6 +40,7 @@ impl Tally {
             is_usage_final: false,
             end: StreamEnd::Open,
             events: 0,
+            kept: None,
         }
     }
 
@@ -82,10 +88,33 @@ impl Tally {
         self.answer.served_model.is_some()
     }
 
-    /// Notes an event that carried nothing but text.
-    pub(super) fn note_text(&mut self, text: TextSize) {
+    /// Looks whether an event carries nothing but text, and notes it if so.
+    pub(super) fn glance(&mut self, data: &[u8]) -> bool {
+        let before = self.kept.as_ref().map_or(0, Vec::len);
+        let Some(text) = text_of(self.dialect, data, self.kept.as_mut()) else {
+            if let Some(kept) = &mut self.kept {
+                kept.truncate(before);
+            }
+            return false;
+        };
         self.answer.text.add((text.bytes, text.wide_bytes));
         self.choices.seen |= 1;
+        true
+    }
+
+    /// Keeps the text of an event that was read in full.
+    pub(super) fn keep(&mut self, data: &[u8]) {
+        if let Some(kept) = self.kept.as_mut().filter(|kept| kept.len() < MOST_KEPT_BYTES) {
+            keep_answer(self.dialect, data, kept);
+        }
+    }
+
+    pub(super) fn keep_text(&mut self) {
+        self.kept.get_or_insert_default();
+    }
+
+    pub(super) fn take_text(&mut self) -> Vec<u8> {
+        self.kept.take().unwrap_or_default()
     }
 
     /// Notes an event that was too large to be read: nearly all of it is text.

@@ -8,6 +8,7 @@ use helix_shared::usage::TokenUsage;
 use proptest::prelude::*;
 
 use super::*;
+use crate::response::text_of;
 
 const OPENAI: &str = include_str!("recorded/openai.sse");
 const ANTHROPIC: &str = include_str!("recorded/anthropic.sse");
@@ -161,7 +162,7 @@ fn cuts(dialect: Dialect, hide_usage: bool, stream: &str, size: usize, kind: End
 
 #[test]
 fn a_cut_at_every_byte_leaves_exactly_one_last_word() {
-    let kinds = [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamTimeout)];
+    let kinds = [EndKind::Eof, EndKind::cut(ErrorCode::UpstreamTimeout)];
     for ((dialect, recorded), kind) in BOTH.into_iter().flat_map(|both| kinds.map(|kind| (both, kind))) {
         for hide_usage in [false, true] {
             let expected = cuts(dialect, hide_usage, recorded, 1, kind);
@@ -193,7 +194,7 @@ fn every_event_that_a_client_sees_of_a_held_stream_can_be_read() {
 fn a_cut_keeps_what_was_known() {
     let cut = ANTHROPIC.find("event: message_delta").unwrap();
     let stream = &ANTHROPIC.as_bytes()[..cut];
-    let kind = EndKind::Cut(ErrorCode::UpstreamTimeout);
+    let kind = EndKind::cut(ErrorCode::UpstreamTimeout);
     let outcome = run(Dialect::AnthropicMessages, false, [stream], kind);
     let usage = outcome.facts.answer.usage.unwrap();
     assert!(!outcome.facts.is_usage_final);
@@ -241,7 +242,7 @@ fn a_provider_error_in_the_stream_is_its_last_word() {
         ),
     ];
     for (dialect, stream) in cases {
-        let outcome = run(dialect, true, stream.as_bytes().chunks(100), EndKind::Cut(ErrorCode::UpstreamDisconnected));
+        let outcome = run(dialect, true, stream.as_bytes().chunks(100), EndKind::cut(ErrorCode::UpstreamDisconnected));
         assert_eq!(whole(&outcome), stream.as_bytes());
         assert_eq!(outcome.facts.end, StreamEnd::Error);
         let error = outcome.facts.answer.error.unwrap();
@@ -328,7 +329,7 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
     let mut cheap = 0;
     for (dialect, recorded) in BOTH {
         for (_, data) in client_events(recorded.as_bytes()) {
-            let Some(text) = text_of(dialect, data.as_bytes()) else { continue };
+            let Some(text) = text_of(dialect, data.as_bytes(), None) else { continue };
             let seen = observe(dialect, data.as_bytes()).unwrap();
             assert_eq!(text, seen.text, "{data}");
             assert!(seen.finish.is_none() && seen.error.is_none() && !seen.counts.is_usage(), "{data}");
@@ -346,7 +347,7 @@ fn a_cheap_look_finds_what_a_full_reading_finds() {
         r#"{"choices":[{"index":0,"delta":{"content":"a"#,
         r#"{"choices":[]}"#,
     ] {
-        assert_eq!(text_of(Dialect::OpenAiChat, in_full.as_bytes()), None, "{in_full}");
+        assert_eq!(text_of(Dialect::OpenAiChat, in_full.as_bytes(), None), None, "{in_full}");
     }
 }
 
@@ -374,7 +375,7 @@ proptest! {
         let content = format!("{trap}{text}");
         let event = serde_json::json!({"model": "m", "choices": [{"index": 0, "delta": {"content": content}, "finish_reason": null}]});
         let stream = format!("data: {event}\n\n").repeat(3);
-        let outcome = run(Dialect::OpenAiChat, true, [stream.as_bytes()], EndKind::Cut(ErrorCode::UpstreamTimeout));
+        let outcome = run(Dialect::OpenAiChat, true, [stream.as_bytes()], EndKind::cut(ErrorCode::UpstreamTimeout));
         prop_assert_eq!(outcome.sent, stream.as_bytes());
         prop_assert_eq!(outcome.facts.end, StreamEnd::Open);
         prop_assert_eq!(outcome.facts.answer.usage, None);
@@ -411,4 +412,32 @@ proptest! {
             prop_assert!(!hide_usage || outcome.sent.len() <= chunks.concat().len());
         }
     }
+}
+
+#[test]
+fn the_first_of_what_a_stream_wrote_is_kept_whatever_events_carry_it_and_only_where_asked() {
+    let head = "data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"One\"}}]}\n\n";
+    let text = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" t\\u00e9xt\"}}]}\n\n";
+    let call = "data: {\"choices\":[{\"index\":1,\"delta\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n";
+    let odd = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"!\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let responses = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"said\"}\n\n";
+    for (dialect, stream, expected) in [
+        (Dialect::OpenAiChat, [head, text, call, odd].concat(), r"One t\u00e9xtf{}!"),
+        (Dialect::OpenAiResponses, responses.repeat(2), "saidsaid"),
+    ] {
+        for size in [1, 7, 10_000] {
+            let mut filter = StreamFilter::new(dialect, false, Quirks::default());
+            filter.keep_text();
+            stream.as_bytes().chunks(size).for_each(|chunk| filter.push(Bytes::copy_from_slice(chunk), &mut |_| {}));
+            assert_eq!(String::from_utf8(filter.take_text()).unwrap(), expected);
+        }
+        let mut filter = StreamFilter::new(dialect, false, Quirks::default());
+        filter.push(Bytes::from(stream), &mut |_| {});
+        assert!(filter.take_text().is_empty());
+    }
+    let mut filter = StreamFilter::new(Dialect::OpenAiChat, true, Quirks::default());
+    filter.keep_text();
+    filter.push(Bytes::from(head.to_owned() + &text.repeat(5_000)), &mut |_| {});
+    let kept = filter.take_text().len();
+    assert!((8 * 1024..9 * 1024).contains(&kept), "{kept}");
 }

@@ -36,6 +36,8 @@ pub enum EmbeddingForm {
     Floats {
         /// What it calls the number of dimensions.
         dimensions: &'static str,
+        /// Whether it takes the client's name of its user.
+        takes_user: bool,
     },
 }
 

@@ -114,10 +114,17 @@ fn gather(block: &Block, conversation: &Conversation, found: &mut impl FnMut(&st
     }
 }
 
-/// Whether a backend cannot be given a URL as it is.
+/// Where the Gemini API keeps files.
+const GOOGLES_FILES: &str = "https://generativelanguage.googleapis.com/";
+
+/// Whether a backend cannot be given a URL as it is, or not surely, where its route would fetch it.
 fn needs_content(url: &str, to: ChatDialect, traits: &ModelTraits) -> bool {
     let takes_secure = matches!(to, ChatDialect::AnthropicMessages | ChatDialect::Gemini);
-    !traits.takes_urls || (takes_secure && url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")))
+    let is_foreign = !url.starts_with(GOOGLES_FILES) && !url.starts_with("gs://");
+    let is_unsure = to == ChatDialect::Gemini && !traits.takes_any_url && is_foreign;
+    !traits.takes_urls
+        || is_unsure
+        || (takes_secure && url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")))
 }
 
 #[cfg(test)]
@@ -155,6 +162,11 @@ mod tests {
             (ChatDialect::Bedrock, ModelTraits::bedrock("anthropic.claude-haiku-4-5"), &all[..]),
             (ChatDialect::AnthropicMessages, ModelTraits::claude("claude-haiku-4-5"), &all[1..]),
             (ChatDialect::Gemini, ModelTraits::gemini("gemini-2.5-pro"), &all[1..]),
+            (
+                ChatDialect::Gemini,
+                ModelTraits { takes_any_url: false, ..ModelTraits::gemini("gemini-2.5-pro") },
+                &all[..],
+            ),
             (ChatDialect::OpenAiChat, ModelTraits::openai("gpt-5"), &[]),
         ] {
             let wanted = wanted_files(ChatDialect::OpenAiChat, to, &chat(), &traits).unwrap();

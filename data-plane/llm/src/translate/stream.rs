@@ -21,6 +21,8 @@ use crate::stream::{BYTE_ORDER_MARK, EndKind, StreamEnd, StreamFacts, StreamFilt
 
 /// The largest event that is read; a larger one ends the stream with an error.
 const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
+/// Why a stream that ended early is over.
+const BROKEN_OFF: ErrorCode = ErrorCode::UpstreamDisconnected;
 /// A buffer that one large event left behind is given back above this size.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 
@@ -116,7 +118,7 @@ impl StreamTranslator {
         self.push_events(&events, out);
         if read.is_err() {
             let mut last = Vec::new();
-            self.fail(ErrorCode::UpstreamDisconnected, &mut last);
+            self.fail(BROKEN_OFF, cut_message(BROKEN_OFF), &mut last);
             if !last.is_empty() {
                 out(Bytes::from(last));
             }
@@ -168,7 +170,7 @@ impl StreamTranslator {
         }
         if self.partial.len().saturating_add(bytes.len()) > MAX_EVENT_BYTES {
             self.partial = Vec::new();
-            self.fail(ErrorCode::UpstreamDisconnected, out);
+            self.fail(BROKEN_OFF, cut_message(BROKEN_OFF), out);
             return;
         }
         self.partial.extend_from_slice(bytes);
@@ -241,7 +243,7 @@ impl StreamTranslator {
             }
         }
         if has_overflown {
-            self.fail(ErrorCode::UpstreamDisconnected, out);
+            self.fail(BROKEN_OFF, cut_message(BROKEN_OFF), out);
         }
     }
 
@@ -254,11 +256,10 @@ impl StreamTranslator {
     }
 
     /// Ends the client's stream with an error of ours.
-    fn fail(&mut self, code: ErrorCode, out: &mut Vec<u8>) {
+    fn fail(&mut self, code: ErrorCode, message: &'static str, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
-        let message = cut_message(code);
         if let Writer::OpenAiResponses(writer) = &mut self.writer {
             writer.fail(message, self.meter.usage(), out);
             return;
@@ -296,11 +297,21 @@ impl StreamTranslator {
                     self.end_reader(&mut events);
                     self.write(events, &mut out);
                 }
-                EndKind::Eof => self.fail(ErrorCode::UpstreamDisconnected, &mut out),
-                EndKind::Cut(code) => self.fail(code, &mut out),
+                EndKind::Eof => self.fail(BROKEN_OFF, cut_message(BROKEN_OFF), &mut out),
+                EndKind::Cut { code, message } => self.fail(code, message, &mut out),
             }
         }
         (!out.is_empty()).then(|| Bytes::from(out))
+    }
+
+    /// Keeps the first of the text, to be counted if nobody else does.
+    pub fn keep_text(&mut self) {
+        self.meter.keep_text();
+    }
+
+    /// Gives the text that was kept, as it stood in JSON; empty: none.
+    pub fn take_text(&mut self) -> Vec<u8> {
+        self.meter.take_text()
     }
 
     /// Whether the client has had the last word: nothing that the provider still sends can reach it.

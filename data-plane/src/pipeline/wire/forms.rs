@@ -29,8 +29,6 @@ const BEDROCK_INPUT_TOKENS: &str = "x-amzn-bedrock-input-token-count";
 pub struct Calls {
     /// The bodies, in order.
     pub bodies: Vec<Bytes>,
-    /// What the backend does not get, by its path in the client's body.
-    pub dropped: Vec<String>,
     form: Form,
     provider: WireFamily,
 }
@@ -64,16 +62,18 @@ impl Calls {
             (WireFamily::Gemini, _) => Some(EmbeddingForm::Gemini),
             (WireFamily::Bedrock, _) => EmbeddingForm::bedrock(model),
             (WireFamily::Ollama, _) => Some(EmbeddingForm::Ollama),
-            (WireFamily::OpenAi, Embeddings::Floats { dimensions }) => Some(EmbeddingForm::Floats { dimensions }),
+            (WireFamily::OpenAi, Embeddings::Floats { dimensions }) => {
+                Some(EmbeddingForm::Floats { dimensions, takes_user: kind.facts().takes_user })
+            }
             (WireFamily::OpenAi, Embeddings::AsOpenAi) | (WireFamily::Anthropic, _) => None,
         }
     }
 
-    /// Puts a request for embeddings into the calls of a place.
+    /// Puts a request for embeddings into the calls of a place; beside them the paths of what the backend does not get.
     ///
     /// # Errors
     /// `unsupported_backend`, `invalid_request`.
-    pub fn embeddings(ask: &Ask, place: &Place) -> Result<Self, Refusal> {
+    pub fn embeddings(ask: &Ask, place: &Place) -> Result<(Self, Vec<String>), Refusal> {
         let Some(form) = Self::embedding_form(place) else {
             return Err(Refusal::new("route", ErrorCode::UnsupportedBackend, "The backend does not serve this API."));
         };
@@ -81,7 +81,7 @@ impl Calls {
             translate_embeddings(form, &place.upstream_model, &ask.body).map_err(|error| refuse(&error))?;
         let provider = place.upstream.backend.family_of(&place.upstream_model);
         let form = Form::Embeddings(form, translated.plan);
-        Ok(Self { bodies: translated.calls, dropped: translated.dropped, form, provider })
+        Ok((Self { bodies: translated.calls, form, provider }, translated.dropped))
     }
 
     /// Makes calls of conversations in the dialect of their backend.
@@ -93,8 +93,7 @@ impl Calls {
             Dialect::AnthropicMessages => WireFamily::Anthropic,
             _ => WireFamily::OpenAi,
         };
-        let dropped = translation.dropped.clone();
-        Self { bodies, dropped, form: Form::Conversations(Box::new(translation), dialect), provider }
+        Self { bodies, form: Form::Conversations(Box::new(translation), dialect), provider }
     }
 
     /// Whether the calls go elsewhere than a conversation.
@@ -139,14 +138,7 @@ impl Calls {
 
     /// Adds up what the calls used.
     pub fn sum<'a>(pieces: impl Iterator<Item = &'a Piece>) -> TokenUsage {
-        pieces.filter_map(|piece| piece.facts.usage).fold(TokenUsage::default(), |sum, usage| TokenUsage {
-            input_tokens: sum.input_tokens.saturating_add(usage.input_tokens),
-            cache_read_tokens: sum.cache_read_tokens.saturating_add(usage.cache_read_tokens),
-            cache_write_tokens: sum.cache_write_tokens.saturating_add(usage.cache_write_tokens),
-            output_tokens: sum.output_tokens.saturating_add(usage.output_tokens),
-            reasoning_tokens: sum.reasoning_tokens.saturating_add(usage.reasoning_tokens),
-            ..sum
-        })
+        pieces.filter_map(|piece| piece.facts.usage).fold(TokenUsage::default(), TokenUsage::plus)
     }
 
     /// Adds up what the calls wrote, for an estimate.
@@ -163,19 +155,19 @@ impl Calls {
     /// [`TranslateError`] when an answer is not what the backend's form says.
     pub fn join(
         &self,
-        pieces: &[Piece],
+        pieces: Vec<Piece>,
         usage: TokenUsage,
         request_id: &str,
         started_at_us: i64,
     ) -> Result<Bytes, TranslateError> {
         match &self.form {
             Form::Embeddings(_, plan) => {
-                let calls: Vec<EmbeddedCall> = pieces.iter().map(|piece| piece.embedded.clone()).collect();
+                let calls: Vec<EmbeddedCall> = pieces.into_iter().map(|piece| piece.embedded).collect();
                 plan.join(&calls, usage.total_input_tokens())
             }
             Form::Conversations(translation, _) => {
-                let answer = |piece: &Piece| translation.answer(&piece.body, request_id, started_at_us);
-                join_completions(&pieces.iter().map(answer).collect::<Result<Vec<_>, _>>()?)
+                let answer = |piece: Piece| translation.answer(&piece.body, request_id, started_at_us);
+                join_completions(&pieces.into_iter().map(answer).collect::<Result<Vec<_>, _>>()?)
             }
         }
     }

@@ -44,6 +44,24 @@ impl Watch {
         Self::Renamed(Box::new(StreamFilter::new(dialect, false, quirks)), Box::new(IdRenamer::new(names)))
     }
 
+    /// Keeps the first of the text, to be counted if nobody else does.
+    pub fn keep_text(&mut self) {
+        match self {
+            Self::Passed(filter) | Self::Renamed(filter, _) => filter.keep_text(),
+            Self::Raw(_) => {}
+            Self::Translated(translator) => translator.keep_text(),
+        }
+    }
+
+    /// Gives the text that was kept.
+    pub fn take_text(&mut self) -> Vec<u8> {
+        match self {
+            Self::Passed(filter) | Self::Renamed(filter, _) => filter.take_text(),
+            Self::Raw(_) => Vec::new(),
+            Self::Translated(translator) => translator.take_text(),
+        }
+    }
+
     /// Takes a chunk of the provider and gives the client's bytes to `out`.
     pub fn push(&mut self, chunk: Bytes, out: &mut impl FnMut(Bytes)) {
         match self {

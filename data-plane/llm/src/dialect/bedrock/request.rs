@@ -4,8 +4,8 @@
 //! body: whoever addresses the request fills them in.
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
-use crate::request::fields::{Fields, missing, read_cache_mark, read_cap, read_text, text_or_skip};
-use crate::request::{MemberSplice, RequestFacts};
+use crate::request::RequestFacts;
+use crate::request::fields::{Fields, missing, read_cache_mark, read_config, read_text, text_or_skip};
 
 const FIELDS: &[&str] = &["messages", "system", "inferenceConfig", "toolConfig", "serviceTier"];
 const BLOCK: &[&str] = &["image", "document", "video", "audio", "toolResult", "cachePoint"];
@@ -19,7 +19,7 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
         match name {
             "messages" => scan_messages(reader, facts),
             "system" => scan_blocks(reader, facts),
-            "inferenceConfig" => scan_inference(reader, facts),
+            "inferenceConfig" => read_config(reader, facts, &["maxTokens"]),
             "toolConfig" => scan_tools(reader, facts),
             _ => reader.each_field(|name, reader| match name {
                 b"type" => read_text(reader).map(|tier| facts.service_tier = tier),
@@ -32,17 +32,6 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
         return missing("messages");
     }
     facts.output_cap = facts.splices.max_tokens.value;
-    Ok(())
-}
-
-fn scan_inference(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    let mut fields = Fields::new(&["maxTokens"]);
-    let mut members = reader.enter_object()?;
-    let at = reader.position();
-    while let Some(name) = fields.next(reader, &mut members)? {
-        facts.splices.max_tokens = read_cap(reader).in_field(name)?;
-    }
-    facts.splices.config = Some(MemberSplice { at, is_only: members.is_empty() });
     Ok(())
 }
 

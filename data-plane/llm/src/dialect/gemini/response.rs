@@ -4,7 +4,7 @@
 
 use crate::json::{Kind, Reader, Result, to_u64};
 use crate::request::fields::text_or_skip;
-use crate::response::{Observation, ProviderError, owned, read_short};
+use crate::response::{Observation, read_error_as};
 use crate::usage::{Counts, TextSize, read_counter};
 
 /// Reads a whole answer or one event.
@@ -26,7 +26,7 @@ fn observe_document<'a>(reader: &mut Reader<'a>, seen: &mut Observation<'a>) -> 
             _ => reader.pass(),
         }),
         b"usageMetadata" => read_usage(reader, seen),
-        b"error" => read_error(reader).map(|error| seen.error = error),
+        b"error" => read_error_as(reader, b"status").map(|error| seen.error = error),
         _ => reader.pass(),
     })?;
     // The prompt was refused: there is no candidate to say why.
@@ -90,6 +90,7 @@ fn read_usage<'a>(reader: &mut Reader<'a>, seen: &mut Observation<'a>) -> Result
         return reader.pass();
     }
     let mut newer = Counts::default();
+    let mut traffic = None;
     reader.each_field(|name, reader| match name {
         b"promptTokenCount" => read_counter(reader).map(|count| newer.input = count),
         b"cachedContentTokenCount" => read_counter(reader).map(|count| newer.cached = count),
@@ -101,8 +102,11 @@ fn read_usage<'a>(reader: &mut Reader<'a>, seen: &mut Observation<'a>) -> Result
         b"cacheTokensDetails" => read_audio(reader).map(|count| newer.audio_cached = count),
         b"candidatesTokensDetails" => read_audio(reader).map(|count| newer.audio_output = count),
         b"serviceTier" => text_or_skip(reader).map(|tier| seen.service_tier = tier),
+        b"trafficType" => text_or_skip(reader).map(|kind| traffic = kind),
         _ => reader.pass(),
     })?;
+    // Vertex AI's word for it.
+    seen.service_tier = seen.service_tier.or(traffic);
     seen.counts.replace_with(&newer);
     Ok(())
 }
@@ -121,23 +125,4 @@ fn read_audio(reader: &mut Reader<'_>) -> Result<Option<u64>> {
         Ok(())
     })?;
     Ok(audio)
-}
-
-fn read_error(reader: &mut Reader<'_>) -> Result<Option<ProviderError>> {
-    let mut error = ProviderError::default();
-    match reader.kind()? {
-        Kind::Null => {
-            reader.skip()?;
-            return Ok(None);
-        }
-        Kind::Object => reader.each_field(|name, reader| match name {
-            b"status" => read_short(reader).map(|kind| error.kind = kind),
-            b"code" => read_short(reader).map(|code| error.code = code),
-            b"message" => read_short(reader).map(|message| error.message = message.unwrap_or_default()),
-            _ => reader.pass(),
-        })?,
-        Kind::String => error.message = owned(reader.string()?).map(crate::response::cut_short).unwrap_or_default(),
-        _ => reader.pass()?,
-    }
-    Ok(Some(error))
 }

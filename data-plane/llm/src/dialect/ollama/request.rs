@@ -3,8 +3,8 @@
 //! Rule: what a message holds beside text and base64 images is not known here, because nothing else is rendered.
 
 use crate::json::{InPath, Reader, Result, to_u64};
-use crate::request::fields::{Fields, missing, read_cap, read_flag, read_model, text_or_skip};
-use crate::request::{MemberSplice, RequestFacts};
+use crate::request::RequestFacts;
+use crate::request::fields::{Fields, missing, read_config, read_flag, read_model, text_or_skip};
 
 const FIELDS: &[&str] = &["model", "messages", "tools", "options", "stream"];
 
@@ -18,7 +18,7 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
         match name {
             "model" => read_model(reader, facts),
             "messages" => scan_messages(reader, facts),
-            "options" => scan_options(reader, facts),
+            "options" => read_config(reader, facts, &["num_predict"]),
             "stream" => read_flag(reader).map(|flag| facts.is_stream = flag.unwrap_or(true)),
             _ => reader.each_item(|reader| {
                 facts.tools += 1;
@@ -34,17 +34,6 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
         return missing("messages");
     }
     facts.output_cap = facts.splices.max_tokens.value;
-    Ok(())
-}
-
-fn scan_options(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    let mut fields = Fields::new(&["num_predict"]);
-    let mut members = reader.enter_object()?;
-    let at = reader.position();
-    while let Some(name) = fields.next(reader, &mut members)? {
-        facts.splices.max_tokens = read_cap(reader).in_field(name)?;
-    }
-    facts.splices.config = Some(MemberSplice { at, is_only: members.is_empty() });
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::json::Reader;
-use crate::response::measure_text;
+use crate::response::{Written, measure_text};
 use crate::usage::TextSize;
 
 struct Finders {
@@ -31,7 +31,7 @@ static FIND: LazyLock<Finders> = LazyLock::new(|| Finders {
 
 /// Returns the text of a chunk that carries a piece of the first choice and nothing else; `None` when the chunk must be
 /// read in full.
-pub(crate) fn text_of(chunk: &[u8]) -> Option<TextSize> {
+pub(crate) fn text_of(chunk: &[u8], kept: Option<&mut Vec<u8>>) -> Option<TextSize> {
     let find = &*FIND;
     if !are_all_null(&find.usage, b"\"usage\":null", chunk) {
         return None;
@@ -52,9 +52,9 @@ pub(crate) fn text_of(chunk: &[u8]) -> Option<TextSize> {
     if find.delta.find(choices.get(start + 1..)?).is_some() {
         return None;
     }
-    let mut size = TextSize::default();
-    measure_text(&mut Reader::new(delta), &mut size).ok()?;
-    Some(size)
+    let mut written = Written::keeping(kept);
+    measure_text(&mut Reader::new(delta), &mut written).ok()?;
+    Some(written.size)
 }
 
 fn are_all_null(name: &Finder<'_>, null: &[u8], chunk: &[u8]) -> bool {

@@ -63,6 +63,11 @@ pub fn translate_embeddings(form: EmbeddingForm, model: &str, body: &[u8]) -> Re
     if !matches!(form, EmbeddingForm::Floats { .. } | EmbeddingForm::Ollama) {
         extra.drain(..).for_each(|(name, _)| note(&mut dropped, name.into_owned()));
     }
+    if matches!(form, EmbeddingForm::Floats { takes_user: false, .. }) {
+        let names = extra.iter().filter(|(name, _)| name == "user").map(|(name, _)| name.to_string());
+        names.for_each(|name| note(&mut dropped, name));
+        extra.retain(|(name, _)| name != "user");
+    }
     if form == EmbeddingForm::Ollama {
         let is_known = |name: &Name| matches!(&**name, "options" | "keep_alive");
         extra.iter().filter(|(name, _)| !is_known(name)).for_each(|(name, _)| note(&mut dropped, name.to_string()));
@@ -202,7 +207,7 @@ fn render(form: EmbeddingForm, ask: &Ask<'_>, texts: &[String], extra: &[(Name, 
             add(&mut body, extra);
             body
         }
-        EmbeddingForm::Floats { dimensions: name } => {
+        EmbeddingForm::Floats { dimensions: name, .. } => {
             let mut body =
                 object! { "model": ask.model, "input": texts.iter().map(String::as_str).collect::<Vec<_>>() }
                     .with(name, dimensions)

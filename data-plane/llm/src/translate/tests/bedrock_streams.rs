@@ -148,7 +148,7 @@ fn a_cut_at_every_byte_leaves_exactly_one_last_word() {
     let frames = example();
     for client in CLIENTS {
         for cut in 0..frames.len() {
-            for kind in [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamTimeout)] {
+            for kind in [EndKind::Eof, EndKind::cut(ErrorCode::UpstreamTimeout)] {
                 let outcome = run((BEDROCK, client), &asking(), [frames.get(..cut).unwrap()], kind);
                 let is_failed = gather(client, &outcome.sent)["error"].is_object();
                 // Why the answer ended has come, but not its counters: it is whole, and estimated.
@@ -190,7 +190,7 @@ proptest! {
             prop_assert!(gather(client, &entire.sent)["error"].is_null());
             prop_assert_eq!(entire.facts.answer.usage.unwrap().output_tokens, 4);
             let kept = cut.index(frames.len());
-            let cut = run((BEDROCK, client), &asking(), frames.get(..kept).unwrap().chunks(size), EndKind::Cut(ErrorCode::UpstreamTimeout));
+            let cut = run((BEDROCK, client), &asking(), frames.get(..kept).unwrap().chunks(size), EndKind::cut(ErrorCode::UpstreamTimeout));
             prop_assert!(gather(client, &cut.sent)["error"].is_object());
         }
     }

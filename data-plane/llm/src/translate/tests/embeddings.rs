@@ -5,7 +5,7 @@ use crate::json::Node;
 use base64::Engine as _;
 use bytes::Bytes;
 
-const FLOATS: EmbeddingForm = EmbeddingForm::Floats { dimensions: "dimensions" };
+const FLOATS: EmbeddingForm = EmbeddingForm::Floats { dimensions: "dimensions", takes_user: true };
 
 fn calls(form: EmbeddingForm, model: &str, body: &str) -> (Vec<String>, Vec<String>) {
     let translated = translate_embeddings(form, model, body.as_bytes()).unwrap();

@@ -257,6 +257,7 @@ fn the_cap_is_found_added_and_lowered() {
             force_usage: true,
             withhold_stream_options: false,
             output_cap: Some(output_cap),
+            cap_name: None,
             previous_response: None,
             hosted_version: None,
         };

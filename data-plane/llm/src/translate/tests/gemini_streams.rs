@@ -101,7 +101,7 @@ proptest! {
         let stream = example();
         let piece = stream.as_bytes().get(..cut.index(stream.len())).unwrap();
         let first_event = stream.find("\r\n\r\n").unwrap() + 4;
-        let kind = if is_eof { EndKind::Eof } else { EndKind::Cut(ErrorCode::UpstreamTimeout) };
+        let kind = if is_eof { EndKind::Eof } else { EndKind::cut(ErrorCode::UpstreamTimeout) };
         for client in [CHAT, MESSAGES, RESPONSES] {
             let outcome = run((GEMINI, client), &asking(), piece.chunks(size), kind);
             // It panics unless there is one last word.

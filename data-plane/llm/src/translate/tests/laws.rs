@@ -37,7 +37,7 @@ fn a_cut_at_every_byte_leaves_exactly_one_last_word() {
         let entire = run(pair, &asking(), [stream.as_slice()], EndKind::Eof).sent;
         for cut in 0..stream.len() {
             let piece = stream.get(..cut).unwrap();
-            for kind in [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamTimeout)] {
+            for kind in [EndKind::Eof, EndKind::cut(ErrorCode::UpstreamTimeout)] {
                 let outcome = run(pair, &asking(), [piece], kind);
                 let answer = gather(pair.1, &outcome.sent);
                 let is_failed = answer["error"].is_object();
@@ -48,6 +48,18 @@ fn a_cut_at_every_byte_leaves_exactly_one_last_word() {
                 assert!(is_failed || outcome.sent.len() >= entire.len() / 2, "{pair:?} {cut}");
             }
         }
+    }
+}
+
+#[test]
+fn the_last_word_of_a_cut_stream_says_what_cut_it_in_every_dialect() {
+    let message = "The provider fell silent in its answer (its timeout.between_chunks).";
+    for pair in PAIRS {
+        let stream = example(pair.0);
+        let begun = stream.get(..stream.len() / 3).unwrap();
+        let kind = EndKind::Cut { code: ErrorCode::UpstreamTimeout, message };
+        let sent = run(pair, &asking(), [begun], kind).sent;
+        assert!(sent.contains(message), "{pair:?}: {sent}");
     }
 }
 
@@ -149,7 +161,7 @@ proptest! {
         for (provider, client) in PAIRS {
             let stream = said_by(provider, thinking.as_ref(), &pieces).1;
             let piece = stream.get(..cut.index(stream.len())).unwrap();
-            for kind in [EndKind::Eof, EndKind::Cut(ErrorCode::UpstreamTimeout)] {
+            for kind in [EndKind::Eof, EndKind::cut(ErrorCode::UpstreamTimeout)] {
                 let outcome = run((provider, client), &asking(), piece.chunks(size), kind);
                 // It panics unless there is one last word.
                 let answer = gather(client, &outcome.sent);

@@ -48,4 +48,4 @@ const CHARGES: TableDef = TableDef {
 };
 
 pub(super) const STEP: Migration =
-    Migration { step: 13, name: "packed records", tables: &[RECORDS, SOURCES, CHARGES], columns: &[], rows: &[] };
+    Migration { step: 14, name: "packed records", tables: &[RECORDS, SOURCES, CHARGES], columns: &[], rows: &[] };
