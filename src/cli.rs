@@ -6,6 +6,7 @@
 mod admin;
 mod alerts;
 mod billing;
+mod budget_edits;
 mod budgets;
 mod configuration;
 pub(crate) mod context;

@@ -1,9 +1,10 @@
-//! `budgets list|top-up|increase|correct|entries`.
+//! `budgets list|top-up|increase|correct|entries`; `create|set-limit|remove` are in `budget_edits`.
 //!
 //! Rule: the limit is changed where it was written; here money is put on top of it for a time, with who and why, and taken
 //! back by another entry.
 
 use super::Common;
+use super::budget_edits::{self, CreateArgs, RemoveArgs, SetLimitArgs};
 use super::context::{block_on, environment, load_instance, open};
 use crate::output::{self, count};
 use clap::{Args, Subcommand};
@@ -18,6 +19,12 @@ use std::process::ExitCode;
 pub(super) enum BudgetsCommand {
     /// List the budgets: limit, used, what lies on top, when they start anew.
     List(Common),
+    /// Make a budget in the database.
+    Create(CreateArgs),
+    /// Set the limit of a budget of the database.
+    SetLimit(SetLimitArgs),
+    /// Remove a budget of the database; what was spent stays in the ledger.
+    Remove(RemoveArgs),
     /// Put money on top of a budget until its present period ends.
     TopUp(RaiseArgs),
     /// Raise a budget's limit for a time.
@@ -82,6 +89,9 @@ pub(super) struct CorrectArgs {
 pub(super) fn run(command: &BudgetsCommand) -> anyhow::Result<ExitCode> {
     match command {
         BudgetsCommand::List(common) => list(common),
+        BudgetsCommand::Create(args) => budget_edits::create(args),
+        BudgetsCommand::SetLimit(args) => budget_edits::set_limit(args),
+        BudgetsCommand::Remove(args) => budget_edits::remove(args),
         BudgetsCommand::TopUp(args) => raise(args, Span::ThisPeriod),
         BudgetsCommand::Increase(args) => {
             let from = args.from.as_deref().map(|text| time("--from", text)).transpose()?;
@@ -179,7 +189,7 @@ fn time(flag: &str, text: &str) -> anyhow::Result<UnixMicros> {
         .ok_or_else(|| anyhow::anyhow!("{flag}: `{text}` is not a time such as 2026-12-24T00:00:00Z"))
 }
 
-fn line(state: &BudgetState) -> String {
+pub(super) fn line(state: &BudgetState) -> String {
     let BudgetState { limit, effective, window, used, held, .. } = state;
     let on_top = if *effective == limit.base { String::new() } else { format!(" (base {})", limit.base) };
     format!(
@@ -198,7 +208,7 @@ fn entry_line(entry: &BudgetAdjustment) -> String {
     )
 }
 
-fn state_json(state: &BudgetState) -> Value {
+pub(super) fn state_json(state: &BudgetState) -> Value {
     let BudgetState { limit, effective, window, used, held, entries, is_of_file } = state;
     let begun = window.start;
     json!({

@@ -10,6 +10,7 @@ use crate::support::world::{World, chat, messages, reserved_nano_usd, streamed};
 use helix_fake_provider::{FakeProvider, Running, sha256_hex};
 use helix_shared::record::{Decision, Record};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -115,8 +116,9 @@ async fn a_backend_that_answers_with_its_own_trouble_is_passed_over_n19() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_does_not_answer_is_passed_over_and_booked_at_the_worst_case() {
-    let pair = Pair::start();
+    let mut pair = Pair::start();
     let mut requests_made = 0;
+    let mut charged: BTreeMap<String, i64> = BTreeMap::new();
     for (script, error) in [
         (json!({ "reset": true }), "disconnected"),
         (json!({ "hang": true }), "timed_out_first_byte"),
@@ -139,8 +141,28 @@ async fn a_backend_that_does_not_answer_is_passed_over_and_booked_at_the_worst_c
             assert_eq!(u64::try_from(second.cost.get()).unwrap(), pair.bill().await.1 - before);
             assert_eq!(record.cost.get(), first.cost.get() + second.cost.get());
             assert_eq!(record.basis.as_str(), "unknown", "the least certain basis of both");
+            for attempt in [first, second] {
+                *charged.entry(attempt.backend_id.as_str().to_owned()).or_default() += attempt.cost.get();
+            }
             requests_made += 1;
         }
+    }
+    assert_eq!(charged.len(), 4);
+    assert!(pair.world.gateway.stop(), "an orderly end");
+    // each provider is named with what it charged, not with what the one that answered at last was asked for
+    let report = pair.world.gateway.command(&["ledger", "report", "--group-by", "provider"]);
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let reported = report["rows"].as_array().unwrap().iter();
+    let reported =
+        reported.map(|row| (row["provider"].as_str().unwrap().to_owned(), row["costNanoUsd"].as_i64().unwrap()));
+    assert_eq!(reported.collect::<BTreeMap<_, _>>(), charged, "{report}");
+    assert_eq!(report["total"]["requests"], json!(requests_made));
+    let month = ["billing", "export", "--format", "focus", "--group-by", "provider", "--month"];
+    let now = helix_shared::time::Clock::now(&helix_shared::time::SystemClock::new()).to_string();
+    let export = pair.world.gateway.command(&[month.as_slice(), &[&now[..7]]].concat());
+    let export = String::from_utf8(export.stdout).unwrap();
+    for provider in charged.keys() {
+        assert!(export.contains(provider), "no {provider} in {export}");
     }
     pair.world.verify(requests_made);
 }

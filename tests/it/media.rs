@@ -37,6 +37,19 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
+/// A file that says it is MP3, of so many bytes.
+fn mp3(bytes: usize) -> Vec<u8> {
+    let mut file = vec![7_u8; bytes];
+    file[..4].copy_from_slice(&[0xff, 0xf3, 0x14, 0xc4]);
+    file
+}
+
+/// The head of a FLAC that says it plays so long.
+fn flac(ms: u64) -> Vec<u8> {
+    let packed: u64 = (48_000 << 44) | (15 << 36) | (ms * 48);
+    [b"fLaC\0\0\0\x22\x10\0\x10\0\0\0\0\0\0\0".as_slice(), &packed.to_be_bytes(), &[0; 16]].concat()
+}
+
 async fn post_form(world: &World, path: &str, body: Vec<u8>) -> Answer {
     let bearer = format!("Bearer {KEY}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=\"b0undary\"")];
@@ -182,7 +195,7 @@ async fn a_speech_of_tokens_is_metered_from_its_events_and_estimated_from_sound(
 async fn a_transcript_is_charged_by_the_second_or_by_the_token_in_every_format_m7_m8_m9_m18() {
     let world = World::start(yaml);
     let prompt = r#"[[fake:{"sound_ms":12300}]]"#;
-    let sound = [b"RIFF\r\n--b0undar\r\n\0\x01\xff".as_slice(), &[7; 8_000]].concat();
+    let sound = [flac(12_300).as_slice(), b"\r\n--b0undar\r\n\0\x01\xff", &[7; 8_000]].concat();
     let sound = sound.as_slice();
     let granular: (&str, &[u8]) = ("timestamp_granularities[]", b"word");
     for (model, format, stream) in [
@@ -231,8 +244,8 @@ async fn a_transcript_is_charged_by_the_second_or_by_the_token_in_every_format_m
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_megabytes_of_sound_stream_through_without_being_held_m17() {
     let world = World::start(yaml);
-    let sound = vec![7_u8; 20 << 20];
-    let first = form(&[("model", b"whisper-1"), ("file@a.wav", b"warm")]);
+    let sound = mp3(20 << 20);
+    let first = form(&[("model", b"whisper-1"), ("file@a.wav", &mp3(100))]);
     assert_eq!(post_form(&world, TRANSCRIPTIONS, first).await.status, 200);
     let before = world.peak_kib();
     let body = form(&[("model", b"whisper-1"), ("file@a.wav", &sound)]);
@@ -260,7 +273,7 @@ async fn an_upload_is_tried_elsewhere_only_while_it_has_not_begun() {
         yaml(provider).replacen("providers:\n", own, 1)
             + "models:\n  - { match: whisper-1, backends: [away, openai] }\n  - { match: \"gpt-4o-*\", backends: [openai, away] }\n"
     });
-    let sound = vec![7_u8; 2 << 20];
+    let sound = mp3(2 << 20);
     let body = form(&[("model", b"whisper-1"), ("file@a.wav", &sound)]);
     let answer = post_form(&world, TRANSCRIPTIONS, body).await;
     assert_eq!((answer.status, answer.header("x-helix-attempts")), (200, "2"), "{}", answer.text());
@@ -288,7 +301,7 @@ async fn a_backend_without_the_api_refuses_and_so_does_a_body_that_is_no_form() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_model_behind_the_file_aborts_the_upload_and_costs_nothing() {
     let world = World::start(yaml);
-    let sound = vec![7_u8; 2 << 20];
+    let sound = mp3(2 << 20);
     for (name, value) in [("model", "gpt-4o-transcribe"), ("response_format", "text")] {
         let parts: [(&str, &[u8]); 4] =
             [("model", b"whisper-1"), ("response_format", b"json"), ("file@a.wav", &sound), (name, value.as_bytes())];
@@ -311,7 +324,7 @@ async fn a_second_model_behind_the_file_aborts_the_upload_and_costs_nothing() {
 async fn a_form_that_a_provider_may_read_otherwise_is_refused_before_it_is_sent() {
     let world = World::start(yaml);
     let bearer = format!("Bearer {KEY}");
-    let body = form(&[("model", b"whisper-1"), ("file@a.wav", b"sound")]);
+    let body = form(&[("model", b"whisper-1"), ("file@a.wav", &mp3(100))]);
     let plain = ("content-type", "multipart/form-data; boundary=b0undary");
     let refused: [&[(&str, &str)]; 4] = [
         &[plain, ("content-type", "multipart/form-data; boundary=other")],
@@ -325,7 +338,7 @@ async fn a_form_that_a_provider_may_read_otherwise_is_refused_before_it_is_sent(
         assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "invalid_request"), "{headers:?}");
         assert!(answer.text().contains("Content-Type"), "{}", answer.text());
     }
-    let flag = form(&[("model", b"whisper-1"), ("stream", b"1"), ("file@a.wav", b"sound")]);
+    let flag = form(&[("model", b"whisper-1"), ("stream", b"1"), ("file@a.wav", &mp3(100))]);
     let answer = post_form(&world, TRANSCRIPTIONS, flag).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert!(answer.text().contains("stream"), "{}", answer.text());
@@ -333,11 +346,48 @@ async fn a_form_that_a_provider_may_read_otherwise_is_refused_before_it_is_sent(
     world.verify(5);
 }
 
+/// Under a hard budget of $5 the second costs $0.0001 at this model.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_reserves_as_long_as_it_says_it_plays_and_one_of_unknown_length_is_refused_under_a_hard_budget() {
+    let world = World::start(yaml);
+    // an hour of silence in 300 bytes
+    let silence = [flac(3_600_000), vec![0; 300]].concat();
+    let prompt = r#"[[fake:{"sound_ms":3600000}]]"#;
+    let fields: [(&str, &[u8]); 3] =
+        [("model", b"whisper-1"), ("prompt", prompt.as_bytes()), ("file@a.flac", silence.as_slice())];
+    let answer = post_form(&world, TRANSCRIPTIONS, form(&fields)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let records = costs_agree(&world).await;
+    assert_eq!(records[0].usage.audio_input_ms, 3_600_000);
+    let page = |position: u64| [b"OggS\0\0".as_slice(), &position.to_le_bytes(), &[0; 14], b"OpusHead"].concat();
+    let voice = [page(0), page(48_000 * 60), vec![0; 2_000]].concat();
+    let prompt = r#"[[fake:{"sound_ms":60000}]]"#;
+    for is_model_first in [true, false] {
+        let mut fields: Vec<(&str, &[u8])> =
+            vec![("model", b"whisper-1"), ("prompt", prompt.as_bytes()), ("file@a.ogg", voice.as_slice())];
+        if !is_model_first {
+            fields.reverse();
+        }
+        let answer = post_form(&world, TRANSCRIPTIONS, form(&fields)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    costs_agree(&world).await;
+    let endless = [page(0), vec![0; 3 << 20]].concat();
+    for (name, file) in [("file@a.ogg", endless.as_slice()), ("file@a.bin", b"#!AMR\n\0\0")] {
+        let fields: [(&str, &[u8]); 2] = [("model", b"whisper-1"), (name, file)];
+        let answer = post_form(&world, TRANSCRIPTIONS, form(&fields)).await;
+        assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unbounded_cost"), "{}", answer.text());
+        assert!(answer.text().contains("how long this file plays is not known"), "{}", answer.text());
+    }
+    assert_eq!(world.provider.bill.settled().await.len(), 3);
+    world.verify(5);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_that_the_provider_would_fetch_for_itself_is_refused_whatever_file_comes_along() {
     let world = World::start(yaml);
     let url = b"https://example.com/ten-hours.wav".as_slice();
-    let small = vec![7_u8; 2 << 20];
+    let small = mp3(2 << 20);
     let model = ("model", b"whisper-1".as_slice());
     let cases: [(Vec<(&str, &[u8])>, &str, &str); 5] = [
         (vec![model, ("url", url)], "unbounded_cost", "`url`"),

@@ -42,8 +42,10 @@ async fn pictures_characters_and_seconds_cost_what_the_file_says() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         ids.push(answer.header("x-request-id").to_owned());
     }
-    let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-house-listener\r\n\
-                --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n0123456789012345\r\n--b--\r\n";
+    let head = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-house-listener\r\n\
+                --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\n";
+    let sixteen_bytes = b"\xff\xf3\x14\xc4456789012345";
+    let form = [head.as_bytes(), sixteen_bytes, b"\r\n--b--\r\n"].concat();
     let bearer = format!("Bearer {KEY}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=b")];
     let heard = world.client.post(&world.url("/v1/audio/transcriptions"), &headers, form).await;

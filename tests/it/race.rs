@@ -4,7 +4,7 @@
 use crate::support::client::{Answer, Client};
 use crate::support::databases::{Database, Engine};
 use crate::support::fleet::{JOIN_TOKEN, control_plane, data_plane};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, KEY};
 use crate::support::ledger::Ledger;
 use crate::support::patience::{until, within};
 use crate::support::purse::{self, CAP, Dialect, INPUT_MAX, assert_budget_refusal, budget, send};
@@ -22,10 +22,15 @@ const OUTPUT: i64 = 80_000;
 const EACH_NANO: i64 = INPUT_MAX * INPUT + CAP * OUTPUT;
 
 fn provider() -> Running {
+    held_back(Some("race"))
+}
+
+/// A provider whose answers cost the worst case, and wait behind a gate if there is one.
+fn held_back(gate: Option<&str>) -> Running {
     assert_eq!(EACH_NANO, 100_000_000, "a worst case of $0.10");
     let price = json!({ "input": INPUT * 1_000, "output": OUTPUT * 1_000 });
     let script = json!({
-        "prices": { "gpt-5-mini": price }, "input_tokens": INPUT_MAX, "output_tokens": CAP, "gate": "race",
+        "prices": { "gpt-5-mini": price }, "input_tokens": INPUT_MAX, "output_tokens": CAP, "gate": gate,
     });
     FakeProvider::new().with_script(script).run("127.0.0.1:0".parse().unwrap()).unwrap()
 }
@@ -144,5 +149,70 @@ async fn a_thousand_at_once_under_two_control_planes_of_one_database_spend_exact
             assert!(control.stop(), "an orderly end");
         }
         settle(&provider, &database, &controls[0]).await;
+    }
+}
+
+/// Runs the script against these base URLs, prints what it says, and returns it. `HELIX_RACE_REQUESTS` says how many ask.
+fn run_script(what: &str, urls: &[String], provider: &Running) -> serde_json::Value {
+    let requests = std::env::var("HELIX_RACE_REQUESTS").unwrap_or_else(|_| "200".to_owned());
+    let (model, cap) = ("gpt-5-mini", CAP.to_string());
+    let body = |prompt: &str| {
+        format!(
+            "{{\"model\": \"{model}\", \"max_tokens\": {cap}, \"messages\": [{{\"role\": \"user\", \"content\": \"{prompt}\"}}]}}"
+        )
+    };
+    // as long as the bodies that the worst case was computed for
+    let prompt = "x".repeat(400 - body("").len());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/race/race");
+    let mut command = std::process::Command::new("python3");
+    command.arg(script).args(["--key", KEY, "--model", model, "--max-tokens", &cap, "--prompt", &prompt]);
+    command.args(["--requests", &requests, "--afforded", &AFFORDED.to_string(), "--bill", &provider.url()]);
+    for url in urls {
+        command.args(["--url", &format!("{url}/v1")]);
+    }
+    let start = std::time::Instant::now();
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{what}, {:.1} s: {}", start.elapsed().as_secs_f64(), said.trim());
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&said).unwrap()
+}
+
+fn assert_exact(report: &serde_json::Value) {
+    assert_eq!(report["admitted"], json!(AFFORDED), "{report}");
+    assert_eq!(report["accepted_by_provider"], json!(AFFORDED), "{report}");
+    assert_eq!(report["billed_usd"], json!(5.0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_script_that_measures_any_gateway_finds_that_this_one_spends_exactly_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    {
+        let (provider, database) = (held_back(None), Database::fresh(Engine::Sqlite));
+        std::fs::create_dir(path("one")).unwrap();
+        let mut gateway = Gateway::serve(&path("one"), &yaml(&provider, database.url()));
+        let urls = [gateway.url()];
+        assert_exact(&tokio::task::block_in_place(|| run_script("one node", &urls, &provider)));
+        assert!(gateway.stop(), "an orderly end");
+    }
+    for engine in Engine::here().into_iter().filter(|engine| *engine != Engine::Mysql) {
+        let (provider, database) = (held_back(None), Database::fresh(engine));
+        let yaml = yaml(&provider, database.url());
+        let master = "secrets: { master_key: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\" }\n";
+        let count = if engine == Engine::Postgres { 2 } else { 1 };
+        let place = |kind: &str, number: usize| path(&format!("{engine:?}-{kind}-{number}"));
+        let mut controls: Vec<Gateway> =
+            (0..count).map(|number| control_plane(&place("control", number), &format!("{master}{yaml}"))).collect();
+        let mut planes: Vec<Gateway> = (0..3)
+            .map(|number| data_plane(&place("data", number), &controls[number % count].plane_url(), JOIN_TOKEN))
+            .collect();
+        ready(&planes).await;
+        let urls: Vec<String> = planes.iter().map(Gateway::url).collect();
+        let what = format!("three data planes, control planes: {count} on {engine:?}");
+        assert_exact(&tokio::task::block_in_place(|| run_script(&what, &urls, &provider)));
+        for gateway in planes.iter_mut().chain(&mut controls) {
+            assert!(gateway.stop(), "an orderly end");
+        }
     }
 }

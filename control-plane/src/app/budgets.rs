@@ -209,7 +209,7 @@ impl App {
 }
 
 /// How a budget stands; `None` for one that is quarantined.
-async fn state(tx: &mut Tx, row: &store::Budget, now: UnixMicros) -> Result<Option<BudgetState>, AppError> {
+pub(super) async fn state(tx: &mut Tx, row: &store::Budget, now: UnixMicros) -> Result<Option<BudgetState>, AppError> {
     let entries = tx.adjustments_after(Some(&row.id), now).await?;
     let increases = entries.iter().map(BudgetAdjustment::increase).collect();
     let Ok(limit) = Limit::of(BudgetId::from(row.id.as_str()), &row.resource(increases)) else { return Ok(None) };

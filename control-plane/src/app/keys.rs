@@ -4,6 +4,7 @@
 //! characters and its last four. A revoked key stays as a row, so that records keep their meaning.
 
 use super::actor::authorize;
+use super::budget_edits::{BudgetTerms, follow_key, insert_for_key};
 use super::desired::face;
 use super::error::AppError;
 use super::users::bump;
@@ -70,6 +71,19 @@ impl App {
     /// # Errors
     /// [`AppError::NotFound`] for an unknown owner; [`AppError::Invalid`]; [`AppError::Forbidden`].
     pub async fn create_key(&self, actor: &Actor, new: &NewKey) -> Result<MintedKey, AppError> {
+        self.create_key_with_budget(actor, new, None).await
+    }
+
+    /// Makes a key and, in the same step, a budget of its own: there is no moment in which it has none.
+    ///
+    /// # Errors
+    /// As [`App::create_key`]; [`AppError::Invalid`] for terms that cannot hold.
+    pub async fn create_key_with_budget(
+        &self,
+        actor: &Actor,
+        new: &NewKey,
+        budget: Option<&BudgetTerms>,
+    ) -> Result<MintedKey, AppError> {
         let now = self.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(AppError::invalid("the end of the key's lifetime", "it is in the past"));
@@ -87,7 +101,11 @@ impl App {
         };
         authorize_key(actor, Action::Create, (user_id.as_deref(), team_id.as_deref()), now)?;
         let minted = self.mint(&mut tx, letter, name, (user_id, team_id), new.expires_at).await?;
-        bump(&mut tx, &[(ResourceKind::ApiKey, minted.row.id.clone(), ChangeOp::Upsert)], now).await?;
+        let mut edits = vec![(ResourceKind::ApiKey, minted.row.id.clone(), ChangeOp::Upsert)];
+        if let Some(terms) = budget {
+            edits.push(insert_for_key(&mut tx, actor, &minted.row, terms, now).await?);
+        }
+        bump(&mut tx, &edits, now).await?;
         self.commit(tx).await?;
         Ok(minted)
     }
@@ -162,7 +180,7 @@ impl App {
         Ok(row)
     }
 
-    /// Makes a new key like this one and takes this one back, in one step.
+    /// Makes a new key like this one and takes this one back, in one step. Its budgets limit the new one from then on.
     ///
     /// # Errors
     /// [`AppError::NotFound`]; [`AppError::Invalid`] for a revoked or ended key; [`AppError::LockedByConfig`];
@@ -179,10 +197,9 @@ impl App {
         tx.put(&old).await?;
         let owner = (old.user_id.clone(), old.team_id.clone());
         let minted = self.mint(&mut tx, kind_letter(&old.kind), old.name.clone(), owner, old.expires_at).await?;
-        let edits = [
-            (ResourceKind::ApiKey, old.id, ChangeOp::Upsert),
-            (ResourceKind::ApiKey, minted.row.id.clone(), ChangeOp::Upsert),
-        ];
+        let mut edits = follow_key(&mut tx, &old.id, &minted.row.id, now).await?;
+        edits.push((ResourceKind::ApiKey, old.id, ChangeOp::Upsert));
+        edits.push((ResourceKind::ApiKey, minted.row.id.clone(), ChangeOp::Upsert));
         bump(&mut tx, &edits, now).await?;
         self.commit(tx).await?;
         Ok(minted)
@@ -232,7 +249,7 @@ async fn owner(tx: &mut Tx, owner: &KeyOwner) -> Result<(Option<String>, Option<
     }
 }
 
-async fn team_id(tx: &mut Tx, name: &str) -> Result<String, AppError> {
+pub(super) async fn team_id(tx: &mut Tx, name: &str) -> Result<String, AppError> {
     if let Some(team) = tx.get::<store::Team>(name).await? {
         return Ok(team.id);
     }

@@ -4,6 +4,7 @@
 //! same. Nothing outside of this module writes a row of configuration. One file a noun.
 
 pub mod actor;
+pub mod budget_edits;
 pub mod budgets;
 mod desired;
 pub mod doctor;
@@ -18,6 +19,7 @@ pub mod users;
 mod validate;
 
 pub use actor::Actor;
+pub use budget_edits::BudgetTerms;
 pub use budgets::{BudgetState, Said, Span};
 pub use desired::check_file;
 pub use doctor::Facts;

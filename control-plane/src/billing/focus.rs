@@ -72,7 +72,8 @@ pub(super) fn rows(
     let totals = &row.totals;
     let mut written = 0;
     let usage = totals.cost.saturating_sub(totals.corrected);
-    if totals.requests > 0 {
+    // what a provider charged of a request that another one answered is its usage, too, though no request of its own
+    if totals.requests > 0 || usage != NanoUsd::ZERO {
         let charge = Charge { category: "Usage", cost: usage, is_usage: true };
         line(group_by, account, period, row, charge, out)?;
         written += 1;

@@ -6,6 +6,7 @@
 
 use crate::api_keys::to_hex;
 use crate::budgets::Budget;
+use crate::chain_head::ChainHead;
 use crate::db::Tx;
 use crate::error::{Result, StoreError};
 use crate::table::{Table as _, select, table};
@@ -147,6 +148,7 @@ impl Tx {
         };
         row.hash = row.hash_after(&before);
         self.insert(&row).await?;
+        self.move_head(&row).await?;
         Ok(row)
     }
 
@@ -215,8 +217,13 @@ impl Tx {
     }
 
     /// Proves that no entry was edited or removed, and that each says who, why, how much and for how long.
-    pub(crate) async fn verify_adjustments(&mut self, report: &mut LedgerReport) -> Result<()> {
+    pub(crate) async fn verify_adjustments(
+        &mut self,
+        noted: Option<&ChainHead>,
+        report: &mut LedgerReport,
+    ) -> Result<()> {
         let entries = self.adjustments().await?;
+        self.verify_head(&entries, noted, report).await?;
         let (mut before, mut next_seq) = (String::new(), 1);
         let mut known: BTreeMap<&str, &BudgetAdjustment> = BTreeMap::new();
         let mut corrected: BTreeSet<&str> = BTreeSet::new();

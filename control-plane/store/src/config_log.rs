@@ -99,6 +99,8 @@ impl Tx {
             }
             self.execute(LOG, &insert).await?;
         }
+        let budgets = changes.iter().filter(|(kind, _, op)| *kind == ResourceKind::Budget && *op == ChangeOp::Upsert);
+        self.note_modes(&budgets.map(|(_, id, _)| *id).collect(), revision).await?;
         Ok(revision)
     }
 

@@ -6,7 +6,7 @@
 use crate::db::{Db, Pools, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
-use crate::migrations::{MIGRATIONS, MOVES_RECORDS, Migration};
+use crate::migrations::{BEGINS_PROOFS, MIGRATIONS, MOVES_RECORDS, Migration};
 use crate::schema::{AddedColumn, Kind, TableDef};
 use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
@@ -219,6 +219,10 @@ impl Tx {
             if !self.has_rollups().await? {
                 self.fill_rollups().await?;
             }
+        }
+        if migration.step == BEGINS_PROOFS {
+            self.note_all_modes().await?;
+            self.set_head().await?;
         }
         let done = Query::insert()
             .into_table(HISTORY.name)

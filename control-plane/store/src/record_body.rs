@@ -283,13 +283,13 @@ pub(crate) fn unpack(bytes: &[u8], key: &RollupKey, columns: TokenUsage) -> Resu
     })
 }
 
-/// What each attempt says to the proof of the ledger.
+/// The revision that the request saw, and what each attempt says to the proof of the ledger.
 ///
 /// # Errors
 /// Why it cannot be read.
-pub(crate) fn paid(bytes: &[u8]) -> Result<Vec<Paid>, String> {
+pub(crate) fn paid(bytes: &[u8]) -> Result<(u64, Vec<Paid>), String> {
     let body = Body::decode(bytes).map_err(|error| error.to_string())?;
-    Ok(body.tries.iter().map(|one| (one.intent, one.cost_nano)).collect())
+    Ok((body.config_revision, body.tries.iter().map(|one| (one.intent, one.cost_nano)).collect()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Rule: the database groups; nothing kept is trusted.
 
+use crate::attempt_shares::moved_by_number;
 use crate::closing::LATE;
 use crate::db::Tx;
 use crate::dialect::Dialect;
@@ -59,7 +60,8 @@ pub(crate) fn derived(dialect: Dialect, span: RollupSpan, range: Option<Range>) 
         query.expr_as(dialect.sum(Expr::col((GROUPED, sum))), sum);
     }
     query.expr_as(Expr::cust("0"), "corrected_nano");
-    query.from_subquery(by_number(dialect, span, range), GROUPED);
+    let moved = moved_by_number(dialect, span, range);
+    query.from_subquery(by_number(dialect, span, range).union(UnionType::All, moved).to_owned(), GROUPED);
     query.inner_join(KEYS, Expr::col((KEYS, "id")).equals((GROUPED, "key_id")));
     query.group_by_col((GROUPED, "bucket"));
     for (part, _) in parts.into_iter().filter(|(_, is_left_out)| !is_left_out) {

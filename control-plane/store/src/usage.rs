@@ -5,6 +5,7 @@
 //! and accounts, which every batch raises, come last: they are locked until the commit.
 
 use crate::alerts::BudgetEvent;
+use crate::attempt_shares::add_shares;
 use crate::blocks::blocks;
 use crate::closing::{LATE, LATE_COLUMNS};
 use crate::db::{Db, Tx, retrying};
@@ -138,7 +139,9 @@ impl Books {
             if own < closed_until {
                 self.late.push([*seq, own.get(), booked_at.get(), checked.record.cost.get()]);
             }
-            added.add(checked, key, if own < closed_until { booked_at } else { own });
+            let at = if own < closed_until { booked_at } else { own };
+            added.add(checked, key, at);
+            add_shares(&mut added, checked, key, at);
         }
         added
     }
@@ -246,7 +249,9 @@ impl Tx {
         };
         let lists = rows.iter().map(|(_, _, list)| list).filter(|list| !list.0.is_empty()).cloned().collect();
         let lists = self.numbers_of::<Charges>(lists).await?;
-        let keys = self.numbers_of(with_trends(rows.iter().map(|(_, key, _)| key))).await?;
+        let shared: Vec<RollupKey> =
+            rows.iter().flat_map(|(checked, key, _)| checked.shares(key).into_keys()).collect();
+        let keys = self.numbers_of(with_trends(rows.iter().map(|(_, key, _)| key).chain(&shared))).await?;
         let mut values = Vec::with_capacity(rows.len());
         let mut of = BTreeMap::new();
         for (checked, combination, list) in rows {
@@ -274,6 +279,12 @@ impl Tx {
         let closed_until = self.lock_frontier().await?;
         let added = books.added(fresh, closed_until, now);
         self.insert_late(&books).await?;
+        let shared = fresh.values().filter_map(|checked| {
+            let own = checked.record.started_at;
+            let at = if own < closed_until { std::cmp::max(now, closed_until) } else { own };
+            Some((checked, books.of.get(&checked.seq)?, at))
+        });
+        self.insert_shares(books.source, shared, &books.keys).await?;
         self.raise_rollups(added, &books.keys).await?;
         self.settle(incarnation, &books.charges).await?;
         self.raise_alerts(&watched, &charged, now).await

@@ -80,6 +80,11 @@ pub(crate) fn is_leased((_, _, cover): &ChargeRow) -> bool {
     *cover == Cover::Lease as u8
 }
 
+/// Whether a charge is of a budget that was soft when the request was admitted.
+pub(crate) fn is_unreserved((_, _, cover): &ChargeRow) -> bool {
+    *cover == Cover::Unreserved as u8
+}
+
 /// A record that can be kept.
 #[derive(Debug)]
 pub(crate) struct Checked<'r> {
@@ -100,7 +105,7 @@ pub(crate) fn clip(text: &str) -> String {
     text.chars().take(limit).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
-fn key_fits(text: &str) -> bool {
+pub(crate) fn key_fits(text: &str) -> bool {
     text.chars().count() <= usize::try_from(KEY_CHARS).unwrap_or(usize::MAX) && !text.contains('\0')
 }
 

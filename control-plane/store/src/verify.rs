@@ -5,7 +5,8 @@
 //! memory is one entry an account.
 
 use crate::accounts::{ACCOUNTS, Account, Lease, all_accounts, read_account};
-use crate::budgets::Budget;
+use crate::budget_modes::ModeHistory;
+use crate::chain_head::ChainHead;
 use crate::corrections::Correction;
 use crate::db::{Db, Tx};
 use crate::error::Result;
@@ -14,8 +15,8 @@ use crate::interned::{Interned as _, Source};
 use crate::record_body::{Paid, paid};
 use crate::request_key::request_text;
 use crate::usage_read::{account_of, charges_of};
-use crate::usage_row::{ChargeRow, Charges, RECORDS, is_leased};
-use crate::verify_report::{BadRecord, LedgerReport};
+use crate::usage_row::{ChargeRow, Charges, RECORDS, is_leased, is_unreserved};
+use crate::verify_report::{BadRecord, LedgerReport, OverLimit};
 use helix_shared::budget::plane::Seal;
 use helix_shared::budget::{AccountKey, Mode};
 use helix_shared::ids::Incarnation;
@@ -30,6 +31,8 @@ const PAGE: u64 = 2_000;
 struct Derived {
     leased: i128,
     unleased: i128,
+    /// Of requests that saw a hard budget, whatever covers them.
+    promised: i128,
     held: i128,
     /// By corrections, in all and upwards.
     corrected: i128,
@@ -40,6 +43,7 @@ struct Derived {
 struct Books {
     report: LedgerReport,
     accounts: BTreeMap<AccountKey, Derived>,
+    modes: ModeHistory,
 }
 
 /// One row, as far as the proof needs it.
@@ -47,6 +51,7 @@ struct Entry {
     seq: i64,
     request_id: String,
     cost: i64,
+    revision: u64,
     charges: std::result::Result<Vec<ChargeRow>, String>,
     attempts: std::result::Result<Vec<Paid>, String>,
 }
@@ -67,8 +72,16 @@ impl Db {
     /// # Errors
     /// What the database says. That books do not agree is no error but the report's content.
     pub async fn verify_ledger(&self) -> Result<LedgerReport> {
+        self.verify_ledger_through(None).await
+    }
+
+    /// The same, and that the chain of budget entries still goes through a head that was noted elsewhere.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn verify_ledger_through(&self, noted: Option<&ChainHead>) -> Result<LedgerReport> {
         let mut tx = self.read().await?;
-        let mut books = Books::default();
+        let mut books = Books { modes: tx.modes(None).await?, ..Books::default() };
         for known in tx.all_incarnations().await? {
             books.walk(&mut tx, &known).await?;
         }
@@ -77,8 +90,9 @@ impl Db {
         books.corrections(&mut tx, &corrections).await?;
         books.compare_accounts(&mut tx).await?;
         tx.verify_rollups(&corrections, &mut books.report).await?;
+        tx.verify_shares(&mut books.report).await?;
         tx.verify_closed(&mut books.report).await?;
-        tx.verify_adjustments(&mut books.report).await?;
+        tx.verify_adjustments(noted, &mut books.report).await?;
         Ok(books.report)
     }
 }
@@ -154,15 +168,26 @@ impl Books {
             Err(error) => bad(format!("its charges cannot be read: {error}")),
             Ok(charges) => {
                 for charge in charges {
-                    self.charge(walk, charge, i128::from(entry.cost));
+                    self.charge(walk, charge, entry);
                 }
             }
         }
     }
 
-    fn charge(&mut self, walk: &mut Walk<'_>, charge: &ChargeRow, cost: i128) {
-        let key = account_of(charge);
+    fn charge(&mut self, walk: &mut Walk<'_>, charge: &ChargeRow, entry: &Entry) {
+        let (key, cost) = (account_of(charge), i128::from(entry.cost));
+        let mode = self.modes.mode_at(key.budget_id.as_str(), entry.revision);
+        let is_hard = mode.map(|mode| mode == Mode::Hard.as_str());
+        if is_unreserved(charge) && is_hard == Some(true) && cost > 0 {
+            let problem =
+                format!("nothing was reserved of {}, which was hard at revision {}", name(&key), entry.revision);
+            let (incarnation, request_id) = (walk.incarnation.clone(), entry.request_id.clone());
+            self.report.bad(BadRecord { incarnation, seq: entry.seq, request_id, problem });
+        }
         let derived = self.accounts.entry(key.clone()).or_default();
+        if is_leased(charge) || is_hard == Some(true) {
+            derived.promised += cost;
+        }
         if is_leased(charge) {
             derived.leased += cost;
             *walk.leased.entry(key).or_default() += cost;
@@ -251,18 +276,11 @@ impl Books {
     }
 
     async fn compare_accounts(&mut self, tx: &mut Tx) -> Result<()> {
-        let hard: BTreeSet<String> = tx
-            .list::<Budget>()
-            .await?
-            .into_iter()
-            .filter(|budget| budget.mode == Mode::Hard.as_str())
-            .map(|budget| budget.id)
-            .collect();
         for account in tx.every_account().await? {
             self.report.accounts += 1;
             let derived = self.accounts.remove(&account.key).unwrap_or_default();
-            let is_hard = hard.contains(account.key.budget_id.as_str());
-            for problem in account_problems(&account, derived, is_hard) {
+            self.report.over_limit.extend(over_limit(&account, derived));
+            for problem in account_problems(&account, derived) {
                 self.report.problem(format!("{}: {problem}", name(&account.key)));
             }
         }
@@ -298,7 +316,7 @@ fn lease_problems(lease: &Lease, recorded: i128) -> Vec<String> {
     problems
 }
 
-fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<String> {
+fn account_problems(account: &Account, derived: Derived) -> Vec<String> {
     let [settled, unleased, escrow, peak] =
         [account.settled, account.unleased, account.escrow, account.peak_limit].map(|amount| i128::from(amount.get()));
     let mut problems = Vec::new();
@@ -316,11 +334,26 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
     if escrow > peak {
         problems.push(format!("escrow is {escrow}, the highest limit it had is {peak}"));
     }
-    // what was spent while it was soft was promised to nobody, and what a correction added cannot be refused afterwards
-    if is_hard && account.limit.is_some() && settled - unleased > peak {
-        problems.push(format!("it is hard and settled is {settled}, the highest limit it had is {peak}"));
+    // counted from the records: what was spent while it was soft was promised to nobody, and what a correction added cannot
+    // be refused afterwards; each of the two has its own proof
+    let promised = derived.promised;
+    if account.limit.is_some() && promised > peak {
+        problems.push(format!("requests that found it hard cost {promised}, the highest limit it had is {peak}"));
     }
     problems
+}
+
+/// What was spent past a limit without being reserved past it.
+fn over_limit(account: &Account, derived: Derived) -> Option<OverLimit> {
+    let limit = i128::from(account.peak_limit.get());
+    let spent = derived.leased + derived.unleased + derived.corrected;
+    (account.limit.is_some() && spent > limit).then(|| OverLimit {
+        account: account.key.clone(),
+        limit_nano_usd: limit,
+        reserved_nano_usd: derived.promised,
+        soft_nano_usd: derived.leased + derived.unleased - derived.promised,
+        corrected_nano_usd: derived.corrected,
+    })
 }
 
 impl Tx {
@@ -343,7 +376,12 @@ impl Tx {
                 let (seq, request_id) = (cells.take()?, request_text(&cells.take::<Vec<u8>>()?)?);
                 let (cost, number) = (cells.take()?, cells.take()?);
                 let charges = charges_of(number, cells.take::<Option<String>>()?.as_deref());
-                Ok(Entry { seq, request_id, cost, charges, attempts: paid(&cells.take::<Vec<u8>>()?) })
+                let body: Vec<u8> = cells.take()?;
+                let (revision, attempts) = match paid(&body) {
+                    Ok((revision, attempts)) => (revision, Ok(attempts)),
+                    Err(error) => (0, Err(error)),
+                };
+                Ok(Entry { seq, request_id, cost, revision, charges, attempts })
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 //!
 //! Rule: the first bad record is named; of very many problems the first hundred are told and all are counted.
 
+use helix_shared::budget::AccountKey;
 use helix_shared::ids::Incarnation;
 
 /// The most problems that are told in words.
@@ -24,6 +25,12 @@ pub struct LedgerReport {
     pub rollups: u64,
     /// Entries on top of budgets that were checked.
     pub adjustments: u64,
+    /// The end of their chain, as `NUMBER:HASH`, to be noted elsewhere; `None` when there is none.
+    pub entries_head: Option<String>,
+    /// Records of which several providers charged a part.
+    pub shares: u64,
+    /// Periods of budgets in which more was spent than the highest limit allowed, and what of: never of what was reserved.
+    pub over_limit: Vec<OverLimit>,
     /// Intents of living incarnations whose records have not come yet. No problem by itself: their requests may still
     /// run.
     pub open_intents: u64,
@@ -33,6 +40,21 @@ pub struct LedgerReport {
     pub problems: Vec<String>,
     /// The first record that a problem could be pinned on.
     pub first_bad: Option<BadRecord>,
+}
+
+/// A period in which more was spent than its limit, though nothing was reserved past it. In 1e-9 USD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverLimit {
+    /// The account.
+    pub account: AccountKey,
+    /// The highest limit it had.
+    pub limit_nano_usd: i128,
+    /// By requests that were admitted while it was hard.
+    pub reserved_nano_usd: i128,
+    /// By requests that were admitted while it was soft.
+    pub soft_nano_usd: i128,
+    /// Added by corrections.
+    pub corrected_nano_usd: i128,
 }
 
 /// A record that is wrong, or stands where something is missing.

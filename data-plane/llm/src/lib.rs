@@ -23,6 +23,7 @@ mod multipart;
 mod request;
 mod response;
 mod rewrite;
+mod sound;
 mod sse;
 mod stream;
 mod tokens;
@@ -43,6 +44,8 @@ pub use request::{
 };
 pub use response::{ProviderError, ResponseFacts, scan_response};
 pub use rewrite::{CapField, LeaveOut, OutputCap, Rewrite, RewrittenBody, leave_out, rewrite};
+pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
+pub use sound::Sound;
 pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
 pub use tokens::{Vocabulary, kept_of_answer};

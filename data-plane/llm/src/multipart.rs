@@ -15,6 +15,7 @@ use crate::dialect::Dialect;
 use crate::dialect::openai_images::bound_picture;
 use crate::json::to_u64;
 use crate::request::RequestFacts;
+use crate::sound::{HEAD_BYTES, Sound, WHOLE_BYTES};
 
 /// The most bytes of the headers of one part.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -100,9 +101,11 @@ pub struct Form {
     files: u64,
     file_bytes: u64,
     text_bytes: u64,
+    /// Where the first file begins, and ends.
+    first_file: Option<(usize, Option<usize>)>,
     /// Texts that say where a picture is.
     remote_pictures: u64,
-    /// Whether what is heard must come along.
+    /// Whether what is heard must come along, as one file named `file`: what is read of it must be what the provider hears.
     needs_file: bool,
 }
 
@@ -130,6 +133,7 @@ impl Form {
             files: 0,
             file_bytes: 0,
             text_bytes: 0,
+            first_file: None,
             remote_pictures: 0,
             needs_file: false,
         }
@@ -161,6 +165,32 @@ impl Form {
     /// Whether the name of the model came.
     pub fn has_model(&self) -> bool {
         self.fields.first().is_some_and(Option::is_some)
+    }
+
+    /// What is here of the first file, and whether that is all of it; `None` before it begins. Not after something was
+    /// forgotten.
+    pub fn first_file<'a>(&self, so_far: &'a [u8]) -> Option<(&'a [u8], bool)> {
+        let (start, end) = self.first_file?;
+        // a line end and a boundary may have begun
+        let here = end.unwrap_or_else(|| so_far.len().saturating_sub(self.dashes.len() + 2)).max(start);
+        Some((so_far.get(start..here).unwrap_or_default(), end.is_some()))
+    }
+
+    /// What of its first file is known so far says how long it plays.
+    pub fn sound(&self, so_far: &[u8]) -> Sound {
+        self.first_file(so_far).map_or(Sound::Unread, |(file, is_whole)| Sound::read(file, is_whole))
+    }
+
+    /// Whether more of the file must come before its length can be told: its front, or, where that says nothing, its end,
+    /// unless it is too large to be held.
+    pub fn needs_more_sound(&self, so_far: &[u8]) -> bool {
+        match self.first_file(so_far) {
+            _ if self.is_over() => false,
+            None => true,
+            Some((_, true)) => false,
+            Some((file, false)) if file.len() < HEAD_BYTES => true,
+            Some((file, false)) => file.len() < WHOLE_BYTES && Sound::read(file, false) == Sound::Unbounded,
+        }
     }
 
     /// Whether the last boundary came.
@@ -212,6 +242,7 @@ impl Form {
                     return Ok(false);
                 };
                 let (name, is_file) = grammar::part(rest.get(..end).unwrap_or_default())?;
+                let is_named_file = name == "file";
                 self.refuse_substitute(&name, is_file)?;
                 let field = FIELDS.iter().position(|known| *known == name);
                 if let Some(place) = field {
@@ -220,6 +251,9 @@ impl Form {
                 self.state = State::Body { field, is_file };
                 self.at += end + 4;
                 self.searched = self.at;
+                if is_file {
+                    self.begin_file(is_named_file)?;
+                }
                 if !is_about_answer(field) {
                     // An empty part ends with the line end that ended its head.
                     self.known = self.at - 2;
@@ -228,6 +262,18 @@ impl Form {
             }
             State::Body { field, is_file } => self.step_body(so_far, field, is_file),
         }
+    }
+
+    /// Takes note of a file.
+    fn begin_file(&mut self, is_named_file: bool) -> Result<(), FormError> {
+        if self.needs_file && self.first_file.is_some() {
+            return Err(FormError::Duplicate("file"));
+        }
+        if self.needs_file && !is_named_file {
+            return Err(FormError::Invalid("file"));
+        }
+        self.first_file.get_or_insert((self.at, None));
+        Ok(())
     }
 
     /// Refuses what stands for a file, and what names a further model. A picture that lies elsewhere is a picture.
@@ -305,6 +351,9 @@ impl Form {
         check_value(field, so_far.get(start..end).unwrap_or_default())?;
         let bytes = to_u64(end - start);
         if is_file {
+            if self.files == 0 {
+                self.first_file = Some((start, Some(end)));
+            }
             self.files += 1;
             self.file_bytes = self.file_bytes.saturating_add(bytes);
         } else {
@@ -355,6 +404,7 @@ impl Form {
         facts.text.bytes = self.text_bytes;
         if dialect.is_upload() {
             facts.media.audio = 1;
+            facts.wish.sound = self.sound(so_far);
             facts.wish.upload_bytes = body_bytes;
             return Ok(facts);
         }

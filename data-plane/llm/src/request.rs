@@ -9,6 +9,7 @@ use crate::dialect::{
     openai_images, openai_moderations, openai_responses, openai_speech,
 };
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
+use crate::sound::Sound;
 use crate::usage::TextSize;
 use helix_shared::provider::CapField;
 
@@ -142,6 +143,8 @@ pub struct MediaWish {
     pub image_tokens_max: u64,
     /// Bytes of an upload that is not all here; `None`: nobody said.
     pub upload_bytes: Option<u64>,
+    /// What its file says of how long it plays.
+    pub sound: Sound,
 }
 
 /// Tools that run at the provider and feed their results back into the model: input grows beyond what was sent.

@@ -1,9 +1,9 @@
 //! Pictures and sound: what a request may cost at most, and what is booked when the provider does not say.
 //!
 //! Rule: what the provider charges by is bounded before it is sent: tokens by the quality of a picture or the limits of the
-//! model, characters exactly, seconds by the size of the file. Speech is never taken to be slower than a second a character,
-//! and a file never to hold more than it can at 4 kbit/s, half of the thinnest speech that common encoders make; one that
-//! plays longer is booked as the provider counts it, and the overrun is told.
+//! model, characters exactly, seconds by what the file says of itself (`helix_llm::Sound`) and by its size. Speech is never
+//! taken to be slower than a second a character; a file of which nobody knows how long it plays is refused where that counts.
+//! One that lies about itself is booked as the provider counts it, and the overrun is told.
 
 use super::refusal::Refusal;
 use crate::config::current::Place;
@@ -13,8 +13,6 @@ use helix_shared::error_code::ErrorCode;
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::TokenUsage;
 
-/// 4 kbit/s.
-const LEAST_BYTES_PER_SECOND: u64 = 500;
 /// What an estimate takes for common speech: 32 kbit/s.
 const USUAL_BYTES_PER_SECOND: u64 = 4_000;
 /// The longest that one character is spoken.
@@ -72,7 +70,7 @@ pub fn bound(
         _ => {
             if price.units.audio_input_second.is_some() {
                 let bytes = facts.wish.upload_bytes.unwrap_or(u64::MAX);
-                bound.audio_input_ms_max = bytes.saturating_mul(1_000).div_ceil(LEAST_BYTES_PER_SECOND);
+                bound.audio_input_ms_max = facts.wish.sound.longest_ms(bytes).ok_or_else(unknown_length)?;
             }
             if has_tokens && !price.is_free() {
                 bound.input_tokens_max = place.max_input_tokens.ok_or_else(unbounded)?;
@@ -107,6 +105,12 @@ fn usual_sound_ms(bytes: u64) -> u64 {
 /// Ten tokens a second of sound.
 fn sound_tokens(ms: u64) -> u64 {
     ms / 100
+}
+
+fn unknown_length() -> Refusal {
+    let message = "Under a hard budget a request's cost must have a bound: how long this file plays is not known. Send WAV, \
+                   MP3, FLAC, or MP4 or WebM that says its duration in front; Ogg and live recordings up to 1 MiB.";
+    Refusal::new("budget", ErrorCode::UnboundedCost, message)
 }
 
 fn unbounded() -> Refusal {

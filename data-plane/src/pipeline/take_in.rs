@@ -1,7 +1,7 @@
 //! Takes a request's body in: whole where it must be known, only its front where it is a file.
 //!
 //! Rule: of an upload only so much is held as names its model; the rest goes upstream as it comes, once. A client that
-//! sends the file before the model has its file held, within the limit of a body and the room of all bodies. A form is read
+//! sends the file before the model, or one that says only at its end how long it plays (up to a MiB), has its file held, within the limit of a body and the room of all bodies. A form is read
 //! to its end nevertheless: while it is held, and then by the upload.
 
 use super::body_room::{BodyRoom, Claim};
@@ -116,7 +116,7 @@ async fn front(
     let mut held = BytesMut::new();
     let read = async {
         let Some(incoming) = body.as_mut() else { return Ok(true) };
-        while !form.has_model() {
+        while !form.has_model() || form.needs_more_sound(&held) {
             let Some(frame) = incoming.frame().await else { return Ok(true) };
             let broken = |_| Refusal::new(STAGE, ErrorCode::InvalidRequest, "The body broke off.");
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };

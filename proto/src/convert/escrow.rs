@@ -38,7 +38,7 @@ pub fn balance_from_wire(balance: &v1::Balance) -> Option<Balance> {
 /// Decodes what a node asks of one budget.
 pub fn need_from_wire(want: &v1::Want) -> Option<Need> {
     let least_total = total(want.least_total_nano_usd);
-    let need_total = total(want.need_total_nano_usd).max(least_total);
+    let need_total = total(want.need_total_nano_usd);
     Some(Need {
         account: account_from_wire(want.account.as_ref()?),
         least_total,

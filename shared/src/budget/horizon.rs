@@ -76,6 +76,12 @@ impl Rate {
         self.per_second
     }
 
+    /// The least that is worth holding ahead of need: a few requests. Where the fair share is smaller, the budget is nearly
+    /// spent, and who needs money asks for it.
+    pub fn least_wish(&self) -> NanoUsd {
+        super::escrow::wish(NanoUsd::ZERO, self.largest, 0)
+    }
+
     /// What the node would like to hold for a horizon.
     pub fn wish(&self, horizon_s: u32) -> NanoUsd {
         super::escrow::wish(self.per_second, self.largest, horizon_s)

@@ -47,7 +47,8 @@ pub struct Past {
 pub struct Need {
     /// The account the node knows of; a period of zero when it knows of none.
     pub account: AccountKey,
-    /// The least granted total that would admit anybody who waits: a smaller part would lie idle.
+    /// The least granted total that would admit anybody who waits, or that is worth holding where nobody does: a smaller part
+    /// would lie idle. It may be above `need_total`.
     pub least_total: NanoUsd,
     /// Granted total with which everybody who waits would be admitted.
     pub need_total: NanoUsd,

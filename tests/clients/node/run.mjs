@@ -235,7 +235,7 @@ const scenarios = {
   },
   async 'openai.transcription!'() {
     // The file comes first in this SDK's form.
-    const file = () => OpenAI.toFile(Buffer.alloc(20_000, 'RIFF'), 'a.wav', { type: 'audio/wav' });
+    const file = () => OpenAI.toFile(Buffer.concat([Buffer.from([0xff, 0xf3, 0x14, 0xc4]), Buffer.alloc(20_000)]), 'a.mp3', { type: 'audio/mpeg' });
     const further = { model: options['transcription-model'], prompt: scriptedText({ text: TEXT, sound_ms: 3500 }) };
     const whole = await openai().audio.transcriptions.create({ file: await file(), ...further });
     assert.deepEqual([whole.text, whole.usage.seconds], [TEXT, 3.5]);

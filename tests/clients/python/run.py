@@ -287,7 +287,7 @@ def openai_speech(c):
 
 @scenario("openai.transcription", scripted=True)
 def openai_transcription(c):
-    sound = ("a.wav", b"RIFF" + bytes(20_000), "audio/wav")
+    sound = ("a.mp3", b"\xff\xf3\x14\xc4" + bytes(20_000), "audio/mpeg")
     ask = {"model": c.options.transcription_model, "file": sound, "prompt": scripted_text(text=TEXT, sound_ms=3500)}
     client = c.openai()
     whole = client.audio.transcriptions.create(**ask)

@@ -42,11 +42,38 @@ enum Lock {
     Fleet,
 }
 
+/// A map of the few entries that there are at a time, looked through from the front.
+#[derive(Debug)]
+struct Few<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Few<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Clone + PartialEq, V> Few<K, V> {
+    fn get(&self, is_it: impl Fn(&K) -> bool) -> Option<&V> {
+        self.0.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
+    }
+
+    fn get_or_put(&mut self, key: &K, value: V) -> &V {
+        let at = self.0.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
+            self.0.push((key.clone(), value));
+            self.0.len() - 1
+        });
+        &self.0[at].1
+    }
+
+    fn retain(&mut self, keep: impl Fn(&V) -> bool) {
+        self.0.retain(|(_, value)| keep(value));
+    }
+}
+
 /// One open transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Tx {
     undo: Vec<Undo>,
-    locks: BTreeSet<Lock>,
     incarnation: Option<Incarnation>,
     /// Accounts that it wrote something about.
     pub(crate) written: BTreeSet<AccountKey>,
@@ -75,10 +102,10 @@ pub(crate) struct Database {
     pub(crate) rates: BTreeMap<AccountKey, BTreeMap<Incarnation, NanoUsd>>,
     /// A total of a lease was written that is less than before.
     pub(crate) has_shrunk: bool,
-    locks: BTreeMap<Lock, u64>,
+    locks: Few<Lock, u64>,
     /// What others than the writer see of rows that are being written.
-    old_accounts: BTreeMap<AccountKey, (u64, Option<AccountRow>)>,
-    old_leases: BTreeMap<(AccountKey, Incarnation), (u64, Option<Lease>)>,
+    old_accounts: Few<AccountKey, (u64, Option<AccountRow>)>,
+    old_leases: Few<(AccountKey, Incarnation), (u64, Option<Lease>)>,
     commits: Vec<Vec<Undo>>,
 }
 
@@ -95,9 +122,9 @@ impl Database {
             restored: 0,
             rates: BTreeMap::new(),
             has_shrunk: false,
-            locks: BTreeMap::new(),
-            old_accounts: BTreeMap::new(),
-            old_leases: BTreeMap::new(),
+            locks: Few::default(),
+            old_accounts: Few::default(),
+            old_leases: Few::default(),
             commits: Vec::new(),
         }
     }
@@ -132,7 +159,7 @@ impl Database {
     }
 
     pub(crate) fn is_locked(&self, key: &AccountKey) -> bool {
-        self.locks.contains_key(&Lock::Account(key.clone()))
+        self.locks.get(|lock| matches!(lock, Lock::Account(locked) if locked == key)).is_some()
     }
 
     /// Executes one statement in a transaction.
@@ -154,15 +181,14 @@ impl Database {
         };
         tx.id = id;
         if let Command::OpenAccount { account, .. } | Command::ReadAccount(account) = command
-            && matches!(self.old_accounts.get(account), Some((writer, None)) if *writer != id)
+            && matches!(self.old_accounts.get(|old| old == account), Some((writer, None)) if *writer != id)
         {
             return Executed::Blocked;
         }
-        if let Some(lock) = lock {
-            if *self.locks.entry(lock.clone()).or_insert(id) != id {
-                return Executed::Blocked;
-            }
-            tx.locks.insert(lock);
+        if let Some(lock) = lock
+            && *self.locks.get_or_put(&lock, id) != id
+        {
+            return Executed::Blocked;
         }
         Executed::Answered(self.answer(tx, command, now_us))
     }
@@ -221,7 +247,7 @@ impl Database {
                 self.has_shrunk |=
                     lease.granted < old.granted || lease.spent < old.spent || lease.returned < old.returned;
                 let row = (account.clone(), incarnation.clone());
-                self.old_leases.entry(row).or_insert((tx.id, before));
+                self.old_leases.get_or_put(&row, (tx.id, before));
                 tx.undo.push(Undo::Lease(account.clone(), incarnation.clone(), before));
                 tx.written.insert(account.clone());
                 Answer::Done
@@ -278,7 +304,7 @@ impl Database {
 
     fn put_account(&mut self, tx: &mut Tx, account: &AccountKey, row: AccountRow) {
         let before = self.accounts.insert(account.clone(), row);
-        self.old_accounts.entry(account.clone()).or_insert((tx.id, before));
+        self.old_accounts.get_or_put(account, (tx.id, before));
         tx.written.insert(account.clone());
         tx.undo.push(Undo::Account(account.clone(), before));
     }
@@ -289,13 +315,13 @@ impl Database {
     }
 
     fn seen(&self, tx: &Tx, key: &AccountKey) -> (Seen, u32) {
-        let row = match self.old_accounts.get(key) {
+        let row = match self.old_accounts.get(|old| old == key) {
             Some((writer, before)) if *writer != tx.id => before.unwrap_or_default(),
             _ => self.accounts.get(key).copied().unwrap_or_default(),
         };
         let (mut recallable, mut other_holders) = (NanoUsd::ZERO, 0_u32);
         for (incarnation, lease) in self.leases.get(key).into_iter().flatten() {
-            let lease = match self.old_leases.get(&(key.clone(), incarnation.clone())) {
+            let lease = match self.old_leases.get(|(old, holder)| holder == incarnation && old == key) {
                 Some((writer, before)) if *writer != tx.id => before.unwrap_or_default(),
                 _ => *lease,
             };
@@ -317,12 +343,10 @@ impl Database {
     }
 
     fn end(&mut self, tx: &mut Tx) {
-        for lock in std::mem::take(&mut tx.locks) {
-            self.locks.remove(&lock);
-        }
+        self.locks.retain(|owner| *owner != tx.id);
         tx.incarnation = None;
-        self.old_accounts.retain(|_, (writer, _)| *writer != tx.id);
-        self.old_leases.retain(|_, (writer, _)| *writer != tx.id);
+        self.old_accounts.retain(|(writer, _)| *writer != tx.id);
+        self.old_leases.retain(|(writer, _)| *writer != tx.id);
     }
 
     /// The last commits are forgotten. Every transaction must have been rolled back. `is_copied`: what is left was copied into

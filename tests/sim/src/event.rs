@@ -2,7 +2,8 @@
 
 use helix_shared::budget::message::{Report, Update};
 use helix_shared::budget::node::Ending;
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 
 /// How a proxy dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +40,44 @@ pub(crate) enum Event {
     Probe,
 }
 
+/// An event and its place: the moment, and how many were queued before it.
+#[derive(Debug)]
+struct Queued(u64, u64, Box<Event>);
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Queued {}
+
 /// Events by time.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    events: BTreeMap<(u64, u64), Event>,
+    events: BinaryHeap<Reverse<Queued>>,
     queued: u64,
 }
 
 impl Queue {
     pub(crate) fn at(&mut self, at_us: u64, event: Event) {
         self.queued += 1;
-        self.events.insert((at_us, self.queued), event);
+        self.events.push(Reverse(Queued(at_us, self.queued, Box::new(event))));
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
-        self.events.pop_first().map(|((at_us, _), event)| (at_us, event))
+        self.events.pop().map(|Reverse(Queued(at_us, _, event))| (at_us, *event))
     }
 }

@@ -126,7 +126,7 @@ impl World {
             answer: Answer::Done,
             waits: 0,
         };
-        self.sessions.insert(self.last_session, session);
+        self.sessions.insert(self.last_session, Box::new(session));
         self.step_session(self.last_session)
     }
 

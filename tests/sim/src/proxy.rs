@@ -40,6 +40,8 @@ pub(crate) struct Attempt {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) life: u64,
+    /// The incarnation of each life, from the first.
+    pub(crate) names: Vec<Incarnation>,
     pub(crate) machine: Option<NodeEscrow>,
     pub(crate) attempts: BTreeMap<u64, Attempt>,
     pub(crate) is_cut_off: bool,
@@ -54,6 +56,7 @@ impl Proxy {
     pub(crate) fn new() -> Self {
         Self {
             life: 0,
+            names: Vec::new(),
             machine: None,
             attempts: BTreeMap::new(),
             is_cut_off: false,
@@ -99,6 +102,7 @@ impl World {
         let settings = NodeSettings { phase_us, ..self.plan.settings };
         let incarnation = self.incarnation(node, life);
         let proxy = &mut self.proxies[node];
+        proxy.names.push(incarnation.clone());
         proxy.disk.push(Journal { incarnation: incarnation.clone(), boot: proxy.boot, entries: Vec::new() });
         proxy.machine = Some(NodeEscrow::new(settings, pasts, self.now_us));
         proxy.wake_us = None;

@@ -29,7 +29,7 @@ pub(crate) struct World {
     pub(crate) db: Database,
     pub(crate) planes: Vec<Plane>,
     pub(crate) proxies: Vec<Proxy>,
-    pub(crate) sessions: BTreeMap<u64, Session>,
+    pub(crate) sessions: BTreeMap<u64, Box<Session>>,
     pub(crate) last_session: u64,
     pub(crate) last_attempt: u64,
     pub(crate) lives: BTreeMap<Incarnation, (usize, u64)>,
@@ -73,7 +73,9 @@ impl World {
     }
 
     pub(crate) fn incarnation(&self, node: usize, life: u64) -> Incarnation {
-        Incarnation::from(format!("n{node:03}-{life:03}"))
+        let names = self.proxies.get(node).map_or(&[][..], |proxy| &proxy.names);
+        let known = usize::try_from(life).ok().and_then(|life| names.get(life.checked_sub(1)?));
+        known.cloned().unwrap_or_else(|| Incarnation::from(format!("n{node:03}-{life:03}")))
     }
 
     pub(crate) fn run(&mut self) -> Result<Summary, String> {

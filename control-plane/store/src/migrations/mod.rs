@@ -19,6 +19,7 @@ mod m0011_ledger_views;
 mod m0012_price_units;
 mod m0013_closed_months;
 mod m0014_packed_records;
+mod m0015_proofs;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -50,7 +51,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0012_price_units::STEP,
     m0013_closed_months::STEP,
     m0014_packed_records::STEP,
+    m0015_proofs::STEP,
 ];
 
 /// The step after which the records of before it are moved into its table. It may run twice.
 pub(crate) const MOVES_RECORDS: i64 = m0014_packed_records::STEP.step;
+
+/// The step after which is written down how budgets and their entries stand. It may run twice.
+pub(crate) const BEGINS_PROOFS: i64 = m0015_proofs::STEP.step;

@@ -119,6 +119,17 @@ on_every_database! {
         assert_eq!(escrow_of(test, "b").await, 100);
     }
 
+    async fn a_wish_ahead_of_need_takes_no_crumbs(test: &TestDb) {
+        one(test, 1, "b", 1_000, 900, 900).await;
+        let mut ahead = ask("b", 1_000, 0, 80);
+        // its fair share is 25 of the 100 that are left
+        ahead.least_total = nano(26);
+        let told = acquire(&test.db, 2, vec![ahead.clone()]).await.unwrap().remove(0);
+        assert_eq!((told.granted, told.available), (nano(0), nano(100)));
+        ahead.least_total = nano(25);
+        assert_eq!(acquire(&test.db, 2, vec![ahead]).await.unwrap().remove(0).granted, nano(25));
+    }
+
     async fn a_wish_is_a_fair_share_and_a_need_goes_first(test: &TestDb) {
         // one holder: at most half of what is free
         assert_eq!(one(test, 1, "b", 1_000, 10, 10_000).await.granted, nano(500));

@@ -22,6 +22,7 @@ mod escrow;
 #[cfg(test)]
 mod moved;
 #[cfg(test)]
+mod proofs;
 mod report;
 #[cfg(test)]
 mod revisions;

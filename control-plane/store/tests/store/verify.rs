@@ -149,7 +149,7 @@ const PLANTED: &[Planted] = &[
     },
     Planted {
         sql: "UPDATE accounts SET peak_limit_nano = 150 WHERE budget_id = 'hard'",
-        says: "it is hard and settled is 200, the highest limit it had is 150",
+        says: "requests that found it hard cost 200, the highest limit it had is 150",
         seq: None,
     },
     Planted {

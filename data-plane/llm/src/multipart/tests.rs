@@ -185,6 +185,38 @@ fn a_second_field_is_found_in_what_is_passed_on_and_nothing_of_it_goes() {
 }
 
 #[test]
+fn what_is_read_of_the_sound_is_what_the_provider_hears() {
+    let file = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"a\"");
+    for (first, second, expected) in [
+        ("file", "file", FormError::Duplicate("file")),
+        ("file", "other", FormError::Duplicate("file")),
+        ("other", "file", FormError::Invalid("file")),
+    ] {
+        let body = form(&[(&file(first), "one"), (&file(second), "two")]);
+        assert_eq!(Form::new("b-b").with_file().read(body.as_bytes()), Err(expected), "{first} {second}");
+        assert_eq!(Form::new("b-b").read(body.as_bytes()), Ok(()), "a picture and its mask");
+    }
+}
+
+#[test]
+fn a_file_is_waited_for_until_its_length_can_be_told_and_no_longer() {
+    let file = "Content-Disposition: form-data; name=\"file\"; filename=\"a\"";
+    let needs = |body: &str| {
+        let mut form = Form::new("b-b").with_file();
+        form.read(body.as_bytes()).unwrap();
+        form.needs_more_sound(body.as_bytes())
+    };
+    let head = format!("--b-b\r\n{file}\r\n\r\n");
+    assert!(needs("--b-b\r\n") && needs(&head) && needs(&format!("{head}fLaC")));
+    // an unknown kind may say it at its end, up to a MiB
+    assert!(needs(&format!("{head}{}", "x".repeat(WHOLE_BYTES))));
+    assert!(!needs(&format!("{head}{}", "x".repeat(WHOLE_BYTES + 100))));
+    let wav = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\0\x40\0\0\0\0\0\0\x02\0";
+    assert!(!needs(&format!("{head}{wav}{}", "x".repeat(HEAD_BYTES))));
+    assert!(!needs(&form(&[(file, "short")])), "all of it is here");
+}
+
+#[test]
 fn what_stands_for_a_file_or_a_further_model_is_refused_wherever_it_comes() {
     let file = "Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"";
     let named = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"a\"");

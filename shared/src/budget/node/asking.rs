@@ -191,9 +191,11 @@ impl<H: Hold> NodeEscrow<H> {
             } else if free.get() > wish.get().saturating_mul(4) {
                 account.holding.give_back_beyond(NanoUsd::new(wish.get().saturating_mul(2)).max(kept))?;
             } else if granted > NanoUsd::ZERO && free.get() < wish.get() / 4 {
-                let want_total = granted.saturating_add(wish.saturating_sub(free));
+                let least = slot.rate.least_wish().saturating_sub(free).max(NanoUsd::ZERO);
+                let (least_total, want_total) =
+                    (granted.saturating_add(least), granted.saturating_add(wish.saturating_sub(free)));
                 let account = AccountKey { budget_id: budget.clone(), period_start };
-                needs.push(Need { account, least_total: granted, need_total: granted, want_total });
+                needs.push(Need { account, least_total, need_total: granted, want_total });
             }
         }
         Ok(needs)

@@ -59,9 +59,12 @@ impl<H: Hold> Account<H> {
         self.available.max(NanoUsd::ZERO).saturating_add(self.holding.free().max(NanoUsd::ZERO))
     }
 
-    /// What the fleet can still give to an attempt here, as far as this node knows.
+    /// What the fleet can still give to an attempt here, as far as this node knows: also what went back from here and had not
+    /// come there when the plane answered.
     pub(super) fn reachable(&self) -> NanoUsd {
-        self.at_hand().saturating_add(self.recallable)
+        let heard = self.confirmed.map_or(NanoUsd::ZERO, |[_, _, returned]| returned);
+        let under_way = self.holding.returned().saturating_sub(heard).max(NanoUsd::ZERO);
+        self.at_hand().saturating_add(self.recallable).saturating_add(under_way)
     }
 
     fn hear(&mut self, standing: &Standing, now_us: u64) {

@@ -193,3 +193,24 @@ fn an_account_that_nobody_uses_comes_to_rest_and_is_left_out_of_heartbeats() {
     // the next request finds the account and asks for more of it
     assert_eq!(asks(&node.admit(2, &path, nano(1_000), 72 * SECOND).unwrap()).len(), 1);
 }
+
+#[test]
+fn what_went_back_from_here_a_moment_ago_is_not_gone() {
+    let (mut node, path) = (node(), [BudgetId::from("b")]);
+    node.admit(1, &path, nano(1), 0).unwrap();
+    let steps = node.hear(granted(1, vec![standing("b", 100, 100, 90 * SECOND)]), 0).unwrap();
+    assert!(is_admitted(&steps, 1));
+    let account = AccountKey { budget_id: BudgetId::from("b"), period_start: UnixMicros::new(100) };
+    node.hear(Update::Recall { epoch: 1, account }, SECOND).unwrap();
+    // the ask is quicker than the report: the plane has not heard of the 99
+    node.admit(2, &path, nano(99), SECOND).unwrap();
+    let short = Standing { recallable: nano(0), ..standing("b", 100, 100, 90 * SECOND) };
+    let steps = node.hear(granted(2, vec![short.clone()]), SECOND).unwrap();
+    assert!(!steps.iter().any(|step| matches!(step, NodeStep::Denied { .. })), "{steps:?}");
+    assert_eq!(node.waiting(), 1);
+    // once it has, and somebody else was quicker, nobody has the money
+    node.tick(2 * SECOND).unwrap();
+    let heard = Standing { returned: nano(99), ..short };
+    let steps = node.hear(granted(3, vec![heard]), 2 * SECOND).unwrap();
+    assert!(steps.iter().any(|step| matches!(step, NodeStep::Denied { attempt: 2, .. })), "{steps:?}");
+}

@@ -29,7 +29,8 @@ pub struct Ask {
     pub period_end: UnixMicros,
     /// The configured limit.
     pub limit: NanoUsd,
-    /// Granted total without which nobody who waits can be admitted: a smaller part is not granted.
+    /// Granted total without which nobody who waits can be admitted, or money in hand is not worth having: a smaller part is
+    /// not granted.
     pub least_total: NanoUsd,
     /// Granted total with which everybody who waits is admitted.
     pub need_total: NanoUsd,
@@ -49,7 +50,7 @@ impl Ask {
     ) -> Self {
         let from = if need.account == present { NanoUsd::ZERO } else { named_granted.unwrap_or_default() };
         let least_total = need.least_total.saturating_sub(from).max(NanoUsd::ZERO);
-        let need_total = need.need_total.saturating_sub(from).max(least_total);
+        let need_total = need.need_total.saturating_sub(from).max(NanoUsd::ZERO);
         let want_total = need.want_total.saturating_sub(from).max(need_total);
         Self { account: present, period_end, limit, least_total, need_total, want_total }
     }
@@ -202,7 +203,8 @@ impl Acquiring {
         let known = lease.unwrap_or_default();
         let want = Want { account: ask.account.clone(), need_total: ask.need_total, want_total: ask.want_total };
         let more = grant(&want, known.granted, opened.funds.available(), opened.holders);
-        // a part that admits nobody would lie idle here while it may be enough for another node
+        // a part that admits nobody would lie idle here while it may be enough for another node; crumbs that a fleet takes
+        // ahead of need, and gives back when they are recalled, keep what is left from whoever needs all of it
         let is_idle = known.granted.saturating_add(more) < ask.least_total;
         if self.is_learning || is_idle || more <= NanoUsd::ZERO {
             return self.keep(at, opened, lease);
