@@ -56,8 +56,10 @@ async fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reloads on SIGHUP and when the file changed, until a signal asks to stop. What is wrong keeps the last good one.
+/// Reloads on SIGHUP and when the file changed, until a signal asks to stop. What is wrong keeps the last good one; what only
+/// the database's absence kept from being stored is tried again at every look, until it is stored or something newer is.
 pub(crate) async fn follow_signals(signals: &mut Signals, watcher: &mut Watcher, control: &ControlPlane) {
+    let mut waiting: Option<Loaded> = None;
     loop {
         let reloaded = tokio::select! {
             request = signals.next() => match request {
@@ -67,23 +69,50 @@ pub(crate) async fn follow_signals(signals: &mut Signals, watcher: &mut Watcher,
             () = tokio::time::sleep(LOOK_EVERY) => watcher.changed(),
         };
         match reloaded {
-            None => {}
+            None => {
+                if let Some(loaded) = waiting.take() {
+                    waiting = take_over(control, loaded, true).await;
+                }
+            }
             Some(Err(findings)) => {
+                // what the file said before is not what it says now
+                waiting = None;
                 let (errors, _) = findings.counts();
                 tracing::error!(errors, "the changed configuration is not valid; the last good one stays in force");
                 output::complain(&findings.to_string());
             }
-            Some(Ok(loaded)) => match control.reload(&mapping::file_config(&loaded)).await {
-                Ok(outcome) => tracing::info!(
-                    revision = outcome.revision,
-                    upserted = outcome.upserted,
-                    removed = outcome.removed,
-                    "configuration reloaded; addresses and folders change at the next start"
-                ),
-                Err(error) => {
-                    tracing::error!(%error, "the changed configuration was refused; the last good one stays in force");
-                }
-            },
+            Some(Ok(loaded)) => waiting = take_over(control, loaded, false).await,
+        }
+    }
+}
+
+/// Stores a configuration; returns it when that is to be tried again.
+async fn take_over(control: &ControlPlane, loaded: Loaded, is_again: bool) -> Option<Loaded> {
+    match control.reload(&mapping::file_config(&loaded)).await {
+        Ok(outcome) => {
+            tracing::info!(
+                revision = outcome.revision,
+                upserted = outcome.upserted,
+                removed = outcome.removed,
+                "configuration reloaded; addresses and folders change at the next start"
+            );
+            None
+        }
+        Err(error) if error.is_unavailable() => {
+            if is_again {
+                tracing::debug!(%error, "the changed configuration still cannot be stored");
+            } else {
+                tracing::error!(
+                    %error,
+                    "the changed configuration cannot be stored now; the last good one stays in force until it can, which is tried every {} seconds",
+                    LOOK_EVERY.as_secs()
+                );
+            }
+            Some(loaded)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the changed configuration was refused; the last good one stays in force");
+            None
         }
     }
 }

@@ -131,25 +131,23 @@ fn keep_once(path: &Path, make: impl FnOnce() -> String) -> anyhow::Result<Strin
         std::fs::create_dir_all(folder).with_context(hint)?;
     }
     if !path.exists() {
-        let fresh = path.with_extension(format!("new-{}", std::process::id()));
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&fresh)
-            .with_context(hint)?;
-        file.write_all(make().as_bytes()).with_context(hint)?;
-        file.sync_all().with_context(hint)?;
-        // Linking fails if somebody was faster; then theirs counts.
-        if let Err(error) = std::fs::hard_link(&fresh, path)
-            && error.kind() != std::io::ErrorKind::AlreadyExists
-        {
-            return Err(error).with_context(hint);
-        }
-        std::fs::remove_file(&fresh).with_context(hint)?;
+        // a name of its own: in two containers that share the folder, both processes may be number 1
+        let fresh = path.with_extension(format!("new-{}", uuid::Uuid::now_v7().simple()));
+        let written = write_new(&fresh, &make()).and_then(|()| match std::fs::hard_link(&fresh, path) {
+            // Linking fails if somebody was faster; then theirs counts.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        });
+        let removed = std::fs::remove_file(&fresh);
+        written.and(removed).with_context(hint)?;
     }
     std::fs::read_to_string(path).with_context(hint)
+}
+
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 fn read_token(path: &Path) -> anyhow::Result<Secret> {
@@ -157,4 +155,32 @@ fn read_token(path: &Path) -> anyhow::Result<Secret> {
         std::fs::read_to_string(path).with_context(|| format!("cannot read the join token {}", path.display()))?;
     anyhow::ensure!(!text.trim().is_empty(), "the join token file {} is empty", path.display());
     Ok(Secret::new(text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+
+    #[test]
+    fn of_many_that_keep_a_file_at_once_all_read_the_same_content_and_nothing_is_left_over() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, together) = (folder.path().join("node-id"), Barrier::new(16));
+            let kept: BTreeSet<String> = std::thread::scope(|scope| {
+                let one = |number: usize| {
+                    let (path, together) = (&path, &together);
+                    scope.spawn(move || {
+                        together.wait();
+                        keep_once(path, || format!("node {number}")).unwrap()
+                    })
+                };
+                let all: Vec<_> = (0..16).map(one).collect();
+                all.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(kept.len(), 1, "{kept:?}");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
 }

@@ -20,9 +20,9 @@ mod web;
 
 pub use app::{Actor, App, AppError};
 pub use helix_store::{
-    ApiKey as KeyRow, BudgetAdjustment, BudgetEvent, Corrected, Db, Dialect, Dimension, LedgerReport, NewCorrection,
-    Node as NodeRow, QuarantinedRow, ReportQuery, ReportRow, RollupSpan, SchemaStep, StoreError, Team as TeamRow,
-    Totals, User as UserRow,
+    ApiKey as KeyRow, BudgetAdjustment, BudgetEvent, ClosedMonth, Closing, Corrected, Db, Dialect, Dimension,
+    LateBooking, LedgerReport, NewCorrection, Node as NodeRow, QuarantinedRow, ReportQuery, ReportRow, RollupSpan,
+    SchemaStep, StoreError, Team as TeamRow, Totals, User as UserRow,
 };
 pub use plane::{ConnectedNode, PlaneServer, ServeError};
 pub use settings::Settings;

@@ -1,7 +1,9 @@
 //! Model allow and deny lists with wildcards.
 //!
 //! Rule: the most specific pattern that matches decides; of two equally specific ones, deny wins. No allow list means
-//! every model; an allow list means nothing else.
+//! every model; an allow list means nothing else. A deny list takes capitals for small letters, and it holds under every
+//! name that a model has: the client's, the provider's, the catalogue's, and each of them without what stands before its
+//! last `/`. An allow list is about the client's name alone: what an operator calls `fast` is allowed as `fast`.
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -11,6 +13,7 @@ pub struct ModelAccess {
     /// Most specific first, deny before allow at the same specificity.
     rules: Vec<Rule>,
     has_allow_list: bool,
+    has_deny_list: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -133,10 +136,11 @@ impl ModelAccess {
         }
         let has_allow_list = !rules.is_empty();
         for text in deny {
-            rules.push(Rule { pattern: Pattern::new(text)?, is_deny: true });
+            rules.push(Rule { pattern: Pattern::ignoring_case(text)?, is_deny: true });
         }
+        let has_deny_list = rules.iter().any(|rule| rule.is_deny);
         rules.sort_by_key(|rule| std::cmp::Reverse((rule.pattern.specificity(), rule.is_deny)));
-        Ok(Self { rules, has_allow_list })
+        Ok(Self { rules, has_allow_list, has_deny_list })
     }
 
     /// Says whether a model may be used, and which pattern said so.
@@ -147,6 +151,44 @@ impl ModelAccess {
             None if self.has_allow_list => Access::NotListed,
             None => Access::Allowed(None),
         }
+    }
+
+    /// Says which deny pattern refuses a model under another name of it, after [`ModelAccess::check`] allowed the name that
+    /// the client `asked` for. `served` is the provider's name, `known` the catalogue's. A pattern that was outvoted under
+    /// one name does not count under the next, and a `served` that is itself on the allow list has no further names.
+    pub fn denied_under<'a>(&'a self, asked: &str, served: &str, known: Option<&str>) -> Option<&'a str> {
+        let has_one_name = served == asked && known.is_none_or(|known| known == asked) && !asked.contains('/');
+        if !self.has_deny_list || has_one_name {
+            return None;
+        }
+        let mut decided = vec![asked];
+        for name in [Some(served), Some(last_part(asked)), Some(last_part(served)), known].into_iter().flatten() {
+            if !decided.contains(&name) {
+                let is_open = |rule: &&Rule| !(rule.is_deny && decided.iter().any(|name| rule.pattern.matches(name)));
+                let mut open = self.rules.iter().filter(|rule| rule.pattern.matches(name)).filter(is_open);
+                if let Some(rule) = open.next().filter(|rule| rule.is_deny) {
+                    return Some(rule.pattern.as_str());
+                }
+                decided.push(name);
+            }
+            if name == served && self.names(served) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Whether a name is on the allow list as it is, without a wildcard.
+    fn names(&self, model: &str) -> bool {
+        self.rules.iter().any(|rule| !rule.is_deny && rule.pattern.is_exact() && rule.pattern.matches(model))
+    }
+}
+
+/// What a name says after its last `/`; all of it where nothing would be left.
+fn last_part(name: &str) -> &str {
+    match name.rsplit_once('/') {
+        Some((_, last)) if !last.is_empty() => last,
+        _ => name,
     }
 }
 
@@ -172,6 +214,65 @@ mod tests {
         for (allow, deny, model, expected) in cases {
             let lists = ModelAccess::new(allow.iter().copied(), deny.iter().copied()).unwrap();
             assert_eq!(lists.check(model).is_allowed(), *expected, "{allow:?} {deny:?} {model}");
+        }
+    }
+    #[test]
+    fn a_deny_list_takes_capitals_for_small_letters() {
+        let lists = ModelAccess::new(["*"], ["qwen3-coder*", "GPT-5"]).unwrap();
+        for name in ["Qwen3-Coder:480b", "QWEN3-CODER", "gpt-5", "Gpt-5"] {
+            assert!(!lists.check(name).is_allowed(), "{name}");
+        }
+        assert!(lists.check("gpt-5-mini").is_allowed());
+    }
+
+    #[test]
+    fn a_deny_list_holds_under_every_name_of_a_model() {
+        /// Allowed, denied, asked for, served as, known as, the pattern that refuses.
+        type Case<'c> = (&'c [&'c str], &'c [&'c str], &'c str, &'c str, Option<&'c str>, Option<&'c str>);
+        let cases: &[Case<'_>] = &[
+            // the prefix of a backend, in whatever letters
+            (&["*"], &["claude-opus-*"], "anthropic/claude-opus-5", "claude-opus-5", None, Some("claude-opus-*")),
+            (&[], &["claude-opus-*"], "anthropic/Claude-Opus-5", "Claude-Opus-5", None, Some("claude-opus-*")),
+            (
+                &["anthropic/*"],
+                &["claude-opus-*"],
+                "anthropic/claude-opus-5",
+                "claude-opus-5",
+                None,
+                Some("claude-opus-*"),
+            ),
+            (&["anthropic/*"], &["claude-opus-*"], "anthropic/claude-haiku-5", "claude-haiku-5", None, None),
+            // another operator's prefix, served under the same name
+            (
+                &["*"],
+                &["claude-opus-*"],
+                "anthropic/claude-opus-5",
+                "anthropic/claude-opus-5",
+                None,
+                Some("claude-opus-*"),
+            ),
+            // an alias: allowed by its own name, denied by what it stands for
+            (&["fast"], &[], "fast", "gpt-5-mini", None, None),
+            (&["fast"], &["gpt-5*"], "fast", "gpt-5-mini", None, Some("gpt-5*")),
+            (&["fast"], &["*"], "fast", "gpt-5-mini", None, None),
+            (&["fast", "gpt-5-mini"], &["gpt-5*"], "fast", "gpt-5-mini", None, None),
+            // the catalogue's name, unless the very name is allowed
+            (
+                &["*"],
+                &["claude-opus-*"],
+                "eu.anthropic.claude-opus-5-v1",
+                "eu.anthropic.claude-opus-5-v1",
+                Some("claude-opus-5"),
+                Some("claude-opus-*"),
+            ),
+            (&["gpt-4o-2024-08-06"], &["gpt-4o"], "gpt-4o-2024-08-06", "gpt-4o-2024-08-06", Some("gpt-4o"), None),
+            (&["gpt-4o*"], &["gpt-4o"], "gpt-4o-2024-08-06", "gpt-4o-2024-08-06", Some("gpt-4o"), Some("gpt-4o")),
+            (&["a/"], &["b"], "a/", "a/", None, None),
+        ];
+        for (allow, deny, asked, served, known, expected) in cases {
+            let lists = ModelAccess::new(allow.iter().copied(), deny.iter().copied()).unwrap();
+            assert!(lists.check(asked).is_allowed(), "{allow:?} {deny:?} {asked}");
+            assert_eq!(lists.denied_under(asked, served, *known), *expected, "{allow:?} {deny:?} {asked} {served}");
         }
     }
 }

@@ -27,4 +27,5 @@ pub mod routing;
 pub mod secret;
 pub mod snapshot;
 pub mod time;
+pub mod typed;
 pub mod usage;

@@ -54,6 +54,28 @@ impl TokenUsage {
         self.output_tokens.saturating_add(self.audio_output_tokens).saturating_add(self.image_output_tokens)
     }
 
+    /// Adds up two usages, kind by kind.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            cache_read_tokens: self.cache_read_tokens.saturating_add(other.cache_read_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
+            cache_write_long_tokens: self.cache_write_long_tokens.saturating_add(other.cache_write_long_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+            audio_input_tokens: self.audio_input_tokens.saturating_add(other.audio_input_tokens),
+            audio_output_tokens: self.audio_output_tokens.saturating_add(other.audio_output_tokens),
+            searches: self.searches.saturating_add(other.searches),
+            image_input_tokens: self.image_input_tokens.saturating_add(other.image_input_tokens),
+            image_output_tokens: self.image_output_tokens.saturating_add(other.image_output_tokens),
+            images: self.images.saturating_add(other.images),
+            characters: self.characters.saturating_add(other.characters),
+            audio_input_ms: self.audio_input_ms.saturating_add(other.audio_input_ms),
+            audio_output_ms: self.audio_output_ms.saturating_add(other.audio_output_ms),
+        }
+    }
+
     /// Reports whether nothing was counted at all.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

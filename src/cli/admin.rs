@@ -1,7 +1,7 @@
 //! `admin create`: the first administrator, or a way back in.
 
 use super::Common;
-use super::context::{block_on, load_instance, open};
+use super::context::{block_on, load_instance, open_or_make};
 use crate::{mapping, output};
 use anyhow::Context;
 use clap::Subcommand;
@@ -40,7 +40,7 @@ pub(super) fn run(command: &AdminCommand) -> anyhow::Result<ExitCode> {
         Role::parse(role).with_context(|| format!("there is no role `{role}`; the roles are {}", known.join(", ")))?;
     let loaded = load_instance(common)?;
     block_on(async {
-        let app = open(&loaded).await?;
+        let app = open_or_make(&loaded).await?;
         let new = NewUser { email: email.clone(), name: name.clone(), role };
         let user = app.create_admin(&Actor::Operator, &new).await?;
         let link = app.create_sign_in_link(&user, LINK_LIFETIME).await?;

@@ -10,10 +10,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use helix_control_plane::Dimension;
 use helix_control_plane::billing::reconcile::{self, AttoUsd, Difference, Kind, Reconciled, Tolerance};
 use helix_control_plane::billing::{self, Format};
+use months::{CloseArgs, MonthsArgs};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+mod months;
 
 /// The most bytes of a provider's report that are read.
 const MOST_REPORT_BYTES: u64 = 256 * 1024 * 1024;
@@ -24,6 +27,10 @@ pub(super) enum BillingCommand {
     Export(ExportArgs),
     /// Compare a provider's cost or usage report with the ledger; exit 1 when they are too far apart.
     Reconcile(ReconcileArgs),
+    /// Close a month that is over, and those before it: what comes later is booked in an open month.
+    Close(CloseArgs),
+    /// List the months that are closed, and what was booked later than it was made.
+    Months(MonthsArgs),
 }
 
 /// What `billing export` needs.
@@ -65,7 +72,7 @@ pub(super) struct ReconcileArgs {
     /// Only this project, workspace or key of the report.
     #[arg(long, value_name = "ID")]
     project: Option<String>,
-    /// How far apart they may be, in all and for each model: `1%`, or USD such as `0.50`.
+    /// How far apart they may be, in all and for each model: `1%`, or USD such as `0.50` for a report of costs.
     #[arg(long, default_value = "1%", value_parser = tolerance)]
     tolerance: Tolerance,
     #[command(flatten)]
@@ -94,6 +101,8 @@ pub(super) fn run(command: &BillingCommand) -> anyhow::Result<ExitCode> {
     match command {
         BillingCommand::Export(args) => export(args),
         BillingCommand::Reconcile(args) => compare(args),
+        BillingCommand::Close(args) => months::close(args),
+        BillingCommand::Months(args) => months::list(args),
     }
 }
 
@@ -116,6 +125,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             None => Box::new(std::io::BufWriter::new(std::io::stdout())),
         };
         let done = billing::export(app.db(), &query, format, app.instance_id(), &mut *out).await;
+        let is_closed = async { app.db().read().await?.is_closed(chosen.until).await }.await;
         app.close().await;
         drop(out);
         if let Some(path) = &args.output {
@@ -130,6 +140,8 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         let done = done?;
         if !chosen.is_over {
             output::complain("note: the period is not over; another export of it may say more");
+        } else if !is_closed? {
+            output::complain("note: the period is not closed; records that come late change it until `billing close`");
         }
         if let Some(path) = &args.output {
             let text = format!(

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use helix_control_plane::app::{BudgetState, Said, Span};
 use helix_control_plane::{Actor, BudgetAdjustment};
 use helix_shared::money::NanoUsd;
-use helix_shared::time::{Clock as _, SystemClock, UnixMicros};
+use helix_shared::time::UnixMicros;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -200,11 +200,11 @@ fn entry_line(entry: &BudgetAdjustment) -> String {
 
 fn state_json(state: &BudgetState) -> Value {
     let BudgetState { limit, effective, window, used, held, entries, is_of_file } = state;
-    let now = SystemClock::new().now();
+    let begun = window.start;
     json!({
         "id": limit.id.as_str(), "scope": limit.scope.to_string(), "label": limit.label,
         "period": limit.period.as_str(), "mode": limit.mode.as_str(),
-        "timezone": limit.calendar.timezone(now), "weekStart": limit.calendar.week_start(now).as_str(),
+        "timezone": limit.calendar.timezone(begun), "weekStart": limit.calendar.week_start(begun).as_str(),
         "baseLimitUsd": limit.base.to_string(), "baseLimitNanoUsd": limit.base.get(),
         "limitUsd": effective.to_string(), "limitNanoUsd": effective.get(),
         "usedUsd": used.to_string(), "usedNanoUsd": used.get(),

@@ -3,9 +3,11 @@
 use super::Common;
 use super::context::{environment, load};
 use crate::config;
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::show::{Origins, schema, show_json, show_text};
-use crate::output;
+use crate::{mapping, output};
 use clap::Subcommand;
+use helix_control_plane::app::check_file;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -28,7 +30,15 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
         ConfigCommand::Check(common) => {
             let path = common.path();
-            let findings = config::check(path.as_deref(), &environment(), &[]);
+            let findings = match config::load(path.as_deref(), &environment(), &[]) {
+                Ok(loaded) => {
+                    // what starting would refuse beyond that
+                    let refused = check_file(&mapping::file_config(&loaded)).err();
+                    let refused = refused.map(|error| Diagnostic::of_the_whole(error.to_string()));
+                    Diagnostics(loaded.warnings.0.into_iter().chain(refused).collect())
+                }
+                Err(findings) => findings,
+            };
             let text =
                 if findings.0.is_empty() { "the configuration is valid".to_owned() } else { findings.to_string() };
             output::answer(common.json(), &text, &findings.to_json());

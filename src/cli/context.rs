@@ -80,11 +80,20 @@ pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> an
     runtime.block_on(future)
 }
 
-/// Opens the instance that the configuration names, directly on its database.
+/// Opens the instance that the configuration names, directly on its database. It must be there, at this release's schema:
+/// a command in the wrong folder, or of a newer release beside a running older one, makes and changes nothing.
 ///
 /// # Errors
 /// What opening says.
 pub(crate) async fn open(loaded: &Loaded) -> anyhow::Result<App> {
+    Ok(App::open_existing(&mapping::control(loaded), clock()).await?)
+}
+
+/// Opens the instance as a start does, making what is not there yet: for what may come before the first start.
+///
+/// # Errors
+/// What opening says.
+pub(crate) async fn open_or_make(loaded: &Loaded) -> anyhow::Result<App> {
     Ok(App::open(&mapping::control(loaded), clock()).await?)
 }
 

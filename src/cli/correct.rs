@@ -61,16 +61,24 @@ pub(super) fn run(args: &CorrectArgs) -> anyhow::Result<ExitCode> {
         let outcome = app.db().correct(&new, SystemClock::new().now()).await;
         app.close().await;
         match outcome? {
-            Corrected::Booked { correction, cost } => {
-                let text = format!(
+            Corrected::Booked { correction, cost, alerts } => {
+                let mut text = format!(
                     "Booked {} USD on request {}; it costs {cost} USD now. The record is unchanged; the entry is {}.",
                     correction.amount, correction.request_id, correction.id
                 );
+                for event in &alerts {
+                    text.push_str(&format!(
+                        "\nThe budget {} has now {} of {} USD spent ({}).",
+                        event.budget_id, event.used_nano, event.limit_nano, event.kind
+                    ));
+                }
+                let events: Vec<_> =
+                    alerts.iter().map(|event| json!({"budgetId": event.budget_id, "event": event.kind})).collect();
                 let value = json!({
                     "ok": true, "id": correction.id, "requestId": correction.request_id,
                     "amountUsd": correction.amount.to_string(), "amountNanoUsd": correction.amount.get(),
                     "costUsd": cost.to_string(), "costNanoUsd": cost.get(), "by": correction.actor,
-                    "reason": correction.reason,
+                    "reason": correction.reason, "alerts": events,
                 });
                 output::answer(args.common.json(), &text, &value);
                 Ok(ExitCode::SUCCESS)
@@ -84,6 +92,10 @@ pub(super) fn run(args: &CorrectArgs) -> anyhow::Result<ExitCode> {
                     names.join(", ")
                 )
             }
+            Corrected::TooMuch(most, cost) => anyhow::bail!(
+                "request `{}` costs {cost} USD, and no request can cost more than {most} USD; is --by-usd in USD?",
+                args.request_id
+            ),
             Corrected::BelowZero(cost) => {
                 anyhow::bail!("request `{}` costs {cost} USD; it cannot cost less than nothing", args.request_id)
             }

@@ -7,7 +7,7 @@ use super::context::{block_on, clock, load_instance};
 use crate::output::{self, count};
 use anyhow::Context;
 use clap::Subcommand;
-use helix_control_plane::{Db, SchemaStep};
+use helix_control_plane::{Db, SchemaStep, StoreError};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -23,7 +23,17 @@ pub(super) fn run(command: &DbCommand) -> anyhow::Result<ExitCode> {
     let (DbCommand::Migrate(common) | DbCommand::Status(common)) = command;
     let loaded = load_instance(common)?;
     block_on(async {
-        let db = Db::connect(loaded.settings.storage.url.expose()).await.context("the database cannot be opened")?;
+        let url = loaded.settings.storage.url.expose();
+        let connected = match command {
+            DbCommand::Migrate(_) => Db::connect(url).await,
+            DbCommand::Status(_) => Db::connect_existing(url).await,
+        };
+        if let (DbCommand::Status(_), Err(missing @ StoreError::NoDatabase { .. })) = (command, &connected) {
+            let text = format!("{missing}.");
+            output::answer(common.json(), &text, &json!({ "database": null, "problem": missing.to_string() }));
+            return Ok(ExitCode::FAILURE);
+        }
+        let db = connected.context("the database cannot be opened")?;
         let taken = match command {
             DbCommand::Migrate(_) => db.migrate(clock().now()).await.context("the schema cannot be changed")?,
             DbCommand::Status(_) => 0,

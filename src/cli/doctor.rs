@@ -1,6 +1,6 @@
 //! `doctor`: what would stop the gateway from working, each with its remedy.
 //!
-//! Rule: it changes nothing but what opening the database does, costs nothing at a provider, and prints no secret.
+//! Rule: it makes and changes nothing, costs nothing at a provider, and prints no secret.
 
 use super::Common;
 use super::context::{block_on, load, open, paint};
@@ -9,6 +9,7 @@ use crate::http_client::{self, Answer};
 use crate::output::Tone;
 use crate::{mapping, output};
 use clap::ValueEnum;
+use helix_control_plane::app::OpenError;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -111,10 +112,10 @@ fn clock() -> Finding {
 
 fn disk(loaded: &Loaded) -> Finding {
     let folder = &loaded.settings.data_dir;
-    let probe = folder.join(".doctor");
-    let written = std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&probe, b"ok"))
-        .and_then(|()| std::fs::remove_file(&probe));
+    // the first start makes what is missing of it
+    let there = folder.ancestors().find(|folder| folder.exists()).filter(|path| !path.as_os_str().is_empty());
+    let probe = there.unwrap_or_else(|| std::path::Path::new(".")).join(".doctor");
+    let written = std::fs::write(&probe, b"ok").and_then(|()| std::fs::remove_file(&probe));
     match written {
         Ok(()) => finding("disk", State::Ok, format!("{} is writable", folder.display()), ""),
         Err(error) => finding(
@@ -130,12 +131,17 @@ async fn database(loaded: &Loaded) -> Finding {
     let app = match open(loaded).await {
         Ok(app) => app,
         Err(error) => {
-            return finding(
-                "database",
-                State::Fail,
-                format!("{error:#}"),
-                "check storage.url and that the server runs",
+            use helix_control_plane::StoreError::{NoDatabase, OlderSchema};
+            let waits = matches!(
+                error.downcast_ref::<OpenError>(),
+                Some(OpenError::Store(NoDatabase { .. } | OlderSchema { .. }))
             );
+            let (state, fix) = if waits {
+                (State::Warn, "the next `helixgateway serve` or `helixgateway db migrate` does that")
+            } else {
+                (State::Fail, "check storage.url and that the server runs")
+            };
+            return finding("database", state, format!("{error:#}"), fix);
         }
     };
     let facts = app.facts().await;

@@ -3,7 +3,7 @@
 //! Rule: a secret is printed once, by the command that made it.
 
 use super::Common;
-use super::context::{block_on, clock, load_instance, open};
+use super::context::{block_on, clock, load_instance, open, open_or_make};
 use crate::output;
 use clap::{Args, Subcommand};
 use helix_control_plane::Actor;
@@ -104,7 +104,7 @@ fn create(args: &CreateArgs) -> anyhow::Result<ExitCode> {
     };
     let lifetime = args.expires_in_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * 60));
     block_on(async {
-        let app = open(&loaded).await?;
+        let app = open_or_make(&loaded).await?;
         let expires_at = lifetime.map(|lifetime| clock().now().plus(lifetime));
         let minted = app.create_key(&Actor::Operator, &NewKey { owner, name: args.name.clone(), expires_at }).await?;
         show_minted(&args.common, &minted);

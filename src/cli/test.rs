@@ -50,7 +50,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         let app = open(&loaded).await?;
         let email = match &args.email {
             Some(email) => email.clone(),
-            None => first_user(&app).await?,
+            None => first_admin(&app).await?,
         };
         let minted = app.mint_short_lived_key(&email, KEY_LIFETIME).await?;
         let key = minted.secret.expose_str().unwrap_or_default();
@@ -65,11 +65,13 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn first_user(app: &App) -> anyhow::Result<String> {
-    let users = app.list_users(&Actor::Operator).await?;
-    let user = users.into_iter().find(|user| !user.disabled);
-    let user = user.context("there is no user yet; use the setup link, or `helixgateway admin create --email YOU`")?;
-    Ok(user.email)
+/// Who pays without `--as`: somebody who may, not whoever comes first in the alphabet.
+async fn first_admin(app: &App) -> anyhow::Result<String> {
+    let admin = app.first_admin(&Actor::Operator).await?;
+    let admin = admin.context(
+        "nobody administers this instance: say whom to act as with --as EMAIL, or use the setup link, or `helixgateway admin create --email YOU`",
+    )?;
+    Ok(admin.email)
 }
 
 /// Asks in the OpenAI dialect, and in Anthropic's where the model only speaks that.

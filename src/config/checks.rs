@@ -14,9 +14,11 @@ use super::setting::Scalar;
 use super::settings::{Key, ModelRoute, Provider, Sessions, Team};
 use super::special::{Scope, Unserved};
 use super::suggest::closest;
-use super::words::Strategy;
+use super::words::{Role, Strategy};
+use helix_shared::access::Pattern;
 use helix_shared::provider::azure::{self, Generation};
 use helix_shared::secret::Secret;
+use helix_shared::typed;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -233,7 +235,11 @@ pub(super) fn defines_user(email: &Email, node: &Node, decoder: &mut Decoder<'_>
     decoder.define(Noun::User, email.as_str(), &node.source);
 }
 
-pub(super) fn defines_key(name: &String, _node: &Node, decoder: &mut Decoder<'_>) {
+pub(super) fn defines_key(name: &String, node: &Node, decoder: &mut Decoder<'_>) {
+    if let Err(reason) = typed::name(name) {
+        let message = format!("`{}`: {reason}", decoder.path());
+        decoder.error("E0104", &node.source, message);
+    }
     decoder.note_defined(Noun::Key, name);
 }
 
@@ -255,14 +261,10 @@ pub(super) fn uses_team(team: &Option<String>, node: &Node, decoder: &mut Decode
 
 pub(super) fn uses_teams(teams: &Vec<String>, node: &Node, decoder: &mut Decoder<'_>) {
     for (at, team) in teams.iter().enumerate() {
-        decoder.within(&format!("[{at}]"), |decoder| {
-            let source = match decoder.source_of(decoder.path()) {
-                Source::Default => node.source.clone(),
-                source => source,
-            };
-            decoder.refer(Noun::Team, team, &source);
-        });
+        let (_, source) = item(at, node, decoder);
+        decoder.within(&format!("[{at}]"), |decoder| decoder.refer(Noun::Team, team, &source));
     }
+    each_once("team", teams.iter().map(String::as_str), node, decoder);
 }
 
 pub(super) fn uses_scope(scope: &Scope, node: &Node, decoder: &mut Decoder<'_>) {
@@ -278,6 +280,11 @@ pub(super) fn uses_scope(scope: &Scope, node: &Node, decoder: &mut Decoder<'_>) 
 
 pub(super) fn route(route: &ModelRoute, node: &Node, decoder: &mut Decoder<'_>) {
     let path = decoder.path().to_owned();
+    if let Err(error) = Pattern::new(&route.pattern) {
+        let key = format!("{path}.match");
+        let source = decoder.source_of(&key);
+        decoder.findings.error("E0103", &key, &source, format!("`{key}`: {error}"));
+    }
     let is_listed =
         node.get("backends").is_some_and(|node| matches!(&node.value, Value::List(list) if !list.is_empty()));
     if route.backends.is_empty() && !is_listed {
@@ -297,10 +304,65 @@ pub(super) fn key(key: &Key, node: &Node, decoder: &mut Decoder<'_>) {
         let message = format!("key `{}` must belong to either a `user` or a `team`", key.name);
         decoder.error("E0206", &node.source, message);
     }
-    if key.secret.expose().len() < 16 {
-        let source = decoder.source_of(&format!("{}.secret", decoder.path()));
-        let message = format!("the secret of key `{}` is shorter than 16 characters: it can be guessed", key.name);
-        decoder.error("W0404", &source, message);
+    let path = decoder.path().to_owned();
+    if let Err(reason) = typed::key_secret(key.secret.expose()) {
+        let source = decoder.source_of(&format!("{path}.secret"));
+        let message = format!("the secret of key `{}` cannot be used: {reason}", key.name);
+        decoder.findings.error("E0104", &format!("{path}.secret"), &source, message);
+    }
+}
+
+/// A name for people.
+pub(super) fn person_name(name: &Option<String>, node: &Node, decoder: &mut Decoder<'_>) {
+    if let Some(Err(reason)) = name.as_deref().map(typed::name) {
+        let message = format!("`{}`: {reason}", decoder.path());
+        decoder.error("E0104", &node.source, message);
+    }
+}
+
+/// An empty list would allow every model, as no list does.
+pub(super) fn allowed_models(patterns: &Vec<String>, node: &Node, decoder: &mut Decoder<'_>) {
+    model_patterns(patterns, node, decoder);
+    let path = decoder.path().to_owned();
+    if patterns.is_empty() && !decoder.findings.has_error_under(&path) {
+        let message = format!("`{path}` is empty, which says neither every model nor none");
+        let finding = decoder.error("E0105", &node.source, message);
+        finding.help("leave `allow` out for every model; for none, write deny: [\"*\"]");
+    }
+}
+
+/// Names of models, with or without wildcards.
+pub(super) fn model_patterns(patterns: &Vec<String>, node: &Node, decoder: &mut Decoder<'_>) {
+    for (at, text) in patterns.iter().enumerate() {
+        if let Err(error) = Pattern::new(text) {
+            let (path, source) = item(at, node, decoder);
+            decoder.findings.error("E0103", &path, &source, format!("`{path}`: {error}"));
+        }
+    }
+}
+
+/// Each role once.
+pub(super) fn roles(roles: &Vec<Role>, node: &Node, decoder: &mut Decoder<'_>) {
+    each_once("role", roles.iter().map(|role| role.as_str()), node, decoder);
+}
+
+fn each_once<'a>(word: &str, names: impl Iterator<Item = &'a str>, node: &Node, decoder: &mut Decoder<'_>) {
+    let mut before: Vec<&str> = Vec::new();
+    for (at, name) in names.enumerate() {
+        if before.contains(&name) {
+            let (path, source) = item(at, node, decoder);
+            decoder.findings.error("E0201", &path, &source, format!("`{path}`: {word} `{name}` is there twice"));
+        }
+        before.push(name);
+    }
+}
+
+/// The key of an item of the list that is being decoded, and where it was set.
+fn item(at: usize, node: &Node, decoder: &Decoder<'_>) -> (String, Source) {
+    let path = format!("{}[{at}]", decoder.path());
+    match decoder.source_of(&path) {
+        Source::Default => (path, node.source.clone()),
+        source => (path, source),
     }
 }
 

@@ -83,6 +83,11 @@ impl Diagnostic {
         }
     }
 
+    /// Something that only the configuration as a whole shows, at no place in particular.
+    pub(crate) fn of_the_whole(message: impl Into<String>) -> Self {
+        Self::new("E0210", "", message)
+    }
+
     /// Adds the words beside the carets.
     pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = Some(mask::hide_credentials(&label.into()));

@@ -10,6 +10,7 @@ use super::setting::{Scalar, Setting, Shown};
 use helix_shared::money::{NanoUsd, PicoUsd};
 use helix_shared::secret::Secret;
 use helix_shared::time::UnixMicros;
+use helix_shared::typed;
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -284,10 +285,8 @@ impl Scalar for Email {
     const EXPECTED: &'static str = "an e-mail address";
 
     fn parse(text: &str) -> Result<Self, Option<String>> {
-        let is_address = text.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !text.contains(char::is_whitespace)
-        });
-        if is_address && text.len() <= 254 { Ok(Self(text.to_lowercase())) } else { Err(None) }
+        let refused = |reason| Some(format!("`{text}` is not {}: {reason}", Self::EXPECTED));
+        typed::email(text).map(Self).map_err(refused)
     }
 
     fn schema() -> Json {

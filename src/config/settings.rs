@@ -292,10 +292,11 @@ settings! {
 
     /// Which models may be used; the most specific pattern decides.
     pub(crate) struct ModelAccess {
-        /// Model names that are allowed; `*` stands for any text.
-        allow: Vec<String> = "*",
-        /// Model names that are denied.
-        deny: Vec<String>,
+        /// Model names that are allowed; `*` stands for any text. Never empty: for no model at all, deny `*`.
+        allow: Vec<String> = "*" => checks::allowed_models,
+        /// Model names that are denied, in capitals or not, under whichever of its names a model is asked for: the client's,
+        /// the provider's, or the catalogue's.
+        deny: Vec<String> => checks::model_patterns,
     }
 
     /// How fast a team may go.
@@ -313,11 +314,11 @@ settings! {
         /// The address that names the user.
         email: Email => checks::defines_user,
         /// The name people see.
-        name: Option<String>,
+        name: Option<String> => checks::person_name,
         /// The teams of the user.
         teams: Vec<String> => checks::uses_teams,
         /// The roles of the user.
-        roles: Vec<Role> = "member",
+        roles: Vec<Role> = "member" => checks::roles,
         /// What the user's spending is told apart by in bills.
         tags: Tags,
     }

@@ -81,7 +81,7 @@ fn every_broken_file_is_told_exactly_what_is_wrong() {
     let in_a_file = [
         "E0002", "E0003", "E0004", "E0005", "E0006", "E0101", "E0102", "E0103", "E0104", "E0105", "E0107", "E0201",
         "E0203", "E0204", "E0205", "E0206", "E0207", "E0208", "E0209", "E0302", "E0310", "E0311", "E0312", "E0313",
-        "E0314", "W0401", "W0402", "W0403", "W0404", "W0406",
+        "E0314", "W0401", "W0402", "W0403", "W0406",
     ];
     for code in in_a_file {
         assert!(seen_codes.contains(code), "no fixture shows {code}");
@@ -94,6 +94,17 @@ fn contract_variables() -> BTreeMap<String, String> {
         ("OPENAI_API_KEY", "sk-CANARY-0002"),
         ("HELIX_CI_KEY", "hx_p_CANARY000000000000000003"),
     ])
+}
+
+#[test]
+fn a_variable_cannot_empty_an_allow_list_either() {
+    let (_folder, path) = file("teams: { a: { models: { allow: [\"gpt-*\"] } } }\n");
+    for empty in ["", "[]", " , "] {
+        assert_eq!(refused(Some(&path), &[("HELIX__TEAMS__A__MODELS__ALLOW", empty)], &[]), ["E0105"], "{empty:?}");
+    }
+    let env = variables(&[("HELIX__TEAMS__A__MODELS__ALLOW", "claude-*")]);
+    let loaded = load(Some(&path), &env, &[]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    assert_eq!(loaded.settings.teams["a"].models.allow, ["claude-*"]);
 }
 
 #[test]

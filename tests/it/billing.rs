@@ -16,7 +16,7 @@ use helix_shared::money::NanoUsd;
 use helix_shared::record::{Actor, Attempt, Decision, Record};
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::{CostBasis, TokenUsage};
-use helix_store::{Corrected, Db, NewCorrection};
+use helix_store::{Closing, Corrected, Db, NewCorrection};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -193,6 +193,52 @@ async fn every_export_adds_up_to_the_ledger_on_every_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_exports_of_a_closed_month_are_the_same_bytes_for_ever_on_every_database() {
+    for engine in Engine::here() {
+        let all = records(&mut Rng(11), 600);
+        let (early, late) = all.split_at(500);
+        let (_database, folder, db) = filled(engine, early).await;
+        let lines = ["--format csv --group-by team,user,key --every day", "--format jsonl", "--format focus"];
+        let export = |line: &str| text(&run(folder.path(), &format!("billing export --month 2026-10 {line}")));
+        let unclosed = run(folder.path(), "billing export --month 2026-10");
+        let said = String::from_utf8_lossy(&unclosed.stderr).into_owned();
+        assert!(said.contains("not closed") || said.contains("not over"), "{said}");
+        // the clock of this machine may say another month: it is closed by hand, as if in November
+        let november = UnixMicros::parse("2026-11-05T00:00:00Z").unwrap();
+        let october = UnixMicros::parse("2026-10-01T00:00:00Z").unwrap();
+        assert!(matches!(db.close_month(october, "jane", "billed", november).await.unwrap(), Closing::Done(_)));
+        let before = lines.map(export);
+        let (incarnation, node) = (Incarnation::from("incarnation-1"), NodeId::from("node-1"));
+        db.ingest(&incarnation, &node, late, &[], november).await.unwrap();
+        let correction = NewCorrection {
+            id: "c-1".to_owned(),
+            request_id: early[0].request_id.clone(),
+            record: None,
+            amount: NanoUsd::new(7),
+            actor: "jane".to_owned(),
+            reason: "price".to_owned(),
+        };
+        assert!(matches!(db.correct(&correction, november).await.unwrap(), Corrected::Booked { .. }));
+        assert_eq!(lines.map(export), before, "{engine:?}");
+        let closed = run(folder.path(), "billing export --month 2026-10");
+        assert!(!String::from_utf8_lossy(&closed.stderr).contains("not closed"), "{closed:?}");
+        // nothing is lost: what came late is in the open month, with a note of its own
+        let months: Value = serde_json::from_str(&text(&run(folder.path(), "billing months --json"))).unwrap();
+        let noted: i64 =
+            months["late"].as_array().unwrap().iter().map(|one| one["costNanoUsd"].as_i64().unwrap()).sum();
+        let is_closed = |record: &&Record| record.started_at < october.next_month_start();
+        assert_eq!(noted, late.iter().filter(is_closed).map(|record| record.cost.get()).sum::<i64>());
+        let whole = rows(&text(&run(folder.path(), "billing export --from 2026-09-01 --until 2026-12-01")));
+        let sum: i64 = whole.iter().map(|row| nano(&row["cost_usd"])).sum();
+        assert_eq!(sum, all.iter().map(|record| record.cost.get()).sum::<i64>() + 7);
+        let again = run(folder.path(), "billing close --month 2026-10");
+        assert!(String::from_utf8_lossy(&again.stderr).contains("closed already"), "{again:?}");
+        assert!(db.verify_ledger().await.unwrap().is_clean());
+        db.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn focus_has_its_mandatory_columns_words_and_the_ledgers_total() {
     let mandatory = [
         "BilledCost",
@@ -331,8 +377,21 @@ async fn a_providers_report_stands_beside_the_ledger_and_too_far_apart_is_exit_1
             (Some("tokens"), Some("1")),
             "{said}"
         );
+        let money = run(folder.path(), "billing reconcile usage.json --provider anthropic --tolerance 1000000");
+        assert_eq!(money.status.code(), Some(1));
+        assert!(
+            money.stdout.is_empty() && String::from_utf8_lossy(&money.stderr).contains("counts tokens"),
+            "{money:?}"
+        );
         db.close().await;
     }
+}
+
+/// What a command that goes well answers.
+fn told(gateway: &Gateway, line: &[&str]) -> Value {
+    let output = gateway.command(line);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,11 +417,7 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     ask(&gateway, "after-1").await;
     ask(&gateway, "after-2").await;
     assert!(gateway.stop());
-    let said = |line: &[&str]| -> Value {
-        let output = gateway.command(line);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let said = |line: &[&str]| told(&gateway, line);
     let report = said(&["ledger", "report", "--group-by", "cost_center,model,team"]);
     let rows: Vec<_> = report["rows"]
         .as_array()
@@ -391,7 +446,7 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     let refused = gateway.command(&["ledger", "correct", "nobody", "--by-usd", "1", "--reason", "x"]);
     assert_eq!(refused.status.code(), Some(1));
 
-    // no whole day is known yet: nothing is foretold, and what is spent is said
+    // at such a pace none of them is spent before it resets
     let forecasts = said(&["ledger", "forecast"]);
     let forecasts = forecasts["forecasts"].as_array().unwrap();
     assert_eq!(forecasts.len(), 3);
@@ -412,5 +467,14 @@ async fn requests_belong_to_the_cost_centre_that_held_and_corrections_and_foreca
     })
     .await;
     assert!(gateway.stop());
+    // no whole day is known: what today costs goes on, and says so
+    let refused = gateway.command(&["ledger", "correct", "after-2", "--by-usd", "1000000", "--reason", "x"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no request can cost more"), "{refused:?}");
+    told(&gateway, &["ledger", "correct", "after-2", "--by-usd", "1990", "--reason", "the whole month's"]);
+    let forecasts = told(&gateway, &["ledger", "forecast"]);
+    let team =
+        forecasts["forecasts"].as_array().unwrap().iter().find(|one| one["scope"] == "team:engineering").unwrap();
+    assert!(team["exhaustedAt"].is_string() && team["latest"].is_string(), "{team}");
+    assert_eq!((team["daysKnown"].as_u64(), team["isOfTodaysPace"].as_bool()), (Some(0), Some(true)), "{team}");
     assert_eq!(gateway.verify()["ok"], true);
 }

@@ -198,7 +198,8 @@ async fn a_local_server_is_reached_by_its_bare_address() {
          users: [ {{ email: jane@corp.example }} ]\n"
     );
     let gateway = Gateway::serve(folder.path(), &file);
-    let (code, answer) = said(&gateway.command(&["test", "hi", "-m", "small", "--explain", "--url", &gateway.url()]));
+    let line = ["test", "hi", "-m", "small", "--as", "jane@corp.example", "--explain", "--url", &gateway.url()];
+    let (code, answer) = said(&gateway.command(&line));
     assert_eq!((code, text(&answer["trace"], "servedModel")), (0, "qwen3"), "{answer}");
 }
 

@@ -332,3 +332,27 @@ async fn a_form_that_a_provider_may_read_otherwise_is_refused_before_it_is_sent(
     assert!(world.provider.bill.settled().await.is_empty());
     world.verify(5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_that_the_provider_would_fetch_for_itself_is_refused_whatever_file_comes_along() {
+    let world = World::start(yaml);
+    let url = b"https://example.com/ten-hours.wav".as_slice();
+    let small = vec![7_u8; 2 << 20];
+    let model = ("model", b"whisper-1".as_slice());
+    let cases: [(Vec<(&str, &[u8])>, &str, &str); 5] = [
+        (vec![model, ("url", url)], "unbounded_cost", "`url`"),
+        (vec![("file_url", url), model], "unbounded_cost", "`file_url`"),
+        (vec![model, ("file", url)], "unbounded_cost", "`file`"),
+        // Behind what was passed on already.
+        (vec![model, ("file@a.wav", &small), ("file_id", b"file-1")], "unbounded_cost", "`file_id`"),
+        (vec![model, ("language", b"de")], "invalid_request", "`file`"),
+    ];
+    for (parts, code, says) in &cases {
+        let answer = post_form(&world, TRANSCRIPTIONS, form(parts)).await;
+        assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, *code), "{}", answer.text());
+        assert!(answer.text().contains(says), "{}", answer.text());
+        assert_eq!(world.record(answer.header("x-request-id")).await.cost.get(), 0);
+    }
+    assert!(world.provider.bill.settled().await.is_empty(), "nothing was heard");
+    world.verify(cases.len());
+}

@@ -1,7 +1,7 @@
 //! OpenAI's older and smaller APIs through the gateway: legacy completions and moderations.
 
 use crate::first_request;
-use crate::support::world::{World, streamed};
+use crate::support::world::{World, reserved_nano_usd, streamed};
 use serde_json::{Value, json};
 
 fn yaml(provider: &str) -> String {
@@ -119,6 +119,54 @@ async fn what_a_backend_of_conversations_cannot_do_with_a_prompt_is_refused_by_i
     let answer = world.ask("/v1/moderations", &request).await;
     assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unsupported_backend"));
     world.verify(6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_prompts_are_priced_each_by_its_own_size() {
+    let world = World::start(yaml);
+    // Beyond 100,000 tokens of input this model costs five times as much; neither prompt reaches that, both together do.
+    let price = json!({ "claude-haiku-5-5": { "input": 100_000, "output": 500_000 } });
+    world.provider.set_script(json!({ "prices": price })).unwrap();
+    let script = json!({ "input_tokens": 60_001, "output_tokens": 7 });
+    let prompt = format!("{} [[fake:{script}]]", "word ".repeat(13_000));
+    let request = json!({ "model": "claude-haiku-5-5", "prompt": [prompt, prompt], "max_tokens": 9 });
+    let answer = world.ask("/v1/completions", &request).await;
+    assert_eq!((answer.status, &answer.json()["usage"]["prompt_tokens"]), (200, &json!(120_002)), "{}", answer.text());
+    let record = world.record(answer.header("x-request-id")).await;
+    let billed: u64 = world.provider.bill.settled().await.iter().map(|entry| entry.cost_nano_usd).sum();
+    assert_eq!((record.cost.get(), record.basis.as_str()), (i64::try_from(billed).unwrap(), "exact"));
+    assert!(record.cost.get() <= reserved_nano_usd(&record), "{record:?}");
+    world.verify(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moderation_that_the_operator_has_a_price_for_is_reserved_and_charged() {
+    let world = World::start(|provider| {
+        let head = format!(
+            "models:
+  - {{ match: \"omni-paid\", backends: [{{ provider: house, model: paid }}] }}
+prices:
+  - {{ provider: house, model: paid, input: \"0.1\", output: \"0.1\" }}
+providers:
+  house: {{ kind: mistral, base_url: \"{provider}/v1\", api_key: sk-canary-house }}
+"
+        );
+        yaml(provider).replacen("providers:\n", &head, 1)
+    });
+    world.provider.set_script(json!({ "prices": { "paid": { "input": 100_000 } } })).unwrap();
+    let input = ["Say nothing wrong.", "Or do."];
+    let answer = world.ask("/v1/moderations", &json!({ "model": "omni-paid", "input": input })).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let record = world.record(answer.header("x-request-id")).await;
+    let billed = i64::try_from(world.provider.bill.settled().await[0].cost_nano_usd).unwrap();
+    let reserved = reserved_nano_usd(&record);
+    assert!(billed > 0 && record.cost.get() > 0 && billed <= reserved && record.cost.get() <= reserved, "{record:?}");
+    assert_eq!((record.basis.as_str(), record.charged.len()), ("estimated", 3));
+    // A picture may be of any size, and nobody says what this model reads at most.
+    let picture = json!([{ "type": "image_url", "image_url": { "url": "https://example.com/a.png" } }]);
+    let answer = world.ask("/v1/moderations", &json!({ "model": "omni-paid", "input": picture })).await;
+    assert_eq!((answer.status, answer.header("x-helix-error-code")), (400, "unbounded_cost"), "{}", answer.text());
+    world.verify(2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

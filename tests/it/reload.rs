@@ -3,8 +3,10 @@
 use crate::first_request;
 use crate::support::client::Client;
 use crate::support::gateway::{ANY_PORT, Gateway, KEY, command};
+use crate::support::ledger::sqlite_in;
 use crate::support::load::{Load, Outcome, chat};
-use crate::support::patience::until;
+use crate::support::patience::{logged, until};
+use helix_control_plane::Db;
 use helix_fake_provider::FakeProvider;
 use serde_json::Value;
 use std::path::Path;
@@ -86,6 +88,27 @@ async fn an_invalid_file_changes_nothing_and_every_error_is_in_the_log() {
     assert!(gateway.stop());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changed_while_the_database_could_not_be_written_is_taken_over_once_it_can() {
+    let provider = FakeProvider::start("127.0.0.1:0".parse().unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (client, yaml) = (Client::new(), first_request::yaml(&provider.url()));
+    let mut gateway = Gateway::serve(folder.path(), &yaml);
+    assert_eq!(outcome(&client, &gateway, KEY).await.0, 200);
+    // somebody else writes, and does not end
+    let db = Db::connect(&sqlite_in(folder.path())).await.unwrap();
+    let writing = db.begin().await.unwrap();
+    gateway.write(&whole(&yaml.replace(KEY, OTHER_KEY)));
+    logged(&gateway, "the changed configuration cannot be stored now").await;
+    assert_eq!(outcome(&client, &gateway, OTHER_KEY).await.0, 401, "the last good one is in force");
+    // nothing is edited and nobody signals
+    writing.rollback().await.unwrap();
+    becomes(&client, &gateway, OTHER_KEY, 200, "").await;
+    assert_eq!(outcome(&client, &gateway, KEY).await, (401, "invalid_api_key".to_owned()));
+    db.close().await;
+    assert!(gateway.stop());
+}
+
 fn config(folder: &Path, arguments: &[&str]) -> Output {
     command(folder).arg("config").args(arguments).env("HELIX__LOGGING__LEVEL", "debug").output().unwrap()
 }
@@ -100,6 +123,12 @@ fn config_check_exits_with_what_it_found() {
     assert_eq!(code(&["check", "--config", "bad.yaml"]), Some(1));
     assert_eq!(code(&["check", "--config", "missing.yaml"]), Some(1));
     assert_eq!(code(&["check", "--no-such-flag"]), Some(2));
+    // what only taking it over would find, and no line of the file is to blame for
+    let odd = first_request::yaml("http://127.0.0.1:1").replace("api_key: sk-canary-openai", "api_key: \"sk canary\"");
+    std::fs::write(folder.path().join("refused.yaml"), whole(&odd)).unwrap();
+    assert_eq!(code(&["check", "--config", "refused.yaml"]), Some(1));
+    let said = String::from_utf8(config(folder.path(), &["check", "--config", "refused.yaml"]).stdout).unwrap();
+    assert!(said.contains("E0210") && said.contains("no header can carry"), "{said}");
     let findings: Value = serde_json::from_slice(&config(folder.path(), &["check", "--config", "bad.yaml"]).stdout)
         .expect("without a terminal it is JSON");
     let text = findings.to_string();

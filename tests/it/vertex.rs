@@ -235,3 +235,31 @@ async fn the_credentials_of_a_person_and_of_a_machine_serve_as_well() {
     assert_eq!(world.provider.issuer_asked("google"), 1);
     world.verify(1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_cannot_ask_for_the_dear_tier_by_a_header() {
+    let world = world();
+    let script = json!({ "input_tokens": 30, "output_tokens": 12 });
+    let bearer = format!("Bearer {}", crate::support::gateway::KEY);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("X-Vertex-AI-LLM-Shared-Request-Type", "priority"),
+        ("x-hf-bill-to", "somebody"),
+        ("anthropic-beta", "novel-2026-11-01"),
+    ];
+    for (path, request, hears_betas) in [
+        (CHAT, of("gpt-gemini", chat(&script)), false),
+        (MESSAGES, of("claude-gemini", messages(&script)), false),
+        (CHAT, of("gpt-claude", chat(&script)), false),
+        (MESSAGES, of("claude-here", messages(&script)), true),
+    ] {
+        let answer = world.client.post(&world.url(path), &headers, request.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let got = world.provider.bill.settled().await.pop().unwrap().headers;
+        assert!(!got.keys().any(|name| name.starts_with("x-vertex-") || name.starts_with("x-hf-")), "{got:?}");
+        assert_eq!(got.contains_key("anthropic-beta"), hears_betas, "{got:?}");
+    }
+    costs_agree(&world).await;
+    world.verify(4);
+}

@@ -5,16 +5,20 @@
 
 use super::error::AppError;
 use super::validate::{clean_email, clean_name};
+use crate::publish::compiler::content_hash;
 use crate::secrets::Vault;
 use crate::settings::{
     FileBackend, FileBudget, FileConfig, FileKey, FileModel, FilePrice, FileProvider, FileScope, FileUser,
 };
 use aws_lc_rs::digest;
-use helix_shared::budget::WeekStart;
+use helix_shared::budget::{Mode, WeekStart};
 use helix_shared::provider::ProviderKind;
 use helix_shared::rbac::Role;
+use helix_shared::secret::Secret;
+use helix_shared::snapshot::compile::compile;
 use helix_shared::snapshot::resource::{ApiKey, Backend, Budget, Model, ModelBackend, Price, RoleGrant, Team, User};
-use helix_shared::snapshot::{Resource, ResourceKey};
+use helix_shared::snapshot::{Resource, ResourceKey, ResourceSet};
+use helix_shared::typed;
 use helix_store::Subject;
 use std::collections::BTreeMap;
 
@@ -66,10 +70,29 @@ pub(super) fn desired(file: &FileConfig, vault: &Vault) -> Result<Desired, AppEr
     for key in &file.keys {
         desired.key(key, file, vault)?;
     }
-    for budget in &file.budgets {
-        desired.budget(budget, file)?;
+    // The hard one of a scope and period first, wherever it stands: its account stays its own.
+    for mode in [Mode::Hard, Mode::Soft] {
+        for budget in file.budgets.iter().filter(|budget| budget.mode == mode) {
+            desired.budget(budget, file)?;
+        }
     }
     Ok(desired)
+}
+
+/// Checks a file as taking it over does, as far as no database is needed for it.
+///
+/// # Errors
+/// Those of [`super::App::sync_file`] that are the file's own.
+pub fn check_file(file: &FileConfig) -> Result<(), AppError> {
+    // hashes are compared with each other alone
+    let desired = desired(file, &Vault::new(&Secret::new(vec![0; 32])))?;
+    let mut set = ResourceSet::default();
+    for (key, resource) in desired.resources {
+        let hash = content_hash(&key.id, &resource);
+        set.upsert(key.id, hash, resource);
+    }
+    let quarantined = compile(&set, 0).quarantined;
+    if quarantined.is_empty() { Ok(()) } else { Err(AppError::DoesNotCompile(quarantined)) }
 }
 
 impl Desired {
@@ -162,8 +185,11 @@ impl Desired {
     fn user(&mut self, user: &FileUser, file: &FileConfig) -> Result<(), AppError> {
         let email = clean_email(&user.email)?;
         let id = derived_id(&email);
-        for team in &user.teams {
+        for (at, team) in user.teams.iter().enumerate() {
             known_team(file, team, &format!("user `{email}`"))?;
+            if user.teams.iter().take(at).any(|before| before == team) {
+                return Err(AppError::invalid(format!("user `{email}`"), format!("team `{team}` is there twice")));
+            }
         }
         let body = User {
             email: email.clone(),
@@ -200,10 +226,10 @@ impl Desired {
     fn key(&mut self, key: &FileKey, file: &FileConfig, vault: &Vault) -> Result<(), AppError> {
         let what = format!("key `{}`", key.name);
         let name = clean_name(&key.name)?;
-        let text = key.secret.expose_str().unwrap_or_default();
-        if text.len() < 16 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(AppError::invalid(what, "the secret must have at least 16 printable characters, no spaces"));
+        if let Err(reason) = typed::key_secret(key.secret.expose()) {
+            return Err(AppError::invalid(format!("the secret of {what}"), reason));
         }
+        let text = key.secret.expose_str().unwrap_or_default();
         let user_id = key.user.as_deref().map(|email| known_user(file, email, &what)).transpose()?;
         if let Some(team) = &key.team {
             known_team(file, team, &what)?;

@@ -8,7 +8,8 @@ use super::desired::{Desired, KeyFace, desired};
 use super::error::AppError;
 use crate::publish::compiler::{self, SETTINGS_ID, credential_place, setting};
 use crate::settings::FileConfig;
-use helix_shared::budget::{Limit, WeekStart};
+use aws_lc_rs::digest;
+use helix_shared::budget::Limit;
 use helix_shared::ids::BudgetId;
 use helix_shared::snapshot::compile::compile;
 use helix_shared::snapshot::resource::{Budget, PriorCalendar};
@@ -46,12 +47,13 @@ impl App {
             delete(&mut tx, key).await?;
             changes.push((key.kind, key.id.clone(), ChangeOp::Remove));
         }
+        set_secrets_aside(&mut tx, &current, &desired, now).await?;
         for (key, resource) in &desired.resources {
             let resource = &kept_calendar(current.get(key), resource, now);
             if current.get(key) == Some(resource) {
                 continue;
             }
-            if !current.contains_key(key) {
+            if !current.contains_key(key) || key.kind == ResourceKind::ApiKey {
                 refuse_clash(&mut tx, key, resource).await?;
             }
             self.put(&mut tx, key, resource, desired.faces.get(&key.id), now).await?;
@@ -185,8 +187,8 @@ impl App {
     }
 }
 
-/// A budget of another calendar than before keeps the old one to the end of the present period: what is spent in it is not
-/// forgotten by a change of the zone.
+/// A budget of another calendar than before keeps the period that runs, to the first boundary of the new calendar: what is
+/// spent in it is not forgotten by a change of the zone.
 fn kept_calendar(current: Option<&Resource>, wanted: &Resource, now: UnixMicros) -> Resource {
     let (Some(Resource::Budget(current)), Resource::Budget(wanted)) = (current, wanted) else { return wanted.clone() };
     let is_same = current.timezone == wanted.timezone && current.week_start == wanted.week_start;
@@ -196,13 +198,29 @@ fn kept_calendar(current: Option<&Resource>, wanted: &Resource, now: UnixMicros)
 
 fn prior_of(current: &Budget, wanted: &Budget, now: UnixMicros) -> Option<PriorCalendar> {
     // one that could not be used has no period that could be forgotten
-    let limit = Limit::of(BudgetId::from("current"), current).ok()?;
-    let (timezone, week_start) = (limit.calendar.timezone(now), limit.calendar.week_start(now));
-    if timezone == wanted.timezone && Some(week_start) == WeekStart::parse(&wanted.week_start) {
+    let of = |budget: &Budget| Limit::of(BudgetId::from(wanted.scope.as_str()), budget).ok()?.window(now).ok();
+    let running = of(current)?;
+    if of(&Budget { prior: None, ..wanted.clone() })?.start == running.start {
         return None;
     }
-    let until = limit.window(now).ok()?.end;
-    Some(PriorCalendar { timezone: timezone.to_owned(), week_start: week_start.as_str().to_owned(), until })
+    // the change before may not hold yet
+    let pending = current.prior.as_ref().filter(|prior| running.start < prior.until);
+    let kept = match pending {
+        Some(prior) if now < prior.until => prior.clone(),
+        Some(prior) => PriorCalendar { until: running.end, ..prior.clone() },
+        None => {
+            let (timezone, week_start) = (current.timezone.clone(), current.week_start.clone());
+            PriorCalendar { timezone, week_start, until: running.end }
+        }
+    };
+    if let Some(stretched) = of(&Budget { prior: Some(kept.clone()), ..wanted.clone() }) {
+        tracing::warn!(
+            budget.scope = %wanted.scope, until = %stretched.end,
+            "the calendar of the {} budget of {} changed: the period that runs goes on until {}, with what is spent of it",
+            wanted.period, wanted.scope, stretched.end
+        );
+    }
+    Some(kept)
 }
 
 fn budget_row(id: String, it: Budget, now: UnixMicros) -> store::Budget {
@@ -294,13 +312,34 @@ fn provider_row(
     }
 }
 
+/// Gives keys whose secret changes one that nobody has, so that another key can have theirs: secrets roll forward from key
+/// to key, or change places. Nobody sees it; the transaction goes on to give them their own.
+async fn set_secrets_aside(
+    tx: &mut Tx,
+    current: &Resources,
+    desired: &Desired,
+    now: UnixMicros,
+) -> Result<(), AppError> {
+    for (key, resource) in &desired.resources {
+        if let (Resource::ApiKey(wanted), Some(Resource::ApiKey(held))) = (resource, current.get(key))
+            && wanted.hash != held.hash
+            && let Some(row) = tx.get::<store::ApiKey>(&key.id).await?
+        {
+            let nobodys = digest::digest(&digest::SHA256, format!("aside/{}", key.id).as_bytes());
+            tx.put(&store::ApiKey { hash: store::to_hex(nobodys.as_ref()), updated_at: now, ..row }).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to take over what the database made.
 async fn refuse_clash(tx: &mut Tx, key: &ResourceKey, resource: &Resource) -> Result<(), AppError> {
     let (what, holder) = match resource {
         Resource::User(it) => (format!("user `{}`", it.email), tx.user_by_email(&it.email).await?.map(|row| row.id)),
         Resource::ApiKey(it) => {
             let holder = tx.api_key_by_hash(&store::to_hex(&it.hash)).await?;
-            (format!("the secret of key `{}`", it.name), holder.map(|row| row.id))
+            // its own secret is no clash; only the file's own rows have been set aside
+            (format!("the secret of key `{}`", it.name), holder.map(|row| row.id).filter(|id| *id != key.id))
         }
         Resource::Settings(_) => return Ok(()),
         Resource::Team(_) => (format!("team `{}`", key.id), tx.get::<store::Team>(&key.id).await?.map(|row| row.id)),

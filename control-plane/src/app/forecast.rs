@@ -1,15 +1,15 @@
-//! When each budget will be spent, from the sums of the last eight weeks.
+//! When each budget will be spent, from the sums of the last eight weeks and of today.
 //!
 //! Rule: read from sums and accounts, never from records; the foretelling itself is `helix_shared`'s. A budget whose
 //! scope, period or zone cannot be read is left out: it does not compile either.
 
 use super::App;
-use helix_shared::budget::forecast::{Forecast, MOST_DAYS, Outlook, forecast};
+use helix_shared::budget::forecast::{Forecast, MOST_DAYS, Outlook, Today, forecast};
 use helix_shared::budget::{AccountKey, BudgetScope, Limit, Window};
 use helix_shared::ids::BudgetId;
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
-use helix_store::{Budget, Dimension, ReportQuery, RollupSpan, StoreError, Tx};
+use helix_store::{Budget, Dimension, ReportQuery, ReportRow, RollupSpan, StoreError, Tx};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -54,8 +54,9 @@ impl App {
             let spent = account.map_or(NanoUsd::ZERO, |account| account.settled);
             let limit = known.at(now);
             let days = days(&mut tx, &known.scope, now).await?;
+            let today = today(&mut tx, &known.scope, now).await?;
             let left = limit.saturating_sub(spent);
-            let forecast = forecast(&Outlook { days: &days, now, left, period_end: window.end });
+            let forecast = forecast(&Outlook { days: &days, today, now, left, period_end: window.end });
             let label = if budget.label.is_empty() { budget.scope.clone() } else { budget.label };
             foretold.push(Foretold {
                 budget_id: budget.id,
@@ -77,18 +78,7 @@ async fn days(tx: &mut Tx, scope: &BudgetScope, now: UnixMicros) -> Result<Vec<N
     let until = RollupSpan::Day.bucket(now);
     let most = i64::try_from(MOST_DAYS).unwrap_or_default();
     let from = UnixMicros::new(until.get().saturating_sub(most.saturating_mul(DAY_US)));
-    let of = |dimension, id: &str| vec![(dimension, id.to_owned())];
-    let (filters, group_by) = match scope {
-        BudgetScope::Instance => (Vec::new(), Vec::new()),
-        BudgetScope::Team(id) => (of(Dimension::Team, id.as_str()), Vec::new()),
-        BudgetScope::User(id) => (of(Dimension::User, id.as_str()), Vec::new()),
-        BudgetScope::Key(id) => (of(Dimension::Key, id.as_str()), Vec::new()),
-        // sums know a model by the name that answered; a budget may cover further names for it
-        BudgetScope::Model(_) => (Vec::new(), vec![Dimension::Model]),
-    };
-    let query = ReportQuery { from, until, group_by, every: Some(RollupSpan::Day), filters };
-    let mut rows = tx.report(&query).await?;
-    rows.retain(|row| row.names.first().is_none_or(|model| scope.covers_model(model)));
+    let rows = sums(tx, scope, (from, until), RollupSpan::Day).await?;
     let Some(first) = rows.first().map(|row| row.bucket) else { return Ok(Vec::new()) };
     let count = usize::try_from(until.get().saturating_sub(first.get()) / DAY_US).unwrap_or_default();
     let mut days = vec![NanoUsd::ZERO; count];
@@ -99,4 +89,36 @@ async fn days(tx: &mut Tx, scope: &BudgetScope, now: UnixMicros) -> Result<Vec<N
         }
     }
     Ok(days)
+}
+
+/// What the scope cost today, from its first hour on that cost something.
+async fn today(tx: &mut Tx, scope: &BudgetScope, now: UnixMicros) -> Result<Option<Today>, StoreError> {
+    let hour = RollupSpan::Hour;
+    let times = (RollupSpan::Day.bucket(now), hour.end(hour.bucket(now)));
+    let rows = sums(tx, scope, times, hour).await?;
+    let spent = rows.iter().map(|row| row.totals.cost).sum();
+    let since = rows.iter().find(|row| row.totals.cost > NanoUsd::ZERO).map(|row| row.bucket);
+    Ok(since.map(|since| Today { spent, since }))
+}
+
+/// The sums of a scope, the oldest first.
+async fn sums(
+    tx: &mut Tx,
+    scope: &BudgetScope,
+    (from, until): (UnixMicros, UnixMicros),
+    every: RollupSpan,
+) -> Result<Vec<ReportRow>, StoreError> {
+    let of = |dimension, id: &str| vec![(dimension, id.to_owned())];
+    let (filters, group_by) = match scope {
+        BudgetScope::Instance => (Vec::new(), Vec::new()),
+        BudgetScope::Team(id) => (of(Dimension::Team, id.as_str()), Vec::new()),
+        BudgetScope::User(id) => (of(Dimension::User, id.as_str()), Vec::new()),
+        BudgetScope::Key(id) => (of(Dimension::Key, id.as_str()), Vec::new()),
+        // sums know a model by the name that answered; a budget may cover further names for it
+        BudgetScope::Model(_) => (Vec::new(), vec![Dimension::Model]),
+    };
+    let query = ReportQuery { from, until, group_by, every: Some(every), filters };
+    let mut rows = tx.report(&query).await?;
+    rows.retain(|row| row.names.first().is_none_or(|model| scope.covers_model(model)));
+    Ok(rows)
 }

@@ -19,6 +19,7 @@ mod validate;
 
 pub use actor::Actor;
 pub use budgets::{BudgetState, Said, Span};
+pub use desired::check_file;
 pub use doctor::Facts;
 pub use error::AppError;
 pub use file::SyncOutcome;

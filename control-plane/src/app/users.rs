@@ -79,6 +79,29 @@ impl App {
         Ok(answer)
     }
 
+    /// The administrator of the instance whose role was given first; `None` when nobody administers it.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`]; what the database says.
+    pub async fn first_admin(&self, actor: &Actor) -> Result<Option<store::User>, AppError> {
+        let now = self.now();
+        authorize(actor, Action::Read, ResourceType::User, &Scope::Instance, now)?;
+        let mut tx = self.db.read().await?;
+        let mut grants = tx.list::<store::RoleGrant>().await?;
+        grants.retain(|grant| grant.role == Role::InstanceAdmin.as_str() && grant.team_id.is_none());
+        grants.retain(|grant| grant.expires_at.is_none_or(|end| now < end));
+        grants.sort_by(|one, other| (one.updated_at, &one.id).cmp(&(other.updated_at, &other.id)));
+        let mut first = None;
+        for grant in grants {
+            first = tx.get::<store::User>(&grant.user_id).await?.filter(|user| !user.disabled);
+            if first.is_some() {
+                break;
+            }
+        }
+        tx.rollback().await?;
+        Ok(first)
+    }
+
     /// Finds a person by address; `None` when there is none.
     ///
     /// # Errors

@@ -21,4 +21,9 @@ pub enum BillingError {
     /// The file or pipe that it goes to.
     #[error("the export cannot be written")]
     Write(#[source] std::io::Error),
+    /// An amount of money says nothing about tokens.
+    #[error(
+        "the report counts tokens, so that a tolerance in USD would take any difference; give it as a share such as 1%, or compare a report of costs"
+    )]
+    ToleranceOfTokens,
 }

@@ -107,7 +107,7 @@ impl Subscription<'_> {
                     Ok(()) => self.push().await?,
                     Err(_) => return Err(Status::unavailable("the control plane is stopping")),
                 },
-                _ = heartbeat.tick() => if !self.fanout.is_waiting() { self.greet().await?; },
+                _ = heartbeat.tick() => if !self.fanout.is_waiting() { self.beat().await?; },
                 () = sleep_until(answer_due) => {
                     return Err(Status::deadline_exceeded("a push was neither applied nor refused in time"));
                 }
@@ -148,6 +148,17 @@ impl Subscription<'_> {
         if self.fanout.is_waiting() { Ok(()) } else { self.greet().await }
     }
 
+    /// Says the current revision again. What a node holds beyond the database's last revision, now that the database answers,
+    /// the database has lost.
+    async fn beat(&mut self) -> Result<(), Status> {
+        let (held, _) = self.fanout.held();
+        let feed = &self.service.feed;
+        if held > feed.current().revision() && feed.refresh().await && held > feed.current().revision() {
+            self.fanout.distrust();
+        }
+        self.push_or_greet().await
+    }
+
     async fn greet(&self) -> Result<(), Status> {
         let (revision, digest) = self.fanout.held();
         self.send(String::new(), v1::config_push::Step::Commit(self.commit(revision, digest))).await
@@ -156,6 +167,7 @@ impl Subscription<'_> {
     /// Sends what the node lacks, unless a push is unanswered or there is nothing to send.
     async fn push(&mut self) -> Result<(), Status> {
         let published = Arc::clone(&self.current.borrow_and_update());
+        self.fanout.see(&published);
         if !self.fanout.is_due(&published) {
             return Ok(());
         }

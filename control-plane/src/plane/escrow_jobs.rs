@@ -71,6 +71,9 @@ async fn expire_suspense(service: &BudgetService) {
                 expired,
                 "what vanished nodes held of periods that are over is counted as spent; `ledger suspense` lists the rest"
             ),
+            Err(error @ StoreError::Unsettled { .. }) => {
+                tracing::error!(error = %chain(&error), "vanished nodes cannot all be settled; `ledger verify` names what does not agree");
+            }
             Err(error) => tracing::warn!(error = %chain(&error), "vanished nodes cannot be looked at now"),
         }
         if looks.is_multiple_of(REST_EVERY_LOOKS)
@@ -87,15 +90,15 @@ async fn expire_suspense(service: &BudgetService) {
 /// Ends what was not heard for so long that it holds nothing of a present period, and forgets what ended and left nothing.
 async fn put_to_rest(service: &BudgetService) -> Result<(), StoreError> {
     let (now, since) = (service.clock.now(), before(service, LONG_GONE));
-    let retired = service.db.retire(since, now, service.counts_histories).await?;
-    if retired > 0 {
+    let retired = service.db.retire(since, now, service.counts_histories).await;
+    if let Ok(retired @ 1..) = retired {
         tracing::info!(retired, "data planes that were not heard for a long time are not waited for any more");
     }
     let forgotten = service.db.forget_incarnations(since).await?;
     if forgotten > 0 {
         tracing::debug!(forgotten, "processes that left nothing are forgotten");
     }
-    Ok(())
+    retired.map(drop)
 }
 
 fn before(service: &BudgetService, span: Duration) -> UnixMicros {

@@ -1,7 +1,8 @@
 //! The records stream, server side: a batch in, an acknowledgement after the commit out.
 //!
 //! Rule: nothing is acknowledged that is not durable; a record that cannot be read is parked with its reason and never
-//! blocks the ones after it. When the database is away the stream ends and the node keeps its journal.
+//! blocks the ones after it. When the database is away the stream ends and the node keeps its journal. A node writes what
+//! its own processes did: an incarnation that another node opened is closed to it.
 
 use super::alerts::Alerts;
 use super::identity::Identity;
@@ -15,7 +16,7 @@ use helix_shared::budget::AccountKey;
 use helix_shared::ids::Incarnation;
 use helix_shared::record::Record;
 use helix_shared::time::Clock;
-use helix_store::{Db, Malformed};
+use helix_store::{Db, Malformed, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -67,12 +68,18 @@ impl UsageIngest for UsageService {
 impl UsageService {
     async fn serve(&self, mut batches: Streaming<v1::UsageBatch>, out: &AckSender) -> Result<(), Status> {
         let mut node: Option<Identity> = None;
+        // whose it is does not change once somebody's
+        let mut owned: Option<Incarnation> = None;
         while let Some(mut batch) = batches.message().await? {
             if let Some(introduced) = batch.node.take() {
                 node = Some(Identity::introduce(Some(introduced))?);
             }
             let Some(node) = &node else { return Err(Status::invalid_argument("the first batch must name the node")) };
-            let ack = self.take(node, batch).await?;
+            let incarnation = incarnation_of(node, &batch)?;
+            if owned.as_ref() != Some(&incarnation) {
+                owned = self.is_owner(node, &incarnation).await?.then(|| incarnation.clone());
+            }
+            let ack = self.take(node, incarnation, batch).await?;
             if out.send(Ok(ack)).await.is_err() {
                 return Ok(());
             }
@@ -80,17 +87,28 @@ impl UsageService {
         Ok(())
     }
 
-    async fn take(&self, node: &Identity, batch: v1::UsageBatch) -> Result<v1::UsageAck, Status> {
+    /// Whether a node opened an incarnation; `false`: nobody did yet. One that another node opened is refused.
+    async fn is_owner(&self, node: &Identity, incarnation: &Incarnation) -> Result<bool, Status> {
+        let owner = self.db.owner(incarnation).await.map_err(|error| unavailable(node, &error))?;
+        if owner.as_ref().is_some_and(|owner| *owner != node.node_id) {
+            tracing::warn!(
+                node.id = %node.node_id, %incarnation,
+                "data plane {} sends records of process {incarnation} of another data plane; they are refused", node.node_id
+            );
+            return Err(Status::permission_denied("the incarnation belongs to another node"));
+        }
+        Ok(owner.is_some())
+    }
+
+    async fn take(
+        &self,
+        node: &Identity,
+        incarnation: Incarnation,
+        batch: v1::UsageBatch,
+    ) -> Result<v1::UsageAck, Status> {
         if batch.records.len() > MOST_RECORDS {
             return Err(Status::invalid_argument(format!("a batch has at most {MOST_RECORDS} records")));
         }
-        let incarnation = if batch.incarnation.is_empty() {
-            node.incarnation.clone()
-        } else if batch.incarnation.len() <= 64 {
-            Incarnation::from(batch.incarnation)
-        } else {
-            return Err(Status::invalid_argument("an incarnation has at most 64 characters"));
-        };
         let published = self.feed.current();
         let (mut records, mut malformed) = (Vec::with_capacity(batch.records.len()), Vec::new());
         for wire in batch.records {
@@ -106,10 +124,7 @@ impl UsageService {
         let turn = self.turns.acquire().await;
         let outcome = self.db.ingest(&incarnation, &node.node_id, &records, &malformed, self.clock.now()).await;
         drop(turn);
-        let outcome = outcome.map_err(|error| {
-            tracing::warn!(node.id = %node.node_id, error = %chain(&error), "records cannot be stored; the node keeps them");
-            Status::unavailable("the records' database is not available; try again")
-        })?;
+        let outcome = outcome.map_err(|error| unavailable(node, &error))?;
         self.alerts.tell(&outcome.alerts);
         for seq in &outcome.rejected {
             tracing::error!(node.id = %node.node_id, %incarnation, seq, "record {seq} of {incarnation} cannot be read and is parked");
@@ -121,6 +136,20 @@ impl UsageService {
             pause_ms: pause_ms(started.elapsed()),
         })
     }
+}
+
+/// The process that a batch is of: this one, or an earlier one of the node.
+fn incarnation_of(node: &Identity, batch: &v1::UsageBatch) -> Result<Incarnation, Status> {
+    match batch.incarnation.as_str() {
+        "" => Ok(node.incarnation.clone()),
+        named if named.len() <= 64 => Ok(Incarnation::from(named)),
+        _ => Err(Status::invalid_argument("an incarnation has at most 64 characters")),
+    }
+}
+
+fn unavailable(node: &Identity, error: &StoreError) -> Status {
+    tracing::warn!(node.id = %node.node_id, error = %chain(error), "records cannot be stored; the node keeps them");
+    Status::unavailable("the records' database is not available; try again")
 }
 
 fn pause_ms(took: Duration) -> u32 {

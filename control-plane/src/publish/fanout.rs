@@ -1,7 +1,8 @@
 //! What one node holds and what it must be sent next: one push in flight, later changes merge into the next one.
 //!
 //! Rule: a refused delta is answered at once with the whole set; a refused whole set is not tried again before the next
-//! revision. Pure: it sends nothing and reads no clock.
+//! revision. Where revisions go backwards, the database has lost some: what a node holds of them is replaced. Pure: it sends
+//! nothing and reads no clock.
 
 use super::published::Published;
 use helix_shared::snapshot::Digest;
@@ -28,6 +29,8 @@ struct InFlight {
 #[derive(Debug, Default)]
 pub(crate) struct Fanout {
     held: (u64, Digest),
+    /// The revision that was published when it was last looked at.
+    seen_revision: u64,
     must_replace: bool,
     in_flight: Option<InFlight>,
     refused_revision: Option<u64>,
@@ -43,6 +46,16 @@ impl Fanout {
     /// What the node holds: for heartbeats, and to make a delta from.
     pub(crate) fn held(&self) -> (u64, Digest) {
         self.held
+    }
+
+    /// Notes what is published. A revision below the last one means that the database lost commits: numbers that the node
+    /// holds may come again and mean something else.
+    pub(crate) fn see(&mut self, published: &Published) {
+        if published.revision() < self.seen_revision {
+            self.must_replace = true;
+            self.refused_revision = None;
+        }
+        self.seen_revision = published.revision();
     }
 
     /// Makes the next push a whole set: nothing can be said about what the node holds.
@@ -73,6 +86,7 @@ impl Fanout {
     /// Notes that a push begins; returns its id.
     pub(crate) fn begin(&mut self, published: &Published, mode: Mode) -> String {
         self.pushes += 1;
+        self.seen_revision = published.revision();
         let push_id = format!("{}-{}", published.revision(), self.pushes);
         let (revision, digest) = (published.revision(), published.digest());
         self.in_flight = Some(InFlight { push_id: push_id.clone(), revision, digest, mode });
@@ -83,7 +97,8 @@ impl Fanout {
     pub(crate) fn applied(&mut self, push_id: &str) -> Option<u64> {
         let push = self.in_flight.take_if(|push| push.push_id == push_id)?;
         self.held = (push.revision, push.digest);
-        self.must_replace = false;
+        // one that was on its way when revisions went backwards is of those that are lost
+        self.must_replace = push.revision > self.seen_revision;
         self.refused_revision = None;
         Some(push.revision)
     }
@@ -116,6 +131,24 @@ mod tests {
         assert_eq!(node.applied(&push), Some(1));
         assert!(node.is_due(&revision(3)) && !node.must_replace());
         assert_eq!(node.applied(&push), None);
+    }
+
+    #[test]
+    fn revisions_that_go_backwards_replace_what_the_node_holds_also_what_is_on_its_way() {
+        let mut node = Fanout::new(7, Digest::default());
+        node.see(&revision(7));
+        assert!(!node.is_due(&revision(7)));
+        node.see(&revision(5));
+        assert!(node.is_due(&revision(5)) && node.must_replace());
+        let push = node.begin(&revision(5), Mode::Replace);
+        assert_eq!(node.applied(&push), Some(5));
+        assert!(!node.is_due(&revision(5)) && !node.must_replace());
+
+        let push = node.begin(&revision(6), Mode::Delta);
+        node.see(&revision(6));
+        node.see(&revision(4));
+        assert_eq!(node.applied(&push), Some(6));
+        assert!(node.is_due(&revision(4)) && node.must_replace());
     }
 
     #[test]

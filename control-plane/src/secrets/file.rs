@@ -1,12 +1,13 @@
 //! A secret kept in a file of its own, made once.
 //!
 //! Rule: readable by the owner only from its first byte on, complete or absent: two processes that start at the same
-//! moment end up with the same secret.
+//! moment end up with the same secret, also in two containers that share the folder, where both are process 1.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Why a secret's file cannot be used.
@@ -61,7 +62,7 @@ pub(super) fn make(path: &Path, text: &str) -> Result<Zeroizing<String>, FileErr
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|source| FileError::MakeFolder { path: folder.to_owned(), source })?;
     }
-    let unfinished = path.with_extension(format!("new-{}", std::process::id()));
+    let unfinished = path.with_extension(format!("new-{}", Uuid::now_v7().simple()));
     let result = write_whole(&unfinished, text).and_then(|()| match fs::hard_link(&unfinished, path) {
         // Another process was faster: its secret is the secret.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -74,7 +75,7 @@ pub(super) fn make(path: &Path, text: &str) -> Result<Zeroizing<String>, FileErr
 }
 
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()
@@ -82,4 +83,32 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
 
 fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+
+    #[test]
+    fn of_many_that_make_a_secret_at_once_all_get_the_same_one_and_nothing_is_left_over() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, together) = (folder.path().join("master.key"), Barrier::new(16));
+            let made: BTreeSet<String> = std::thread::scope(|scope| {
+                let one = |number: usize| {
+                    let (path, together) = (&path, &together);
+                    scope.spawn(move || {
+                        together.wait();
+                        make(path, &format!("secret {number}")).unwrap().to_string()
+                    })
+                };
+                let all: Vec<_> = (0..16).map(one).collect();
+                all.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(made.len(), 1, "{made:?}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
 }

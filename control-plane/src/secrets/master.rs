@@ -20,6 +20,11 @@ pub enum MasterKeyError {
     /// The key file does not hold one.
     #[error("the file {0} does not hold a master key (64 hexadecimal digits); restore it from a backup")]
     MalformedFile(PathBuf),
+    /// Nobody made one here.
+    #[error(
+        "there is no key file {0}; is this the folder of the gateway? Name its file with --config, or restore the key from a backup"
+    )]
+    Missing(PathBuf),
     /// The key file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -33,16 +38,27 @@ pub enum MasterKeyError {
 /// # Errors
 /// [`MasterKeyError`] says what to do.
 pub fn load_master_key(source: &MasterKeySource, data_dir: &Path) -> Result<Secret, MasterKeyError> {
+    match read_master_key(source, data_dir) {
+        Err(MasterKeyError::Missing(path)) => {
+            let made = file::make(&path, &random_hex()?)?;
+            parse(&made).ok_or(MasterKeyError::MalformedFile(path))
+        }
+        found => found,
+    }
+}
+
+/// Finds the master key that is there.
+///
+/// # Errors
+/// [`MasterKeyError`] says what to do; [`MasterKeyError::Missing`] where nobody made one.
+pub fn read_master_key(source: &MasterKeySource, data_dir: &Path) -> Result<Secret, MasterKeyError> {
     match source {
         MasterKeySource::Given(text) => {
             text.expose_str().and_then(|text| parse(text.trim())).ok_or(MasterKeyError::Malformed)
         }
         MasterKeySource::DataDir => {
             let path = data_dir.join("master.key");
-            let text = match file::read(&path)? {
-                Some(text) => text,
-                None => file::make(&path, &random_hex()?)?,
-            };
+            let text = file::read(&path)?.ok_or_else(|| MasterKeyError::Missing(path.clone()))?;
             parse(&text).ok_or(MasterKeyError::MalformedFile(path))
         }
     }

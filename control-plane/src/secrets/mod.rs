@@ -10,7 +10,7 @@ mod master;
 
 pub use file::FileError;
 pub use join_token::{JoinToken, JoinTokenError, load_or_make_join_token};
-pub use master::{MasterKeyError, load_master_key};
+pub use master::{MasterKeyError, load_master_key, read_master_key};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hmac, rand};

@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run --release -p helix-store --example ledger_load -- seed URL [REQUESTS]      # 10,000,000 over a year
+//! cargo run --release -p helix-store --example ledger_load -- sizes URL [REQUESTS]     # bytes a record, table by table
 //! cargo run --release -p helix-store --example ledger_load -- reports URL              # of a seeded database
 //! cargo run --release -p helix-store --example ledger_load -- ingest URL [SECONDS] [RECORDS A SECOND]
 //! ```
@@ -142,56 +143,79 @@ fn record(incarnation: &Incarnation, node: &NodeId, seq: u64, at: i64, draw: &mu
     }
 }
 
+/// Batches as large as this are folded into few sums before they are written: a year is loaded in minutes.
 async fn seed(url: &str, requests: u64) {
-    const BATCH: u64 = 5_000;
+    const BATCH: u64 = 100_000;
     let db = Db::connect(url).await.unwrap();
     db.migrate(UnixMicros::new(START)).await.unwrap();
     let (incarnation, node) = (Incarnation::from("0193a5c2-7d11-7c3b-9a53-seed00000000"), NodeId::from("seed"));
     let known = db.read().await.unwrap().through_seq(&incarnation).await.unwrap();
-    let mut draw = Draw(known);
     let start = Instant::now();
     let step = YEAR_US / i64::try_from(requests).unwrap();
-    let mut seq = known;
-    while seq < requests {
-        let last = (seq + BATCH).min(requests);
-        let at = |seq: u64| START + i64::try_from(seq - 1).unwrap() * step;
-        let batch: Vec<Record> =
-            (seq + 1..=last).map(|seq| record(&incarnation, &node, seq, at(seq), &mut draw)).collect();
-        let now = batch.last().unwrap().started_at;
+    let (send, mut made) = tokio::sync::mpsc::channel(1);
+    let (maker, its_node) = (incarnation.clone(), node.clone());
+    let making = std::thread::spawn(move || {
+        let mut draw = Draw(known);
+        let mut seq = known;
+        while seq < requests {
+            let last = (seq + BATCH).min(requests);
+            let at = |seq: u64| START + i64::try_from(seq - 1).unwrap() * step;
+            let batch: Vec<Record> =
+                (seq + 1..=last).map(|seq| record(&maker, &its_node, seq, at(seq), &mut draw)).collect();
+            if send.blocking_send(batch).is_err() {
+                return;
+            }
+            seq = last;
+        }
+    });
+    while let Some(batch) = made.recv().await {
+        let last = batch.last().unwrap();
+        let (seq, now) = (last.seq, last.started_at);
         db.ingest(&incarnation, &node, &batch, &[], now).await.unwrap();
-        seq = last;
         if seq.is_multiple_of(500_000) {
             say!("{seq} of {requests} after {} s", start.elapsed().as_secs());
         }
     }
+    making.join().unwrap();
     say!("{}: {requests} requests in {} s", db.dialect().as_str(), start.elapsed().as_secs());
     db.close().await;
     sizes(url, requests).await;
 }
 
-/// Bytes of the table of records with its indexes, and of everything.
+/// What every table takes with its indexes, and a record's share of it.
 async fn sizes(url: &str, requests: u64) {
-    let (table, all): (i64, i64) = if url.starts_with("postgres") {
+    let requests = i64::try_from(requests.max(1)).unwrap();
+    let mut all = 0;
+    for (table, bytes) in tables(url).await.into_iter().filter(|(_, bytes)| *bytes >= requests / 10) {
+        all += bytes;
+        say!("{table}: {bytes} bytes with its indexes, {} a record", bytes / requests);
+    }
+    say!("every table: {} bytes a record", all / requests);
+}
+
+/// Every table with its bytes, indexes included; the largest first.
+async fn tables(url: &str) -> Vec<(String, i64)> {
+    if url.starts_with("postgres") {
         let mut to = sqlx::PgConnection::connect(url).await.unwrap();
-        let row = sqlx::query("SELECT pg_total_relation_size('usage_records'), pg_database_size(current_database())");
-        let row = row.fetch_one(&mut to).await.unwrap();
-        (row.get(0), row.get(1))
+        let query = "SELECT relname::text, pg_total_relation_size(oid) FROM pg_class \
+                     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 2 DESC";
+        let rows = sqlx::query(query).fetch_all(&mut to).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     } else if url.starts_with("mysql") {
         let mut to = sqlx::MySqlConnection::connect(url).await.unwrap();
-        sqlx::raw_sql("ANALYZE TABLE usage_records").execute(&mut to).await.unwrap();
-        let size = "SELECT CAST(SUM(IF(table_name = 'usage_records', data_length + index_length, 0)) AS SIGNED), \
-                    CAST(SUM(data_length + index_length) AS SIGNED) FROM information_schema.tables WHERE table_schema = DATABASE()";
-        let row = sqlx::query(size).fetch_one(&mut to).await.unwrap();
-        (row.get(0), row.get(1))
+        sqlx::raw_sql("ANALYZE TABLE ledger_records, rollups_hour, rollups_day").execute(&mut to).await.unwrap();
+        let query = "SELECT table_name, CAST(data_length + index_length AS SIGNED) FROM information_schema.tables \
+                     WHERE table_schema = DATABASE() ORDER BY 2 DESC";
+        let rows = sqlx::query(query).fetch_all(&mut to).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     } else {
         let mut to = sqlx::SqliteConnection::connect(url).await.unwrap();
         sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut to).await.unwrap();
-        let row = sqlx::query("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()");
-        let all: i64 = row.fetch_one(&mut to).await.unwrap().get(0);
-        (all, all)
-    };
-    let requests = i64::try_from(requests.max(1)).unwrap();
-    say!("{} bytes a record with its indexes; {} with every table", table / requests, all / requests);
+        let query = "SELECT m.tbl_name, SUM(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name = s.name \
+                     WHERE s.aggregate = 1 GROUP BY 1 ORDER BY 2 DESC";
+        let rows = sqlx::query(query).fetch_all(&mut to).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
 }
 
 async fn reports(url: &str) {
@@ -294,6 +318,7 @@ async fn ingest(url: &str, seconds: u64, rate: u64) {
         u128::try_from(inserted).unwrap() * 1_000 / elapsed.as_millis(),
         slowest.as_millis(),
     );
+    sizes(url, sent).await;
     let report = first.verify_ledger().await.unwrap();
     say!("ledger: {} records, {} sums, {} problems", report.records, report.rollups, report.problem_count);
     assert!(report.is_clean(), "{:?}", report.problems);
@@ -322,8 +347,11 @@ async fn main() {
     let number = |at: usize, usual: u64| arguments.get(at).map_or(usual, |text| text.parse().expect("a number"));
     match (arguments.first().map(String::as_str), arguments.get(1)) {
         (Some("seed"), Some(url)) => seed(url, number(2, 10_000_000)).await,
+        (Some("sizes"), Some(url)) => sizes(url, number(2, 10_000_000)).await,
         (Some("reports"), Some(url)) => reports(url).await,
         (Some("ingest"), Some(url)) => ingest(url, number(2, 60), number(3, 5_000)).await,
-        _ => panic!("usage: seed URL [REQUESTS] | reports URL | ingest URL [SECONDS] [RECORDS A SECOND]"),
+        _ => panic!(
+            "usage: seed URL [REQUESTS] | sizes URL [REQUESTS] | reports URL | ingest URL [SECONDS] [RECORDS A SECOND]"
+        ),
     }
 }

@@ -197,6 +197,23 @@ impl Tx {
         self.fetch_all(BudgetAdjustment::NAME, &query).await?.iter().map(crate::table::read).collect()
     }
 
+    /// Lists the entries of these budgets that hold beyond an instant, in order.
+    pub(crate) async fn adjustments_among(
+        &mut self,
+        budget_ids: &[&str],
+        after: UnixMicros,
+    ) -> Result<Vec<BudgetAdjustment>> {
+        if budget_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = select::<BudgetAdjustment>()
+            .and_where(Expr::col("budget_id").is_in(budget_ids.iter().copied()))
+            .and_where(Expr::col("holds_until").gt(after.get()))
+            .order_by("seq", Order::Asc)
+            .to_owned();
+        self.fetch_all(BudgetAdjustment::NAME, &query).await?.iter().map(crate::table::read).collect()
+    }
+
     /// Proves that no entry was edited or removed, and that each says who, why, how much and for how long.
     pub(crate) async fn verify_adjustments(&mut self, report: &mut LedgerReport) -> Result<()> {
         let entries = self.adjustments().await?;

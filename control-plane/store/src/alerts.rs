@@ -1,7 +1,8 @@
 //! What people are told of budgets: that what was spent reached a share of the limit.
 //!
 //! Rule: an event is written in the transaction that moves the sum, once for a budget, a period and a share: its key says
-//! so, and the account's row is locked. A limit that is raised and reached again makes no second one. Whoever wants to
+//! so, and the account's row is locked. A limit that is raised and reached again makes no second one. What budgets say is
+//! read before the sums are locked, and what was told is asked only of accounts that reached something. Whoever wants to
 //! tell people reads the table; nothing here sends anything.
 
 use crate::accounts::{ACCOUNTS, Account, read_account, select_accounts};
@@ -57,62 +58,68 @@ impl Tx {
         self.fetch_all(BudgetEvent::NAME, &query).await?.iter().map(read).collect()
     }
 
+    /// The limits of the budgets of these accounts, with what lies on top of them.
+    pub(crate) async fn watched(&mut self, charged: &BTreeSet<AccountKey>) -> Result<Watched> {
+        // also what has ended: a late record counts in its own period
+        let Some(earliest) = charged.iter().map(|account| account.period_start).min() else {
+            return Ok(Watched::default());
+        };
+        let ids: BTreeSet<&str> = charged.iter().map(|account| account.budget_id.as_str()).collect();
+        let ids: Vec<&str> = ids.into_iter().collect();
+        let mut limits = BTreeMap::new();
+        for chunk in ids.chunks(CHUNK) {
+            let budgets = self.budgets_among(&chunk.iter().copied().collect()).await?;
+            let known: Vec<&str> = budgets.iter().map(|budget| budget.id.as_str()).collect();
+            let mut increases: BTreeMap<String, Vec<Increase>> = BTreeMap::new();
+            for entry in self.adjustments_among(&known, earliest).await? {
+                increases.entry(entry.budget_id.clone()).or_default().push(entry.increase());
+            }
+            for budget in &budgets {
+                let id = BudgetId::from(budget.id.as_str());
+                let on_top = increases.remove(&budget.id).unwrap_or_default();
+                // one that cannot be read is quarantined, and says so elsewhere
+                if let Ok(limit) = Limit::of(id.clone(), &budget.resource(on_top)) {
+                    limits.insert(id, limit);
+                }
+            }
+        }
+        Ok(Watched(limits))
+    }
+
     /// Writes the events of accounts that were just charged in this transaction, and returns the new ones.
     pub(crate) async fn raise_alerts(
         &mut self,
-        charged: &BTreeSet<&AccountKey>,
+        watched: &Watched,
+        charged: &BTreeSet<AccountKey>,
         now: UnixMicros,
     ) -> Result<Vec<BudgetEvent>> {
-        // also what has ended: a late record counts in its own period
-        let Some(earliest) = charged.iter().map(|account| account.period_start).min() else { return Ok(Vec::new()) };
-        let mut increases: BTreeMap<String, Vec<Increase>> = BTreeMap::new();
-        for entry in self.adjustments_after(None, earliest).await? {
-            increases.entry(entry.budget_id.clone()).or_default().push(entry.increase());
-        }
+        let charged: Vec<&AccountKey> =
+            charged.iter().filter(|account| watched.0.contains_key(&account.budget_id)).collect();
         let mut raised = Vec::new();
-        let accounts: Vec<&AccountKey> = charged.iter().copied().collect();
-        for chunk in accounts.chunks(CHUNK) {
-            self.raise_alerts_of(chunk, &increases, now, &mut raised).await?;
-        }
-        Ok(raised)
-    }
-
-    async fn raise_alerts_of(
-        &mut self,
-        charged: &[&AccountKey],
-        increases: &BTreeMap<String, Vec<Increase>>,
-        now: UnixMicros,
-        raised: &mut Vec<BudgetEvent>,
-    ) -> Result<()> {
-        let ids: BTreeSet<&str> = charged.iter().map(|account| account.budget_id.as_str()).collect();
-        let mut limits: BTreeMap<BudgetId, Limit> = BTreeMap::new();
-        for budget in self.budgets_among(&ids).await? {
-            let id = BudgetId::from(budget.id.as_str());
-            let on_top = increases.get(&budget.id).cloned().unwrap_or_default();
-            // one that cannot be read is quarantined, and says so elsewhere
-            if let Ok(limit) = Limit::of(id.clone(), &budget.resource(on_top)) {
-                limits.insert(id, limit);
+        for chunk in charged.chunks(CHUNK) {
+            let mut events = Vec::new();
+            for account in self.charged_accounts(chunk).await? {
+                if let Some(limit) = watched.0.get(&account.key.budget_id) {
+                    events.extend(due(limit, &account, now));
+                }
             }
-        }
-        for account in self.charged_accounts(&ids, charged).await? {
-            let Some(limit) = limits.get(&account.key.budget_id) else { continue };
-            let due = due(limit, &account, now);
-            if due.is_empty() {
+            if events.is_empty() {
                 continue;
             }
-            let told = self.told(&account.key).await?;
-            for event in due.into_iter().filter(|event| !told.contains(&(event.kind.clone(), event.threshold))) {
+            let told = self.told(&events).await?;
+            for event in events.into_iter().filter(|event| !told.contains(&place(event))) {
                 self.insert(&event).await?;
                 raised.push(event);
             }
         }
-        Ok(())
+        Ok(raised)
     }
 
-    async fn charged_accounts(&mut self, ids: &BTreeSet<&str>, charged: &[&AccountKey]) -> Result<Vec<Account>> {
+    async fn charged_accounts(&mut self, charged: &[&AccountKey]) -> Result<Vec<Account>> {
+        let ids: BTreeSet<&str> = charged.iter().map(|account| account.budget_id.as_str()).collect();
         let periods: BTreeSet<i64> = charged.iter().map(|account| account.period_start.get()).collect();
         let query = select_accounts()
-            .and_where(Expr::col("budget_id").is_in(ids.iter().copied()))
+            .and_where(Expr::col("budget_id").is_in(ids))
             .and_where(Expr::col("period_start").is_in(periods))
             .to_owned();
         let rows = self.fetch_all(ACCOUNTS, &query).await?;
@@ -121,14 +128,28 @@ impl Tx {
         Ok(accounts.into_iter().filter(|account| charged.contains(&account.key)).collect())
     }
 
-    async fn told(&mut self, account: &AccountKey) -> Result<BTreeSet<(String, u32)>> {
+    /// Which events of these budgets and periods there are.
+    async fn told(&mut self, events: &[BudgetEvent]) -> Result<BTreeSet<Place>> {
+        let ids: BTreeSet<&str> = events.iter().map(|event| event.budget_id.as_str()).collect();
+        let periods: BTreeSet<i64> = events.iter().map(|event| event.period_start.get()).collect();
         let query = select::<BudgetEvent>()
-            .and_where(Expr::col("budget_id").eq(account.budget_id.as_str()))
-            .and_where(Expr::col("period_start").eq(account.period_start.get()))
+            .and_where(Expr::col("budget_id").is_in(ids))
+            .and_where(Expr::col("period_start").is_in(periods))
             .to_owned();
         let rows = self.fetch_all(BudgetEvent::NAME, &query).await?;
-        rows.iter().map(|row| read::<BudgetEvent>(row).map(|event| (event.kind, event.threshold))).collect()
+        rows.iter().map(|row| read::<BudgetEvent>(row).map(|event| place(&event))).collect()
     }
+}
+
+/// The limits that accounts are watched by.
+#[derive(Debug, Default)]
+pub(crate) struct Watched(BTreeMap<BudgetId, Limit>);
+
+/// What there is one event of: budget, period, kind, share.
+type Place = (String, UnixMicros, String, u32);
+
+fn place(event: &BudgetEvent) -> Place {
+    (event.budget_id.clone(), event.period_start, event.kind.clone(), event.threshold)
 }
 
 /// What an account has reached, told or not.

@@ -1,7 +1,8 @@
 //! From `storage.url` to open pools.
 //!
 //! Rule: the first connection is made here, so that a bad URL, an unwritable folder, a silent server or a wrong password
-//! is one clear error at start; the password appears in none. It creates no tables (see `migrate`).
+//! is one clear error at start; the password appears in none. It creates no tables (see `migrate`), and a file only for
+//! who says so.
 
 use crate::db::{Db, Pools};
 use crate::error::{Result, StoreError};
@@ -33,9 +34,21 @@ impl Db {
     /// [`StoreError::Url`], [`StoreError::Folder`], [`StoreError::NotSqlite`], [`StoreError::Unreachable`],
     /// [`StoreError::Login`] or [`StoreError::NoSuchDatabase`]: each says what to do.
     pub async fn connect(url: &str) -> Result<Self> {
+        Self::open(url, Missing::IsMade).await
+    }
+
+    /// Opens a database that is there: a SQLite file is not made.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDatabase`] where there is none, and those of [`Db::connect`].
+    pub async fn connect_existing(url: &str) -> Result<Self> {
+        Self::open(url, Missing::IsAnError).await
+    }
+
+    async fn open(url: &str, missing: Missing) -> Result<Self> {
         let scheme = url.split(':').next().unwrap_or_default();
         match scheme {
-            "sqlite" => sqlite(url).await,
+            "sqlite" => sqlite(url, missing).await,
             "postgres" | "postgresql" => postgres(url).await,
             "mysql" | "mariadb" => mysql(url).await,
             _ => Err(bad_url("it does not begin with sqlite:, postgres: or mysql:")),
@@ -43,14 +56,25 @@ impl Db {
     }
 }
 
+/// What happens where there is no SQLite file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    IsMade,
+    IsAnError,
+}
+
 fn bad_url(reason: impl Into<String>) -> StoreError {
     StoreError::Url { reason: reason.into() }
 }
 
-async fn sqlite(url: &str) -> Result<Db> {
+async fn sqlite(url: &str, missing: Missing) -> Result<Db> {
     let rest = url.strip_prefix("sqlite:").unwrap_or_default();
     if rest == ":memory:" {
-        return sqlite_in_memory().await;
+        return match missing {
+            Missing::IsMade => sqlite_in_memory().await,
+            // nobody else's can be looked into
+            Missing::IsAnError => Err(StoreError::NoDatabase { path: PathBuf::from("memory") }),
+        };
     }
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if path.is_empty() {
@@ -60,10 +84,14 @@ async fn sqlite(url: &str) -> Result<Db> {
         return Err(bad_url("a SQLite URL is a path and takes no parameters"));
     }
     let path = PathBuf::from(path);
-    create_file(&path)?;
+    match missing {
+        Missing::IsMade => create_file(&path)?,
+        Missing::IsAnError if path.exists() => {}
+        Missing::IsAnError => return Err(StoreError::NoDatabase { path }),
+    }
     let options = SqliteConnectOptions::new()
         .filename(&path)
-        .create_if_missing(true)
+        .create_if_missing(missing == Missing::IsMade)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)

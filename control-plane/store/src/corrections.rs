@@ -5,19 +5,23 @@
 //! nothing. What is taken away is not granted again by a hard budget: that is a top-up's business. What one record is
 //! corrected by is decided under the lock of its incarnation.
 
-use crate::accounts::{ACCOUNTS, is_account};
+use crate::accounts::{ACCOUNTS, broken, is_account};
+use crate::alerts::BudgetEvent;
 use crate::db::{Db, Tx, retrying};
-use crate::error::Result;
-use crate::rollup_keys::{PARTS, RollupKey};
+use crate::error::{Result, StoreError};
+use crate::interned::{Interned as _, Source};
+use crate::request_key::request_key;
+use crate::rollup_keys::{KEYS, PARTS, RollupKey};
 use crate::rollups::Added;
 use crate::row::Row;
-use crate::usage_read::{account_of, accounts_of};
-use crate::usage_row::{ChargeRow, RECORDS, clip};
+use crate::usage_read::{account_of, accounts_of, charges_of, join_incarnation};
+use crate::usage_row::{ChargeRow, Charges, MAX_COST_NANO, RECORDS, clip, unleased};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::money::NanoUsd;
 use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
+use std::collections::BTreeSet;
 
 const CORRECTIONS: &str = "ledger_corrections";
 const OWN: [&str; 9] = ["id", "at", "incarnation", "seq", "request_id", "cost_nano", "charged", "actor", "reason"];
@@ -73,6 +77,8 @@ pub enum Corrected {
         correction: Box<Correction>,
         /// What the record costs with every correction.
         cost: NanoUsd,
+        /// What it made budgets reach.
+        alerts: Vec<BudgetEvent>,
     },
     /// No record has that id.
     NoRecord,
@@ -80,6 +86,8 @@ pub enum Corrected {
     Several(Vec<(Incarnation, u64)>),
     /// The record would cost less than nothing; it costs this much.
     BelowZero(NanoUsd),
+    /// The record would cost more than any may, which is the first amount; it costs the second.
+    TooMuch(NanoUsd, NanoUsd),
 }
 
 /// A record, as far as a correction needs it.
@@ -88,7 +96,7 @@ struct Target {
     node: NodeId,
     seq: i64,
     cost: i64,
-    charged: String,
+    charges: std::result::Result<Vec<ChargeRow>, String>,
     key: RollupKey,
 }
 
@@ -118,29 +126,36 @@ impl Db {
         if cost < 0 {
             return Ok(Corrected::BelowZero(narrow(before)));
         }
-        let charged: Vec<ChargeRow> = serde_json::from_str(&target.charged)
-            .map_err(|error| crate::error::StoreError::corrupt(format!("charged of {RECORDS}"), error))?;
+        if cost > i128::from(MAX_COST_NANO) {
+            return Ok(Corrected::TooMuch(NanoUsd::new(MAX_COST_NANO), narrow(before)));
+        }
+        let charges = target.charges.map_err(|error| StoreError::corrupt(format!("charges of {RECORDS}"), error))?;
+        // in a month that is open, whatever a clock says
+        let at = std::cmp::max(now, tx.lock_frontier().await?);
         let correction = Correction {
             id: new.id.clone(),
-            at: now,
+            at,
             incarnation: target.incarnation,
             seq: u64::try_from(target.seq).unwrap_or_default(),
             request_id: clip(&new.request_id),
             key: target.key,
             amount: new.amount,
-            charged: charged.iter().map(account_of).collect(),
+            charged: charges.iter().map(account_of).collect(),
             actor: clip(&new.actor),
             reason: new.reason.replace('\0', "\u{fffd}"),
         };
         tx.insert_correction(&correction).await?;
         let mut added = Added::default();
         added.add_correction(&correction);
-        tx.raise_rollups(added).await?;
-        for account in &correction.charged {
+        let charged: BTreeSet<AccountKey> = correction.charged.iter().cloned().collect();
+        let watched = tx.watched(&charged).await?;
+        tx.raise_all(added).await?;
+        for account in &charged {
             tx.book(account, correction.amount).await?;
         }
+        let alerts = tx.raise_alerts(&watched, &charged, now).await?;
         tx.commit().await?;
-        Ok(Corrected::Booked { correction: Box::new(correction), cost: narrow(cost) })
+        Ok(Corrected::Booked { correction: Box::new(correction), cost: narrow(cost), alerts })
     }
 }
 
@@ -165,7 +180,8 @@ impl Tx {
         let record = Query::select()
             .expr(Expr::val(1_i64))
             .from(RECORDS)
-            .and_where(Expr::col((RECORDS, "incarnation")).equals((CORRECTIONS, "incarnation")))
+            .inner_join(Source::TABLE, Expr::col((Source::TABLE, "id")).equals((RECORDS, "incarnation_no")))
+            .and_where(Expr::col((Source::TABLE, "incarnation")).equals((CORRECTIONS, "incarnation")))
             .and_where(Expr::col((RECORDS, "seq")).equals((CORRECTIONS, "seq")))
             .to_owned();
         let query = Query::select()
@@ -191,26 +207,31 @@ impl Tx {
             .value("unleased_nano", Expr::col("unleased_nano").add(std::cmp::max(amount, NanoUsd::ZERO).get()))
             .cond_where(is_account(account))
             .to_owned();
-        self.execute(ACCOUNTS, &update).await.map(|_| ())
+        match self.execute(ACCOUNTS, &update).await? {
+            1 => Ok(()),
+            _ => Err(broken(account, "a record is charged to it, but it is not there to correct")),
+        }
     }
 
     async fn targets(&mut self, new: &NewCorrection) -> Result<Vec<Target>> {
         const INCARNATIONS: &str = crate::incarnations::INCARNATIONS;
         let mut query = Query::select();
         query
-            .columns(["incarnation", "seq", "cost_nano", "charged"].map(|column| (RECORDS, column)))
-            .column((INCARNATIONS, "node_id"))
-            .columns(["team_id", "user_id", "api_key_id", "model", "provider"].map(|column| (RECORDS, column)))
-            .expr(Expr::cust("COALESCE(cost_center, '')"))
-            .from(RECORDS)
-            .inner_join(INCARNATIONS, Expr::col((INCARNATIONS, "id")).equals((RECORDS, "incarnation")))
-            .and_where(Expr::col((RECORDS, "request_id")).eq(clip(&new.request_id)))
-            .order_by((RECORDS, "incarnation"), Order::Asc)
+            .columns([(INCARNATIONS, "id"), (RECORDS, "seq"), (RECORDS, "cost_nano"), (RECORDS, "charged_id")])
+            .columns([(Charges::TABLE, "charges"), (INCARNATIONS, "node_id")])
+            .columns(PARTS.map(|part| (KEYS, part)))
+            .from(RECORDS);
+        join_incarnation(&mut query);
+        query
+            .inner_join(KEYS, Expr::col((KEYS, "id")).equals((RECORDS, "key_id")))
+            .left_join(Charges::TABLE, Expr::col((Charges::TABLE, "id")).equals((RECORDS, "charged_id")))
+            .and_where(Expr::col((RECORDS, "request_id")).eq(request_key(&clip(&new.request_id))))
+            .order_by((INCARNATIONS, "id"), Order::Asc)
             .order_by((RECORDS, "seq"), Order::Asc)
             .limit(20);
         if let Some((incarnation, seq)) = &new.record {
             query
-                .and_where(Expr::col((RECORDS, "incarnation")).eq(incarnation.as_str()))
+                .and_where(Expr::col((INCARNATIONS, "id")).eq(incarnation.as_str()))
                 .and_where(Expr::col((RECORDS, "seq")).eq(i64::try_from(*seq).unwrap_or(i64::MAX)));
         }
         let rows = self.fetch_all(RECORDS, &query).await?;
@@ -220,7 +241,10 @@ impl Tx {
                 incarnation: Incarnation::from(cells.take::<String>()?),
                 seq: cells.take()?,
                 cost: cells.take()?,
-                charged: cells.take()?,
+                charges: {
+                    let number = cells.take()?;
+                    charges_of(number, cells.take::<Option<String>>()?.as_deref())
+                },
                 node: NodeId::from(cells.take::<String>()?),
                 key: RollupKey::take(&mut cells)?,
             })
@@ -250,7 +274,8 @@ impl Tx {
             Expr::val(i64::try_from(correction.seq).unwrap_or(i64::MAX)),
             Expr::val(correction.request_id.as_str()),
             Expr::val(correction.amount.get()),
-            Expr::val(crate::usage_row::unleased_json(&correction.charged)),
+            // the release before this one reads no empty text
+            Expr::val(if correction.charged.is_empty() { "[]".to_owned() } else { unleased(&correction.charged).0 }),
             Expr::val(correction.actor.as_str()),
             Expr::val(correction.reason.as_str()),
         ];

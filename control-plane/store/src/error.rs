@@ -3,6 +3,7 @@
 //! Rule: "not found" is `None`, never an error; no text here carries a password or a sealed credential.
 
 use crate::dialect::Dialect;
+use helix_shared::ids::Incarnation;
 use std::path::PathBuf;
 
 /// The result of every store operation.
@@ -33,6 +34,15 @@ pub enum StoreError {
     /// The file is there but is not a database of ours.
     #[error("{} is not a SQLite database; move it away or point storage.url at another file", path.display())]
     NotSqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no SQLite file, and this is not the place to make one.
+    #[error(
+        "there is no database at {}; is this the folder of the gateway? Name its file with --config, or make the database: `helixgateway db migrate`, or the first start",
+        path.display()
+    )]
+    NoDatabase {
         /// The file.
         path: PathBuf,
     },
@@ -80,6 +90,16 @@ pub enum StoreError {
         /// The last step of this release.
         known: i64,
     },
+    /// An older release made this database, or nobody set it up yet, and this is not the place to migrate it.
+    #[error(
+        "the database schema is at step {found}, this release works on step {known}; run `helixgateway db migrate` once no older release serves from it, or use the release that does"
+    )]
+    OlderSchema {
+        /// How many steps the database has taken.
+        found: usize,
+        /// How many this release knows.
+        known: usize,
+    },
     /// Something unique exists already.
     #[error("an entry with the same key exists already in {table}")]
     Conflict {
@@ -113,6 +133,16 @@ pub enum StoreError {
     /// Books that must agree do not.
     #[error("an invariant of the books is broken: {0}")]
     Invariant(String),
+    /// What a process of a data plane held cannot be settled; that of every other one was.
+    #[error("what the process {incarnation} held cannot be settled, and the same is true of {others} more")]
+    Unsettled {
+        /// The first that it is true of.
+        incarnation: Incarnation,
+        /// Of how many more.
+        others: usize,
+        /// Why not.
+        source: Box<StoreError>,
+    },
     /// The database is there but cannot serve now; trying again later is right.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),

@@ -63,7 +63,7 @@ impl Db {
     /// Counts as spent what vanished incarnations hold of periods that are over. Returns how many items there were.
     ///
     /// # Errors
-    /// What the database says.
+    /// What the database says to the first that cannot be expired, once the others are.
     pub async fn expire_suspense(&self, now: UnixMicros, counts_histories: bool) -> Result<usize> {
         let mut due: BTreeMap<Incarnation, (EscrowSpeaker, Vec<Balance>)> = BTreeMap::new();
         for item in self.suspense(now).await? {
@@ -78,12 +78,17 @@ impl Db {
             let said = Balance { account: item.account, granted: none, spent: none, returned: none, rate: none };
             due.entry(item.incarnation).or_insert_with(|| (speaker, Vec::new())).1.push(said);
         }
-        let mut expired = 0;
+        let (mut expired, mut failed) = (0, None);
         for (incarnation, (speaker, said)) in due {
-            expired += said.len();
-            self.run_escrow(Settling::new(What::Expire, incarnation, said, now, 0), &speaker).await?;
+            let count = said.len();
+            let settling = Settling::new(What::Expire, incarnation.clone(), said, now, 0);
+            match self.run_escrow(settling, &speaker).await {
+                Ok(_) => expired += count,
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => keep_first(&mut failed, incarnation, error),
+            }
         }
-        Ok(expired)
+        failed.map_or(Ok(expired), Err)
     }
 
     /// Seals incarnations that were not heard since `before` and can hold nothing that is still worth anything: every account
@@ -91,9 +96,9 @@ impl Db {
     /// node that ever vanished would be waited for after a restore. Returns how many there were.
     ///
     /// # Errors
-    /// What the database says.
+    /// What the database says to the first that cannot be sealed, once the others are.
     pub async fn retire(&self, before: UnixMicros, now: UnixMicros, counts_histories: bool) -> Result<usize> {
-        let mut retired = 0;
+        let (mut retired, mut failed) = (0, None);
         let mut tx = self.read().await?;
         let open = tx.open_incarnations().await?;
         tx.rollback().await?;
@@ -110,10 +115,14 @@ impl Db {
                 continue;
             }
             let speaker = EscrowSpeaker { node: known.node_id, now, fleet_rates: BTreeMap::new(), counts_histories };
-            self.run_escrow(Settling::new(What::Retire, known.id, Vec::new(), now, 0), &speaker).await?;
-            retired += 1;
+            let settling = Settling::new(What::Retire, known.id.clone(), Vec::new(), now, 0);
+            match self.run_escrow(settling, &speaker).await {
+                Ok(_) => retired += 1,
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => keep_first(&mut failed, known.id, error),
+            }
         }
-        Ok(retired)
+        failed.map_or(Ok(retired), Err)
     }
 
     /// Releases what a dead incarnation holds beyond `spent`, the most that it can have spent of any account, on an
@@ -156,6 +165,14 @@ impl Db {
         let after = held(&tx.leases_of(incarnation).await?);
         tx.rollback().await?;
         Ok(before.saturating_sub(after).max(none))
+    }
+}
+
+/// One incarnation whose books are broken keeps nobody else's from being settled.
+fn keep_first(failed: &mut Option<StoreError>, incarnation: Incarnation, source: StoreError) {
+    match failed {
+        Some(StoreError::Unsettled { others, .. }) => *others += 1,
+        _ => *failed = Some(StoreError::Unsettled { incarnation, others: 0, source: Box::new(source) }),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::accounts::LEASES;
 use crate::db::{Db, Tx};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
+use crate::interned::{Interned as _, Source};
 use crate::row::Row;
 use crate::schema::KEY_CHARS;
 use crate::usage::DEAD_LETTERS;
@@ -60,6 +61,12 @@ impl Db {
     /// What the database says.
     pub async fn forget_incarnations(&self, before: UnixMicros) -> Result<u64> {
         // by the index of each table: the records may be many millions
+        let recorded = Query::select()
+            .expr(Expr::val(1_i64))
+            .from(RECORDS)
+            .inner_join(Source::TABLE, Expr::col((Source::TABLE, "id")).equals((RECORDS, "incarnation_no")))
+            .and_where(Expr::col((Source::TABLE, "incarnation")).equals((INCARNATIONS, "id")))
+            .to_owned();
         let left = |table: &'static str| {
             let is_its = Expr::col((table, "incarnation")).equals((INCARNATIONS, "id"));
             Query::select().expr(Expr::val(1_i64)).from(table).and_where(is_its).to_owned()
@@ -70,7 +77,7 @@ impl Db {
             .from(INCARNATIONS)
             .and_where(Expr::col("sealed").ne(0_i64))
             .and_where(Expr::col("seen_at").lt(before.get()))
-            .and_where(Expr::exists(left(RECORDS)).not())
+            .and_where(Expr::exists(recorded).not())
             .and_where(Expr::exists(left(DEAD_LETTERS)).not())
             .and_where(Expr::exists(left(LEASES).and_where(is_charged).to_owned()).not())
             .limit(FORGOTTEN_AT_ONCE)

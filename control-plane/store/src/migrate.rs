@@ -6,7 +6,7 @@
 use crate::db::{Db, Pools, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
-use crate::migrations::{FILLS_ROLLUPS, MIGRATIONS, Migration};
+use crate::migrations::{MIGRATIONS, MOVES_RECORDS, Migration};
 use crate::schema::{AddedColumn, Kind, TableDef};
 use helix_shared::time::UnixMicros;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
@@ -73,6 +73,23 @@ impl Db {
             }
         }
         Ok(steps)
+    }
+
+    /// Checks that the schema is this release's, and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::OlderSchema`], [`StoreError::NewerSchema`]; otherwise what the database says.
+    pub async fn check_schema(&self) -> Result<()> {
+        let steps = self.schema_steps().await?;
+        let known = MIGRATIONS.len();
+        if let Some(newer) = steps.get(known) {
+            return Err(StoreError::NewerSchema {
+                found: newer.step,
+                known: MIGRATIONS.last().map_or(0, |it| it.step),
+            });
+        }
+        let found = steps.iter().filter(|step| step.applied_at.is_some()).count();
+        if found == known { Ok(()) } else { Err(StoreError::OlderSchema { found, known }) }
     }
 
     async fn taken_steps(&self) -> Result<Vec<(i64, String, UnixMicros)>> {
@@ -197,8 +214,11 @@ impl Tx {
                 .to_owned();
             self.execute(table, &row).await?;
         }
-        if FILLS_ROLLUPS.contains(&migration.step) {
-            self.fill_rollups().await?;
+        if migration.step == MOVES_RECORDS {
+            self.move_records().await?;
+            if !self.has_rollups().await? {
+                self.fill_rollups().await?;
+            }
         }
         let done = Query::insert()
             .into_table(HISTORY.name)

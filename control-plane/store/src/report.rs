@@ -230,18 +230,29 @@ impl Tx {
             }
             summed.and_where(Expr::col("key_id").in_subquery(wanted));
         }
+        // what is told by every dimension is told by number: there is nothing left to add up
+        let is_each = Dimension::ALL.iter().all(|dimension| query.group_by.contains(dimension));
         let mut select = Query::select();
         if query.every.is_some() {
-            select.column((SUMMED, "bucket")).group_by_col((SUMMED, "bucket"));
+            select.column((SUMMED, "bucket"));
+            if !is_each {
+                select.group_by_col((SUMMED, "bucket"));
+            }
             select.order_by((SUMMED, "bucket"), Order::Asc);
         }
         select.from_subquery(summed, SUMMED);
         for dimension in &query.group_by {
-            select.column((KEYS, dimension.column())).group_by_col((KEYS, dimension.column()));
+            select.column((KEYS, dimension.column()));
+            if !is_each {
+                select.group_by_col((KEYS, dimension.column()));
+            }
             select.order_by_expr(dialect.sorted(KEYS, dimension.column()), Order::Asc);
         }
         for sum in SUMS {
-            select.expr(dialect.sum(Expr::col((SUMMED, sum))));
+            match is_each {
+                true => select.column((SUMMED, sum)),
+                false => select.expr(dialect.sum(Expr::col((SUMMED, sum)))),
+            };
         }
         if !query.group_by.is_empty() {
             select.inner_join(KEYS, Expr::col((KEYS, "id")).equals((SUMMED, "key_id")));

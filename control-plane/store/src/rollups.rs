@@ -4,9 +4,10 @@
 //! always equal the sums over them, to the last unit. Buckets are UTC. The trend is the days without people and keys: a
 //! year of it is few rows.
 
+use crate::blocks::blocks;
 use crate::corrections::Correction;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::rollup_keys::{KEYS, PARTS, RollupKey};
 use crate::row::Cells;
 use crate::usage_row::Checked;
@@ -14,11 +15,9 @@ use helix_shared::money::NanoUsd;
 use helix_shared::record::Decision;
 use helix_shared::time::UnixMicros;
 use helix_shared::usage::CostBasis;
-use sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
+use sea_query::{Expr, ExprTrait as _, Order, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows a statement raises at once.
-const CHUNK: usize = 200;
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 86_400_000_000;
 
@@ -126,7 +125,7 @@ impl Totals {
             *count = u64::try_from(value).map_err(|error| cells.corrupt(error))?;
         }
         let [requests, denied, failed, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens] = counts;
-        let mut money = || Ok::<_, crate::error::StoreError>(NanoUsd::new(cells.take()?));
+        let mut money = || Ok::<_, StoreError>(NanoUsd::new(cells.take()?));
         let (cost, uncertain, corrected) = (money()?, money()?, money()?);
         Ok(Self {
             requests,
@@ -178,12 +177,13 @@ pub struct Rollup {
     pub totals: Totals,
 }
 
-/// What new entries add, by bucket and combination.
+/// What new entries add, by hour and combination; the longer buckets are made of these.
 #[derive(Debug, Default)]
-pub(crate) struct Added([BTreeMap<(i64, RollupKey), Sums>; 4]);
+pub(crate) struct Added(BTreeMap<i64, BTreeMap<RollupKey, Sums>>);
 
 impl Added {
-    pub(crate) fn add(&mut self, checked: &Checked<'_>) {
+    /// Adds a record at the time when it counts.
+    pub(crate) fn add(&mut self, checked: &Checked<'_>, key: &RollupKey, at: UnixMicros) {
         let record = checked.record;
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let usage = &record.usage;
@@ -200,7 +200,7 @@ impl Added {
             if is_uncertain { record.cost.get() } else { 0 },
             0,
         ];
-        self.add_sums(record.started_at, &checked.rollup_key(), sums);
+        self.add_sums(at, key, sums);
     }
 
     pub(crate) fn add_correction(&mut self, correction: &Correction) {
@@ -209,31 +209,81 @@ impl Added {
     }
 
     pub(crate) fn add_sums(&mut self, at: UnixMicros, key: &RollupKey, sums: Sums) {
-        for (span, map) in RollupSpan::ALL.into_iter().zip(&mut self.0) {
-            let known = map.entry((span.bucket(at).get(), span.key(key))).or_default();
-            for (known, more) in known.iter_mut().zip(sums) {
-                *known = known.saturating_add(more);
-            }
+        let hour = self.0.entry(RollupSpan::Hour.bucket(at).get()).or_default();
+        match hour.get_mut(key) {
+            Some(known) => raise_by(known, sums),
+            None => drop(hour.insert(key.clone(), sums)),
         }
+    }
+
+    fn keys(&self) -> BTreeSet<RollupKey> {
+        with_trends(self.0.values().flat_map(BTreeMap::keys))
+    }
+}
+
+/// These combinations and those that the trend keeps of them.
+pub(crate) fn with_trends<'k>(all: impl Iterator<Item = &'k RollupKey>) -> BTreeSet<RollupKey> {
+    let mut keys: BTreeSet<RollupKey> = BTreeSet::new();
+    for key in all {
+        if !keys.contains(key) {
+            keys.insert(key.without_people());
+            keys.insert(key.clone());
+        }
+    }
+    keys
+}
+
+fn unknown(key: &RollupKey) -> StoreError {
+    StoreError::corrupt(KEYS, format!("the combination {:?} has no number", key.parts()))
+}
+
+fn raise_by(known: &mut Sums, more: Sums) {
+    for (known, more) in known.iter_mut().zip(more) {
+        *known = known.saturating_add(more);
     }
 }
 
 impl Tx {
-    /// Raises the sums, in order, so that two batches wait for each other instead of deadlocking.
-    pub(crate) async fn raise_rollups(&mut self, added: Added) -> Result<()> {
-        let Added(maps) = added;
-        let keys: BTreeSet<RollupKey> = maps.iter().flat_map(BTreeMap::keys).map(|(_, key)| key.clone()).collect();
-        let ids = self.key_ids(keys).await?;
-        for (span, map) in RollupSpan::ALL.into_iter().zip(maps) {
-            // by number, as the table is
-            let rows: BTreeMap<(i64, i64), Sums> =
-                map.into_iter().filter_map(|((bucket, key), sums)| Some(((bucket, *ids.get(&key)?), sums))).collect();
+    /// Raises the sums that entries add, whose combinations may be new.
+    pub(crate) async fn raise_all(&mut self, added: Added) -> Result<()> {
+        let ids = self.numbers_of(added.keys()).await?;
+        self.raise_rollups(added, &ids).await
+    }
+
+    /// Raises the sums, in order, so that two batches wait for each other instead of deadlocking. `ids` are the numbers of
+    /// every combination.
+    pub(crate) async fn raise_rollups(&mut self, added: Added, ids: &BTreeMap<RollupKey, i64>) -> Result<()> {
+        let mut spans = RollupSpan::ALL.map(|_| BTreeMap::<(i64, i64), Sums>::new());
+        let mut trends: BTreeMap<i64, i64> = BTreeMap::new();
+        for (hour, keys) in added.0 {
+            let buckets = RollupSpan::ALL.map(|span| span.bucket(UnixMicros::new(hour)).get());
+            for (key, sums) in keys {
+                let number = |key: &RollupKey| ids.get(key).copied().ok_or_else(|| unknown(key));
+                let id = number(&key)?;
+                let trend = match trends.get(&id) {
+                    Some(trend) => *trend,
+                    None => *trends.entry(id).or_insert(number(&key.without_people())?),
+                };
+                for ((span, rows), bucket) in RollupSpan::ALL.into_iter().zip(&mut spans).zip(buckets) {
+                    let id = if span == RollupSpan::Trend { trend } else { id };
+                    raise_by(rows.entry((bucket, id)).or_default(), sums);
+                }
+            }
+        }
+        for (span, rows) in RollupSpan::ALL.into_iter().zip(spans) {
             let rows: Vec<_> = rows.into_iter().collect();
-            for chunk in rows.chunks(CHUNK) {
-                self.raise(span.table(), chunk).await?;
+            for block in blocks(&rows) {
+                self.raise(span.table(), block).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether there is any sum.
+    pub(crate) async fn has_rollups(&mut self) -> Result<bool> {
+        let table = RollupSpan::Hour.table();
+        let query = Query::select().column("bucket").from(table).limit(1).to_owned();
+        Ok(self.fetch_optional(table, &query).await?.is_some())
     }
 
     async fn raise(&mut self, table: &'static str, rows: &[((i64, i64), Sums)]) -> Result<()> {
@@ -242,9 +292,7 @@ impl Tx {
         for ((bucket, id), sums) in rows {
             insert.values_panic([*bucket, *id].into_iter().chain(*sums).map(Expr::val));
         }
-        let dialect = self.dialect();
-        let raised = SUMS.map(|column| (column, Expr::col((table, column)).add(dialect.proposed(column))));
-        insert.on_conflict(OnConflict::columns(["bucket", "key_id"]).values(raised).to_owned());
+        insert.on_conflict(self.raising(table, &["bucket", "key_id"], &SUMS));
         self.execute(table, &insert).await.map(|_| ())
     }
 

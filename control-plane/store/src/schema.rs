@@ -1,6 +1,6 @@
 //! A small language for tables that the three databases understand alike.
 //!
-//! Rule: a column is a key (64 characters), a short text, a long text, an integer or bytes; nothing else. Comparison is
+//! Rule: a column is a key (64 characters), a short text, a long text, an integer, short bytes or bytes; nothing else. Comparison is
 //! by code point everywhere. It knows no table; those are in `migrations`.
 
 use crate::dialect::Dialect;
@@ -13,6 +13,8 @@ use sea_query::{
 pub(crate) const KEY_CHARS: u32 = 64;
 /// The longest short text, in characters.
 pub(crate) const SHORT_CHARS: u32 = 255;
+/// The longest short bytes: a short text of the widest characters, and a byte before it.
+const SHORT_BYTES: u32 = SHORT_CHARS * 4 + 1;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,10 @@ pub(crate) enum Kind {
     Int,
     /// The same, or none.
     MaybeInt,
+    /// Bytes that may be indexed.
+    ShortBytes,
+    /// Bytes.
+    Bytes,
     /// Bytes, or none.
     MaybeBytes,
 }
@@ -156,6 +162,10 @@ fn column(name: &str, kind: Kind, dialect: Dialect) -> ColumnDef {
         Kind::MaybeText => column.text().null(),
         Kind::Int => column.big_integer().not_null(),
         Kind::MaybeInt => column.big_integer().null(),
+        Kind::ShortBytes => column.var_binary(SHORT_BYTES).not_null(),
+        // MySQL's BLOB ends at 64 KiB
+        Kind::Bytes if dialect == Dialect::MySql => column.custom(Alias::new("MEDIUMBLOB")).not_null(),
+        Kind::Bytes => column.blob().not_null(),
         Kind::MaybeBytes => column.blob().null(),
     };
     column

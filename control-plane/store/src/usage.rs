@@ -1,26 +1,30 @@
 //! Records of requests: taken at least once, kept once.
 //!
 //! Rule: a batch is one transaction: rows that are new by (incarnation, seq), and, for those rows only, the sums, the
-//! accounts and the leases they count in. What cannot be kept is parked beside them and never blocks what follows.
+//! accounts and the leases they count in. What cannot be kept is parked beside them and never blocks what follows. Sums
+//! and accounts, which every batch raises, come last: they are locked until the commit.
 
 use crate::alerts::BudgetEvent;
+use crate::blocks::blocks;
+use crate::closing::{LATE, LATE_COLUMNS};
 use crate::db::{Db, Tx, retrying};
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::escrow_charges::Charge;
-use crate::rollups::Added;
+use crate::interned::{Interned as _, Source};
+use crate::request_key::request_key;
+use crate::rollup_keys::RollupKey;
+use crate::rollups::{Added, with_trends};
 use crate::usage_read::{read_record, select_records};
-use crate::usage_row::{COLUMNS, Checked, Cover, RECORDS, check, clip};
+use crate::usage_row::{COLUMNS, Charges, Checked, Cover, NO_CHARGES, Numbers, RECORDS, check, clip};
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{Incarnation, NodeId};
 use helix_shared::record::Record;
 use helix_shared::time::UnixMicros;
-use sea_query::{Expr, ExprTrait as _, Order, Query};
+use sea_query::{Expr, ExprTrait as _, Order, Query, UnionType};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const DEAD_LETTERS: &str = "dead_letters";
-/// Rows a statement inserts at once: 36 columns each, and SQLite takes 32,766 values.
-const CHUNK: usize = 100;
 /// Numbers read at once while looking for the next hole.
 const PAGE: u64 = 256;
 /// The most of a parked record that is kept, in characters.
@@ -89,18 +93,14 @@ impl Db {
         let through = tx.lock_incarnation(incarnation, node, now).await?.through_seq;
         let through_seq = i64::try_from(through).map_err(|error| StoreError::corrupt(RECORDS, error))?;
         fresh.retain(|seq, _| *seq > through_seq);
-        let known = match fresh.last_key_value() {
-            Some((last, _)) => tx.known_seqs(incarnation, through_seq, *last).await?,
-            None => BTreeSet::new(),
-        };
+        let last = fresh.last_key_value().map_or(through_seq, |(last, _)| *last);
+        let (source, known) = tx.known_seqs(incarnation, through_seq, last).await?;
         fresh.retain(|seq, _| !known.contains(seq));
         // number zero is never reached by the count, so it is always told again
         parked.retain(|seq, _| *seq > through || *seq == 0);
         let centers = tx.cost_centers().await?;
         fresh.values_mut().for_each(|checked| checked.cost_center = centers.of(checked.record));
-        tx.insert_fresh(incarnation, &fresh).await?;
-        let charged: BTreeSet<&AccountKey> = fresh.values().flat_map(|it| it.charged.iter().copied()).collect();
-        let alerts = tx.raise_alerts(&charged, now).await?;
+        let books = tx.insert_fresh(incarnation, source, &fresh).await?;
         let rejected: Vec<u64> = parked.keys().copied().collect();
         tx.park(incarnation, parked.into_values(), now).await?;
         let present: BTreeSet<i64> = known.into_iter().chain(fresh.keys().copied()).collect();
@@ -108,9 +108,39 @@ impl Db {
         if reached != through_seq {
             tx.set_incarnation(incarnation, "through_seq", reached).await?;
         }
+        let inserted = fresh.len();
+        let alerts = if fresh.is_empty() { Vec::new() } else { tx.book_fresh(incarnation, &fresh, books, now).await? };
         tx.commit().await?;
         let through_seq = u64::try_from(reached).map_err(|error| StoreError::corrupt(RECORDS, error))?;
-        Ok(IngestOutcome { through_seq, rejected, inserted: fresh.len(), alerts })
+        Ok(IngestOutcome { through_seq, rejected, inserted, alerts })
+    }
+}
+
+/// What new records are to be booked in.
+struct Books {
+    source: i64,
+    /// The combination of each record.
+    of: BTreeMap<i64, RollupKey>,
+    keys: BTreeMap<RollupKey, i64>,
+    charges: BTreeMap<AccountKey, Charge>,
+    /// Those of closed months: number, own time, when they count, cost.
+    late: Vec<[i64; 4]>,
+}
+
+impl Books {
+    /// The sums that records raise: at their own time, or when they come if that is closed.
+    fn added(&mut self, fresh: &BTreeMap<i64, Checked<'_>>, closed_until: UnixMicros, now: UnixMicros) -> Added {
+        let booked_at = std::cmp::max(now, closed_until);
+        let mut added = Added::default();
+        for (seq, checked) in fresh {
+            let Some(key) = self.of.get(seq) else { continue };
+            let own = checked.record.started_at;
+            if own < closed_until {
+                self.late.push([*seq, own.get(), booked_at.get(), checked.record.cost.get()]);
+            }
+            added.add(checked, key, if own < closed_until { booked_at } else { own });
+        }
+        added
     }
 }
 
@@ -133,7 +163,7 @@ impl Tx {
     /// What the database says.
     pub async fn request_by_id(&mut self, request_id: &str) -> Result<Option<Record>> {
         let query = select_records()
-            .and_where(Expr::col((RECORDS, "request_id")).eq(clip(request_id)))
+            .and_where(Expr::col((RECORDS, "request_id")).eq(request_key(&clip(request_id))))
             .order_by((RECORDS, "started_at"), Order::Desc)
             .limit(1)
             .to_owned();
@@ -147,7 +177,7 @@ impl Tx {
     pub async fn recent_requests(&mut self, limit: u32) -> Result<Vec<Record>> {
         let query = select_records()
             .order_by((RECORDS, "started_at"), Order::Desc)
-            .order_by((RECORDS, "incarnation"), Order::Asc)
+            .order_by((Source::TABLE, "incarnation"), Order::Asc)
             .order_by((RECORDS, "seq"), Order::Desc)
             .limit(u64::from(limit))
             .to_owned();
@@ -186,24 +216,20 @@ impl Tx {
         self.fetch_all(DEAD_LETTERS, &query).await?.iter().map(|row| row.cells(DEAD_LETTERS).take()).collect()
     }
 
-    /// Inserts rows that are known to be new and raises everything they count in.
-    async fn insert_fresh(&mut self, incarnation: &Incarnation, fresh: &BTreeMap<i64, Checked<'_>>) -> Result<()> {
+    /// Inserts rows that are known to be new; returns what they are to be booked in.
+    async fn insert_fresh(
+        &mut self,
+        incarnation: &Incarnation,
+        source: Option<i64>,
+        fresh: &BTreeMap<i64, Checked<'_>>,
+    ) -> Result<Books> {
         let is_charged = fresh.values().any(|checked| !checked.charged.is_empty());
         let leases = if is_charged { self.leases_of(incarnation).await? } else { Vec::new() };
         let leased: BTreeSet<AccountKey> = leases.into_iter().map(|lease| lease.account).collect();
-        let rows: Vec<&Checked<'_>> = fresh.values().collect();
-        for chunk in rows.chunks(CHUNK) {
-            let mut insert = Query::insert();
-            insert.into_table(RECORDS).columns(COLUMNS);
-            for checked in chunk {
-                insert.values_panic(checked.values(&leased));
-            }
-            self.execute(RECORDS, &insert).await?;
-        }
-        let mut added = Added::default();
         let mut charges: BTreeMap<AccountKey, Charge> = BTreeMap::new();
-        for checked in rows {
-            added.add(checked);
+        let mut rows: Vec<(&Checked<'_>, RollupKey, Charges)> = Vec::with_capacity(fresh.len());
+        for checked in fresh.values() {
+            let key = checked.rollup_key();
             for account in &checked.charged {
                 let charge = charges.entry((*account).clone()).or_default();
                 let side = match checked.cover(account, &leased) {
@@ -212,9 +238,81 @@ impl Tx {
                 };
                 *side = side.saturating_add(checked.record.cost);
             }
+            rows.push((checked, key, checked.charges(&leased)));
         }
-        self.raise_rollups(added).await?;
-        self.settle(incarnation, &charges).await
+        let source = match source {
+            None if !rows.is_empty() => self.source_of(incarnation).await?,
+            known => known.unwrap_or_default(),
+        };
+        let lists = rows.iter().map(|(_, _, list)| list).filter(|list| !list.0.is_empty()).cloned().collect();
+        let lists = self.numbers_of::<Charges>(lists).await?;
+        let keys = self.numbers_of(with_trends(rows.iter().map(|(_, key, _)| key))).await?;
+        let mut values = Vec::with_capacity(rows.len());
+        let mut of = BTreeMap::new();
+        for (checked, combination, list) in rows {
+            let key =
+                keys.get(&combination).ok_or_else(|| StoreError::corrupt(RollupKey::TABLE, "a key has no number"))?;
+            let charges = lists.get(&list).copied().unwrap_or(NO_CHARGES);
+            values.push(checked.values(Numbers { incarnation: source, key: *key, charges }));
+            of.insert(checked.seq, combination);
+        }
+        self.insert_records(values, false).await?;
+        Ok(Books { source, of, keys, charges, late: Vec::new() })
+    }
+
+    /// Books new records in sums, accounts and leases.
+    async fn book_fresh(
+        &mut self,
+        incarnation: &Incarnation,
+        fresh: &BTreeMap<i64, Checked<'_>>,
+        mut books: Books,
+        now: UnixMicros,
+    ) -> Result<Vec<BudgetEvent>> {
+        let charged: BTreeSet<AccountKey> = books.charges.keys().cloned().collect();
+        let watched = self.watched(&charged).await?;
+        // from here on other batches wait
+        let closed_until = self.lock_frontier().await?;
+        let added = books.added(fresh, closed_until, now);
+        self.insert_late(&books).await?;
+        self.raise_rollups(added, &books.keys).await?;
+        self.settle(incarnation, &books.charges).await?;
+        self.raise_alerts(&watched, &charged, now).await
+    }
+
+    /// Notes which records count later than they were made.
+    async fn insert_late(&mut self, books: &Books) -> Result<()> {
+        for block in blocks(&books.late) {
+            let mut insert = Query::insert();
+            insert.into_table(LATE).columns(LATE_COLUMNS);
+            for row in block {
+                insert.values_panic([books.source].into_iter().chain(*row).map(Expr::val));
+            }
+            self.execute(LATE, &insert).await?;
+        }
+        Ok(())
+    }
+
+    /// Inserts rows; those that are there already stay, where that is what was asked for.
+    pub(crate) async fn insert_records(&mut self, rows: Vec<[Expr; COLUMNS.len()]>, may_be_there: bool) -> Result<()> {
+        for block in blocks(&rows) {
+            let mut insert = Query::insert();
+            insert.into_table(RECORDS).columns(COLUMNS);
+            for row in block {
+                insert.values_panic(row.iter().cloned());
+            }
+            if may_be_there {
+                insert.on_conflict(Dialect::keep_existing(&["incarnation_no", "seq"]));
+            }
+            self.execute(RECORDS, &insert).await?;
+        }
+        Ok(())
+    }
+
+    /// The number of an incarnation that is locked; it gets one when it has none.
+    async fn source_of(&mut self, incarnation: &Incarnation) -> Result<i64> {
+        let source = Source(incarnation.as_str().to_owned());
+        let numbers = self.numbers_of(BTreeSet::from([source.clone()])).await?;
+        numbers.get(&source).copied().ok_or_else(|| StoreError::corrupt(Source::TABLE, "an incarnation has no number"))
     }
 
     async fn park(
@@ -240,16 +338,30 @@ impl Tx {
         Ok(())
     }
 
-    /// Which numbers after `after` and up to `last` have a row.
-    async fn known_seqs(&mut self, incarnation: &Incarnation, after: i64, last: i64) -> Result<BTreeSet<i64>> {
+    /// The number of an incarnation, and which of its records after `after` and up to `last` have a row.
+    async fn known_seqs(
+        &mut self,
+        incarnation: &Incarnation,
+        after: i64,
+        last: i64,
+    ) -> Result<(Option<i64>, BTreeSet<i64>)> {
+        let is_its = Expr::col((RECORDS, "incarnation_no"))
+            .equals((Source::TABLE, "id"))
+            .and(Expr::col((RECORDS, "seq")).gt(after))
+            .and(Expr::col((RECORDS, "seq")).lte(last));
         let query = Query::select()
-            .column("seq")
-            .from(RECORDS)
-            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
-            .and_where(Expr::col("seq").gt(after))
-            .and_where(Expr::col("seq").lte(last))
+            .columns([(Source::TABLE, "id"), (RECORDS, "seq")])
+            .from(Source::TABLE)
+            .left_join(RECORDS, is_its)
+            .and_where(Expr::col((Source::TABLE, "incarnation")).eq(incarnation.as_str()))
             .to_owned();
-        self.fetch_all(RECORDS, &query).await?.iter().map(|row| row.cells(RECORDS).take()).collect()
+        let (mut source, mut known) = (None, BTreeSet::new());
+        for row in self.fetch_all(RECORDS, &query).await? {
+            let mut cells = row.cells(RECORDS);
+            source = Some(cells.take()?);
+            known.extend(cells.take::<Option<i64>>()?);
+        }
+        Ok((source, known))
     }
 
     /// Walks up from `through` to the last number before a hole. `present` is what is known without asking.
@@ -260,18 +372,20 @@ impl Tx {
                 reached += 1;
             }
             present.clear();
-            for table in [RECORDS, DEAD_LETTERS] {
-                let query = Query::select()
-                    .column("seq")
-                    .from(table)
-                    .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
-                    .and_where(Expr::col("seq").gt(reached))
-                    .order_by("seq", Order::Asc)
-                    .limit(PAGE)
-                    .to_owned();
-                for row in self.fetch_all(table, &query).await? {
-                    present.insert(row.cells(table).take()?);
-                }
+            let mut query = Query::select();
+            query.column((RECORDS, "seq")).from(RECORDS);
+            query.inner_join(Source::TABLE, Expr::col((Source::TABLE, "id")).equals((RECORDS, "incarnation_no")));
+            query.and_where(Expr::col((Source::TABLE, "incarnation")).eq(incarnation.as_str()));
+            query.and_where(Expr::col((RECORDS, "seq")).gt(reached));
+            let parked = Query::select()
+                .column("seq")
+                .from(DEAD_LETTERS)
+                .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
+                .and_where(Expr::col("seq").gt(reached))
+                .to_owned();
+            query.union(UnionType::All, parked).order_by("seq", Order::Asc).limit(PAGE);
+            for row in self.fetch_all(RECORDS, &query).await? {
+                present.insert(row.cells(RECORDS).take()?);
             }
             if reached == i64::MAX || !present.contains(&(reached + 1)) {
                 return Ok(reached);

@@ -1,75 +1,67 @@
 //! One record as one row.
 //!
-//! Rule: what is filtered or summed is a column, the rest is compact JSON; a record that one of the databases could not
-//! keep, or whose sums could leave their range, is refused before it is written, so a batch never fails for one of its
-//! records. Texts that clients choose are cut at 255 characters, ids never.
+//! Rule: what is filtered or summed is a column, what rows repeat is a number (`interned`), the rest is packed
+//! (`record_body`); a record that one of the databases could not keep, or whose sums could leave their range, is refused
+//! before it is written, so a batch never fails for one of its records. Texts that clients choose are cut at 255
+//! characters, ids never.
 
+use crate::record_body::{pack, units};
+use crate::record_words::basis_number;
+use crate::request_key::request_key;
 use crate::rollup_keys::RollupKey;
 use crate::schema::{KEY_CHARS, SHORT_CHARS};
-use crate::trace_text;
 use helix_shared::budget::AccountKey;
 use helix_shared::ids::{ApiKeyId, BudgetId, Incarnation, TeamId, UserId};
 use helix_shared::money::NanoUsd;
-use helix_shared::record::{Attempt, Decision, Record};
-use helix_shared::usage::TokenUsage;
+use helix_shared::record::{Decision, Record};
 use sea_query::Expr;
 use std::collections::BTreeSet;
 
-pub(crate) const RECORDS: &str = "usage_records";
+pub(crate) const RECORDS: &str = "ledger_records";
 
 /// The columns of a record, in the order in which they are written and read.
-pub(crate) const COLUMNS: [&str; 36] = [
-    "incarnation",
+pub(crate) const COLUMNS: [&str; 14] = [
+    "incarnation_no",
     "seq",
     "request_id",
-    "config_revision",
-    "api_key_id",
-    "user_id",
-    "team_id",
+    "key_id",
+    "started_at",
     "decision",
-    "decision_stage",
-    "decision_code",
-    "dialect",
-    "requested_model",
-    "served_model",
-    "backend_id",
-    "model",
-    "provider",
-    "strategy",
-    "is_streaming",
-    "http_status",
+    "basis",
     "input_tokens",
     "output_tokens",
     "cache_read_tokens",
     "cache_write_tokens",
-    "other_units",
     "cost_nano",
-    "basis",
-    "started_at",
-    "first_byte_us",
-    "total_us",
-    "charged",
-    "attempts",
-    "stages",
-    "cost_center",
-    "price_version",
-    "attempt_units",
-    "trace",
+    "charged_id",
+    "body",
 ];
+
+/// The numbers of decisions in their column.
+pub(crate) const ALLOWED: i64 = 0;
+pub(crate) const DENIED: i64 = 1;
+pub(crate) const FAILED: i64 = 2;
+/// The number of the empty list of charges.
+pub(crate) const NO_CHARGES: i64 = 0;
 
 /// The most units of a kind that one record may have: sums of them stay far from the end of the range.
 const MAX_UNITS: u64 = 1_000_000_000_000;
 /// The most that one record may cost: a million USD.
-const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
+pub(crate) const MAX_COST_NANO: i64 = 1_000_000_000_000_000;
 
-/// Attempt as kept: intent, backend, upstream model, status, error, µs, cost, basis, the provider's request id.
-pub(crate) type AttemptRow = (u64, String, String, u16, String, u32, i64, String, String);
-/// Stage as kept: name, verdict, reason, µs.
-pub(crate) type StageRow = (String, String, String, u64);
 /// Charge as kept: budget, period, what covers it.
 pub(crate) type ChargeRow = (String, i64, u8);
-/// What an attempt used and by which prices: the version, and its units without the zeros at the end.
-pub(crate) type UnitsRow = (String, Vec<u64>);
+/// The charges of a record, as text: most records of a team in a period have the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Charges(pub(crate) String);
+
+/// What stands in a row for what rows repeat.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Numbers {
+    pub(crate) incarnation: i64,
+    pub(crate) key: i64,
+    pub(crate) charges: i64,
+}
 
 /// Whether a charge lies within what a lease holds. A lease covers only what was reserved under it: what was spent while a
 /// budget was soft is spent beside the lease that the same process may hold from before or after.
@@ -167,26 +159,6 @@ pub(crate) fn check<'r>(incarnation: &Incarnation, record: &'r Record) -> Result
     Ok(Checked { record, seq, model, provider, cost_center: String::new(), charged })
 }
 
-pub(crate) fn units(usage: &TokenUsage) -> [u64; 15] {
-    [
-        usage.input_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.cache_write_long_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-        usage.searches,
-        usage.image_input_tokens,
-        usage.image_output_tokens,
-        usage.images,
-        usage.characters,
-        usage.audio_input_ms,
-        usage.audio_output_ms,
-    ]
-}
-
 /// The model that sums are kept by: the one that answered; else the one asked for, when it was admitted. A name that was
 /// refused is anybody's invention and would make a sum of its own each time.
 fn model_of(record: &Record) -> String {
@@ -205,16 +177,6 @@ fn provider_of(record: &Record) -> String {
     if record.backend_id.is_empty() { tried().unwrap_or_default().to_owned() } else { record.backend_id.clone() }
 }
 
-/// `None` when it is what the row says already.
-fn unless_same(text: String, same: &str) -> Option<String> {
-    (text != same).then_some(text)
-}
-
-fn json<T: serde::Serialize>(value: &T) -> String {
-    // tuples of texts and numbers always encode
-    serde_json::to_string(value).unwrap_or_default()
-}
-
 impl Checked<'_> {
     /// What covers a charge, when the incarnation holds leases of these accounts.
     pub(crate) fn cover(&self, account: &AccountKey, leased: &BTreeSet<AccountKey>) -> Cover {
@@ -224,55 +186,36 @@ impl Checked<'_> {
         if leased.contains(account) { Cover::Lease } else { Cover::None }
     }
 
-    /// The row. `leased` are the accounts that this incarnation holds leases of.
-    pub(crate) fn values(&self, leased: &BTreeSet<AccountKey>) -> Vec<Expr> {
+    /// The charges, with what covers each. `leased` are the accounts that its incarnation holds leases of.
+    pub(crate) fn charges(&self, leased: &BTreeSet<AccountKey>) -> Charges {
+        Charges::of(self.charged.iter().map(|account| (*account, self.cover(account, leased))))
+    }
+
+    /// The row.
+    pub(crate) fn values(&self, numbers: Numbers) -> [Expr; COLUMNS.len()] {
         let record = self.record;
         let usage = &record.usage;
-        let (stage, code) = match &record.decision {
-            Decision::Allowed => ("", ""),
-            Decision::Denied { stage, code } | Decision::Failed { stage, code } => (stage.as_str(), code.as_str()),
-        };
         // checked: none of them is out of range
         let number = |value: u64| Expr::val(i64::try_from(value).unwrap_or(i64::MAX));
-        let text = |id: Option<&str>| Expr::val(id.unwrap_or_default());
-        vec![
-            Expr::val(record.incarnation.as_str()),
+        [
+            Expr::val(numbers.incarnation),
             Expr::val(self.seq),
-            Expr::val(clip(&record.request_id)),
-            number(record.config_revision),
-            text(record.actor.api_key_id.as_ref().map(ApiKeyId::as_str)),
-            text(record.actor.user_id.as_ref().map(UserId::as_str)),
-            text(record.actor.team_id.as_ref().map(TeamId::as_str)),
-            Expr::val(record.decision.as_str()),
-            Expr::val(clip(stage)),
-            Expr::val(clip(code)),
-            Expr::val(clip(&record.dialect)),
-            Expr::val(unless_same(clip(&record.requested_model), &self.model)),
-            Expr::val(unless_same(clip(&record.served_model), &self.model)),
-            Expr::val(unless_same(record.backend_id.clone(), &self.provider)),
-            Expr::val(self.model.as_str()),
-            Expr::val(self.provider.as_str()),
-            Expr::val(clip(&record.strategy)),
-            Expr::val(i64::from(record.is_streaming)),
-            Expr::val(i64::from(record.http_status)),
+            Expr::val(request_key(&clip(&record.request_id))),
+            Expr::val(numbers.key),
+            Expr::val(record.started_at.get()),
+            Expr::val(match record.decision {
+                Decision::Allowed => ALLOWED,
+                Decision::Denied { .. } => DENIED,
+                Decision::Failed { .. } => FAILED,
+            }),
+            Expr::val(basis_number(record.basis)),
             number(usage.input_tokens),
             number(usage.output_tokens),
             number(usage.cache_read_tokens),
             number(usage.cache_write_tokens.saturating_add(usage.cache_write_long_tokens)),
-            Expr::val(other_units(usage)),
             Expr::val(record.cost.get()),
-            Expr::val(record.basis.as_str()),
-            Expr::val(record.started_at.get()),
-            number(record.first_byte_us),
-            number(record.total_us),
-            Expr::val(charges_json(&self.charged, |account| self.cover(account, leased))),
-            Expr::val(attempts_json(&record.attempts)),
-            // the release before this one reads stages here; they are in `trace`
-            Expr::val("[]"),
-            Expr::val((!self.cost_center.is_empty()).then_some(self.cost_center.as_str())),
-            Expr::val(price_version(record)),
-            Expr::val(attempt_units_json(record)),
-            Expr::val(trace_text::write(&record.stages)),
+            Expr::val(numbers.charges),
+            Expr::val(pack(self)),
         ]
     }
 
@@ -291,81 +234,27 @@ impl Checked<'_> {
     }
 }
 
-/// The prices of the last attempt; `None` when it had none.
-fn price_version(record: &Record) -> Option<String> {
-    let version = record.attempts.last().map(|attempt| clip(&attempt.price_version));
-    version.filter(|version| !version.is_empty())
-}
-
-/// What each attempt used; `None` when the row says it already.
-fn attempt_units_json(record: &Record) -> Option<String> {
-    let is_said = match record.attempts.as_slice() {
-        [] => true,
-        [only] => only.usage == record.usage,
-        _ => false,
-    };
-    let row = |attempt: &Attempt| {
-        let mut used = units(&attempt.usage).to_vec();
-        while used.last() == Some(&0) {
-            used.pop();
-        }
-        (clip(&attempt.price_version), used)
-    };
-    (!is_said).then(|| json(&record.attempts.iter().map(row).collect::<Vec<UnitsRow>>()))
-}
-
-/// Accounts that are charged without a lease.
-pub(crate) fn unleased_json(charged: &[AccountKey]) -> String {
-    charges_json(&charged.iter().collect::<Vec<_>>(), |_| Cover::None)
-}
-
-/// Long cache writes, reasoning, audio in, audio out, searches, and what media are charged by; empty when there are none.
-fn other_units(usage: &TokenUsage) -> String {
-    let mut others = vec![
-        usage.cache_write_long_tokens,
-        usage.reasoning_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-        usage.searches,
-    ];
-    let media = [
-        usage.image_input_tokens,
-        usage.image_output_tokens,
-        usage.images,
-        usage.characters,
-        usage.audio_input_ms,
-        usage.audio_output_ms,
-    ];
-    if media.iter().any(|units| *units > 0) {
-        others.extend(media);
+impl Charges {
+    /// The text of charges; empty for none.
+    pub(crate) fn of<'a>(charged: impl Iterator<Item = (&'a AccountKey, Cover)>) -> Self {
+        let row = |(key, cover): (&AccountKey, Cover)| -> ChargeRow {
+            (key.budget_id.as_str().to_owned(), key.period_start.get(), cover as u8)
+        };
+        let rows: Vec<ChargeRow> = charged.map(row).collect();
+        // tuples of texts and numbers always encode
+        Self(if rows.is_empty() { String::new() } else { serde_json::to_string(&rows).unwrap_or_default() })
     }
-    if others.iter().all(|units| *units == 0) { String::new() } else { json(&others) }
+
+    /// What it says; nothing for an empty one.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(crate) fn rows(text: &str) -> serde_json::Result<Vec<ChargeRow>> {
+        if text.is_empty() { Ok(Vec::new()) } else { serde_json::from_str(text) }
+    }
 }
 
-fn charges_json(charged: &[&AccountKey], cover: impl Fn(&AccountKey) -> Cover) -> String {
-    let rows: Vec<ChargeRow> = charged
-        .iter()
-        .map(|key| (key.budget_id.as_str().to_owned(), key.period_start.get(), cover(key) as u8))
-        .collect();
-    json(&rows)
-}
-
-fn attempts_json(attempts: &[Attempt]) -> String {
-    let rows: Vec<_> = attempts
-        .iter()
-        .map(|attempt| {
-            (
-                attempt.intent,
-                attempt.backend_id.as_str(),
-                &attempt.upstream_model,
-                attempt.status,
-                &attempt.error,
-                attempt.duration_us,
-                attempt.cost.get(),
-                &attempt.basis,
-                &attempt.provider_request_id,
-            )
-        })
-        .collect();
-    json(&rows)
+/// Accounts that are charged without a lease, as text.
+pub(crate) fn unleased(charged: &[AccountKey]) -> Charges {
+    Charges::of(charged.iter().map(|account| (account, Cover::None)))
 }

@@ -10,8 +10,11 @@ use crate::corrections::Correction;
 use crate::db::{Db, Tx};
 use crate::error::Result;
 use crate::incarnations::{INCARNATIONS, IncarnationRow};
-use crate::usage_read::{account_of, parse_attempts};
-use crate::usage_row::{ChargeRow, RECORDS, is_leased};
+use crate::interned::{Interned as _, Source};
+use crate::record_body::{Paid, paid};
+use crate::request_key::request_text;
+use crate::usage_read::{account_of, charges_of};
+use crate::usage_row::{ChargeRow, Charges, RECORDS, is_leased};
 use crate::verify_report::{BadRecord, LedgerReport};
 use helix_shared::budget::plane::Seal;
 use helix_shared::budget::{AccountKey, Mode};
@@ -44,8 +47,8 @@ struct Entry {
     seq: i64,
     request_id: String,
     cost: i64,
-    charged: String,
-    attempts: String,
+    charges: std::result::Result<Vec<ChargeRow>, String>,
+    attempts: std::result::Result<Vec<Paid>, String>,
 }
 
 /// Where the reading of one incarnation stands.
@@ -74,6 +77,7 @@ impl Db {
         books.corrections(&mut tx, &corrections).await?;
         books.compare_accounts(&mut tx).await?;
         tx.verify_rollups(&corrections, &mut books.report).await?;
+        tx.verify_closed(&mut books.report).await?;
         tx.verify_adjustments(&mut books.report).await?;
         Ok(books.report)
     }
@@ -129,14 +133,14 @@ impl Books {
         if entry.cost < 0 {
             bad(format!("its cost is {} nano-USD", entry.cost));
         }
-        match parse_attempts(&entry.attempts) {
+        match &entry.attempts {
             Err(error) => bad(format!("its attempts cannot be read: {error}")),
             Ok(attempts) => {
-                let sum: i128 = attempts.iter().map(|attempt| i128::from(attempt.cost.get())).sum();
+                let sum: i128 = attempts.iter().map(|(_, cost)| i128::from(*cost)).sum();
                 if sum != i128::from(entry.cost) {
                     bad(format!("its cost is {} nano-USD, its attempts cost {sum}", entry.cost));
                 }
-                for intent in attempts.iter().map(|attempt| attempt.intent).filter(|intent| *intent > 0) {
+                for intent in attempts.iter().map(|(intent, _)| *intent).filter(|intent| *intent > 0) {
                     if intent < walk.next_intent || !walk.intents_ahead.insert(intent) {
                         bad(format!("intent {intent} is in two attempts"));
                     }
@@ -146,11 +150,11 @@ impl Books {
         while walk.intents_ahead.remove(&walk.next_intent) {
             walk.next_intent += 1;
         }
-        match serde_json::from_str::<Vec<ChargeRow>>(&entry.charged) {
+        match &entry.charges {
             Err(error) => bad(format!("its charges cannot be read: {error}")),
             Ok(charges) => {
                 for charge in charges {
-                    self.charge(walk, &charge, i128::from(entry.cost));
+                    self.charge(walk, charge, i128::from(entry.cost));
                 }
             }
         }
@@ -206,19 +210,24 @@ impl Books {
 
     /// Records whose incarnation is unknown would escape the walk.
     async fn orphans(&mut self, tx: &mut Tx) -> Result<()> {
-        let known = Query::select().column("id").from(INCARNATIONS).to_owned();
+        let known = Query::select()
+            .column((Source::TABLE, "id"))
+            .from(Source::TABLE)
+            .inner_join(INCARNATIONS, Expr::col((INCARNATIONS, "id")).equals((Source::TABLE, "incarnation")))
+            .to_owned();
         let query = Query::select()
-            .columns(["incarnation", "seq", "request_id"])
+            .columns([(Source::TABLE, "incarnation"), (RECORDS, "seq"), (RECORDS, "request_id")])
             .from(RECORDS)
-            .and_where(Expr::col("incarnation").not_in_subquery(known))
-            .order_by("incarnation", Order::Asc)
-            .order_by("seq", Order::Asc)
+            .left_join(Source::TABLE, Expr::col((Source::TABLE, "id")).equals((RECORDS, "incarnation_no")))
+            .and_where(Expr::col((RECORDS, "incarnation_no")).not_in_subquery(known))
+            .order_by((RECORDS, "incarnation_no"), Order::Asc)
+            .order_by((RECORDS, "seq"), Order::Asc)
             .limit(1)
             .to_owned();
         let Some(row) = tx.fetch_optional(RECORDS, &query).await? else { return Ok(()) };
         let mut cells = row.cells(RECORDS);
-        let incarnation = Incarnation::from(cells.take::<String>()?);
-        let (seq, request_id) = (cells.take()?, cells.take()?);
+        let incarnation = Incarnation::from(cells.take::<Option<String>>()?.unwrap_or_default());
+        let (seq, request_id) = (cells.take()?, request_text(&cells.take::<Vec<u8>>()?)?);
         let problem = "its incarnation is not known".to_owned();
         self.report.bad(BadRecord { incarnation, seq, request_id, problem });
         Ok(())
@@ -317,24 +326,24 @@ fn account_problems(account: &Account, derived: Derived, is_hard: bool) -> Vec<S
 impl Tx {
     async fn entries(&mut self, incarnation: &Incarnation, after: i64) -> Result<Vec<Entry>> {
         let query = Query::select()
-            .columns(["seq", "request_id", "cost_nano", "charged", "attempts"])
-            .from(RECORDS)
-            .and_where(Expr::col("incarnation").eq(incarnation.as_str()))
-            .and_where(Expr::col("seq").gt(after))
-            .order_by("seq", Order::Asc)
+            .columns(["seq", "request_id", "cost_nano", "charged_id"].map(|column| (RECORDS, column)))
+            .columns([(Charges::TABLE, "charges"), (RECORDS, "body")])
+            .from(Source::TABLE)
+            .inner_join(RECORDS, Expr::col((RECORDS, "incarnation_no")).equals((Source::TABLE, "id")))
+            .left_join(Charges::TABLE, Expr::col((Charges::TABLE, "id")).equals((RECORDS, "charged_id")))
+            .and_where(Expr::col((Source::TABLE, "incarnation")).eq(incarnation.as_str()))
+            .and_where(Expr::col((RECORDS, "seq")).gt(after))
+            .order_by((RECORDS, "seq"), Order::Asc)
             .limit(PAGE)
             .to_owned();
         let rows = self.fetch_all(RECORDS, &query).await?;
         rows.iter()
             .map(|row| {
                 let mut cells = row.cells(RECORDS);
-                Ok(Entry {
-                    seq: cells.take()?,
-                    request_id: cells.take()?,
-                    cost: cells.take()?,
-                    charged: cells.take()?,
-                    attempts: cells.take()?,
-                })
+                let (seq, request_id) = (cells.take()?, request_text(&cells.take::<Vec<u8>>()?)?);
+                let (cost, number) = (cells.take()?, cells.take()?);
+                let charges = charges_of(number, cells.take::<Option<String>>()?.as_deref());
+                Ok(Entry { seq, request_id, cost, charges, attempts: paid(&cells.take::<Vec<u8>>()?) })
             })
             .collect()
     }

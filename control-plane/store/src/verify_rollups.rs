@@ -5,6 +5,8 @@
 use crate::corrections::Correction;
 use crate::db::Tx;
 use crate::error::Result;
+use crate::interned::{Interned as _, Source};
+use crate::request_key::request_text;
 use crate::rollup_keys::{KEYS, PARTS, RollupKey};
 use crate::rollups::{RollupSpan, SUMS, Sums};
 use crate::rollups_derived::{Range, derived};
@@ -39,13 +41,15 @@ impl Tx {
     /// Compares the sums of every span with records and corrections.
     pub(crate) async fn verify_rollups(&mut self, corrections: &[Correction], report: &mut LedgerReport) -> Result<()> {
         let recorded = self.recorded_range().await?;
+        self.edited_keys(report).await?;
+        self.unknown_keys(RECORDS, "started_at", report).await?;
         for span in RollupSpan::ALL {
             let count = Query::select().expr(Expr::col("bucket").count()).from(span.table()).to_owned();
             if let Some(row) = self.fetch_optional(span.table(), &count).await? {
                 let count: i64 = row.cells(span.table()).take()?;
                 report.rollups = report.rollups.saturating_add(u64::try_from(count).unwrap_or_default());
             }
-            self.unknown_keys(span, report).await?;
+            self.unknown_keys(span.table(), "bucket", report).await?;
             let mut corrected: BTreeMap<Place, i64> = BTreeMap::new();
             for one in corrections {
                 let place = (span.bucket(one.at).get(), span.key(&one.key));
@@ -85,21 +89,33 @@ impl Tx {
         Ok(months.into_iter().map(|month| Some((month, month.next_month_start()))).collect())
     }
 
-    /// Sums under a number that stands for nothing.
-    async fn unknown_keys(&mut self, span: RollupSpan, report: &mut LedgerReport) -> Result<()> {
-        let table = span.table();
+    /// Combinations that stand under a number which they never try: they were edited.
+    async fn edited_keys(&mut self, report: &mut LedgerReport) -> Result<()> {
+        let query = Query::select().column("id").columns(PARTS).from(KEYS).order_by("id", Order::Asc).to_owned();
+        for row in self.fetch_all(KEYS, &query).await? {
+            let mut cells = row.cells(KEYS);
+            let (id, key): (i64, RollupKey) = (cells.take()?, RollupKey::take(&mut cells)?);
+            if !key.may_be(id) {
+                report.problem(format!("the key {id} stands for {:?}, whose number it is not", key.parts()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows under a number that stands for nothing.
+    async fn unknown_keys(&mut self, table: &'static str, time: &'static str, report: &mut LedgerReport) -> Result<()> {
         let known = Query::select().column("id").from(KEYS).to_owned();
         let query = Query::select()
-            .columns(["bucket", "key_id"])
+            .columns([time, "key_id"])
             .from(table)
             .and_where(Expr::col("key_id").not_in_subquery(known))
-            .order_by("bucket", Order::Asc)
+            .order_by(time, Order::Asc)
             .limit(1)
             .to_owned();
         if let Some(row) = self.fetch_optional(table, &query).await? {
             let mut cells = row.cells(table);
-            let (bucket, id): (i64, i64) = (cells.take()?, cells.take()?);
-            report.problem(format!("{table} {}: the key {id} is not known", UnixMicros::new(bucket)));
+            let (at, id): (i64, i64) = (cells.take()?, cells.take()?);
+            report.problem(format!("{table} {}: the key {id} is not known", UnixMicros::new(at)));
         }
         Ok(())
     }
@@ -196,29 +212,26 @@ impl Tx {
         let bucket = UnixMicros::new(place.0);
         let mut query = Query::select();
         query
-            .columns(["incarnation", "seq", "request_id"])
+            .columns([(Source::TABLE, "incarnation"), (RECORDS, "seq"), (RECORDS, "request_id")])
             .from(RECORDS)
-            .and_where(Expr::col("started_at").gte(bucket.get()))
-            .and_where(Expr::col("started_at").lt(span.end(bucket).get()));
+            .inner_join(Source::TABLE, Expr::col((Source::TABLE, "id")).equals((RECORDS, "incarnation_no")))
+            .inner_join(KEYS, Expr::col((KEYS, "id")).equals((RECORDS, "key_id")))
+            .and_where(Expr::col((RECORDS, "started_at")).gte(bucket.get()))
+            .and_where(Expr::col((RECORDS, "started_at")).lt(span.end(bucket).get()));
         for (column, value) in PARTS.into_iter().zip(place.1.parts()) {
-            match (span, column) {
-                (RollupSpan::Trend, "user_id" | "api_key_id") => {}
-                (_, "cost_center") => {
-                    query.and_where(Expr::cust("COALESCE(cost_center, '')").eq(value));
-                }
-                _ => {
-                    query.and_where(Expr::col(column).eq(value));
-                }
+            if span != RollupSpan::Trend || !matches!(column, "user_id" | "api_key_id") {
+                query.and_where(Expr::col((KEYS, column)).eq(value));
             }
         }
-        query.order_by("started_at", Order::Asc).order_by("incarnation", Order::Asc).order_by("seq", Order::Asc);
+        query.order_by((RECORDS, "started_at"), Order::Asc);
+        query.order_by((Source::TABLE, "incarnation"), Order::Asc).order_by((RECORDS, "seq"), Order::Asc);
         let Some(row) = self.fetch_optional(RECORDS, &query.limit(1).to_owned()).await? else {
             report.problem(problem);
             return Ok(());
         };
         let mut cells = row.cells(RECORDS);
         let incarnation = Incarnation::from(cells.take::<String>()?);
-        let (seq, request_id) = (cells.take()?, cells.take()?);
+        let (seq, request_id) = (cells.take()?, request_text(&cells.take::<Vec<u8>>()?)?);
         report.bad(BadRecord { incarnation, seq, request_id, problem });
         Ok(())
     }

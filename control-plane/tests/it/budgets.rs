@@ -178,31 +178,65 @@ fn in_zone(timezone: &str, week_start: WeekStart) -> FileConfig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_zone_holds_from_the_end_of_the_present_period_so_that_nothing_spent_is_forgotten() {
-    // 2026-11-30T23:30Z: December has begun in Kiritimati, not in UTC.
+async fn a_changed_zone_holds_from_its_first_boundary_after_the_present_period_so_that_no_month_has_two_limits() {
+    // 2026-11-30T23:30Z: December has begun in Kiritimati and in Berlin, not in UTC.
     let (fixture, clock) = standing_still(in_zone("UTC", WeekStart::Monday), "2026-11-30T23:30:00Z").await;
     let app = fixture.control.app();
     let november = Window { start: at("2026-11-01T00:00:00Z"), end: at("2026-12-01T00:00:00Z") };
+    let until = |end: &str| Window { end: at(end), ..november };
     let mut node = Escrow::open(&fixture, "one").await;
     assert_eq!(node.acquire(1, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, USD);
     let kiritimati = in_zone("Pacific/Kiritimati", WeekStart::Monday);
     assert_eq!(app.sync_file(&kiritimati).await.unwrap().upserted, 1);
     published(&fixture).await;
-    assert_eq!(state(app).await.window, november);
+    assert_eq!(state(app).await.window, until("2026-12-31T10:00:00Z"));
     let mut other = Escrow::open(&fixture, "two").await;
     assert_eq!(other.acquire(1, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, 0);
     // the same file again, a further change, and the way back: the period that has begun stays
     assert_eq!(app.sync_file(&kiritimati).await.unwrap().upserted, 0);
     app.sync_file(&in_zone("Europe/Berlin", WeekStart::Sunday)).await.unwrap();
-    assert_eq!(state(app).await.window, november);
+    assert_eq!(state(app).await.window, until("2026-12-31T23:00:00Z"));
     app.sync_file(&in_zone("UTC", WeekStart::Monday)).await.unwrap();
     assert_eq!(state(app).await.window, november);
     app.sync_file(&kiritimati).await.unwrap();
+    // where UTC's month ends, the one of Kiritimati has begun long ago: what was spent of it counts
     clock.0.store(november.end.get(), Ordering::SeqCst);
-    let december = Window { start: at("2026-11-30T10:00:00Z"), end: at("2026-12-31T10:00:00Z") };
-    assert_eq!(state(app).await.window, december);
+    assert_eq!(state(app).await.window, until("2026-12-31T10:00:00Z"));
     published(&fixture).await;
-    assert_eq!(other.acquire(2, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, USD);
+    assert_eq!(other.acquire(2, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, 0);
+    // also when it is changed now, and back
+    app.sync_file(&in_zone("UTC", WeekStart::Monday)).await.unwrap();
+    assert_eq!(state(app).await.window.start, november.start);
+    app.sync_file(&kiritimati).await.unwrap();
+    clock.0.store(at("2026-12-31T10:00:00Z").get() - 1, Ordering::SeqCst);
+    assert_eq!(state(app).await.window.start, november.start);
+    clock.0.store(at("2027-01-31T10:00:00Z").get(), Ordering::SeqCst);
+    let february = Window { start: at("2027-01-31T10:00:00Z"), end: at("2027-02-28T10:00:00Z") };
+    assert_eq!(state(app).await.window, february);
+    published(&fixture).await;
+    assert_eq!(other.acquire(3, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, USD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hard_budget_keeps_its_account_wherever_the_file_puts_a_soft_one_of_the_same_scope_and_period() {
+    let one = |usd: i64, mode: Mode| crate::support::budget(FileScope::Instance, usd, mode);
+    let with = |budgets: Vec<_>| FileConfig { budgets, ..file() };
+    let fixture = Fixture::new(with(vec![one(1, Mode::Hard)])).await;
+    let mut node = Escrow::open(&fixture, "one").await;
+    assert_eq!(node.acquire(1, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, USD);
+    for budgets in [
+        vec![one(1, Mode::Soft), one(1, Mode::Hard)],
+        vec![one(1, Mode::Hard), one(1, Mode::Soft)],
+        vec![one(1, Mode::Soft), one(1, Mode::Hard)],
+    ] {
+        fixture.control.reload(&with(budgets)).await.unwrap();
+        published(&fixture).await;
+        let states = fixture.control.app().list_budgets(&Actor::Operator).await.unwrap();
+        let told: Vec<_> = states.iter().map(|state| (state.limit.id.as_str(), state.limit.mode)).collect();
+        assert_eq!(told, [(BUDGET, Mode::Hard), ("instance/monthly#2", Mode::Soft)]);
+        let mut other = Escrow::open(&fixture, "two").await;
+        assert_eq!(other.acquire(1, &[(BUDGET, USD, USD)]).await[0].granted_total_nano_usd, 0, "it is all given");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use helix_proto::v1::begin::Mode;
 use helix_shared::snapshot::{ResourceSet, compile};
 use helix_shared::time::{SystemClock, UnixMicros};
 use helix_store::{ApiKey, ChangeOp, Managed};
+use sqlx::Connection as _;
 use std::sync::Arc;
 
 fn key(name: &str) -> NewKey {
@@ -102,6 +103,51 @@ async fn a_node_resumes_with_the_difference_also_after_a_restart_of_the_control_
     let mut node = Node::watch(fixture.channel().await, "n1", set, revision).await;
     let push = node.push().await;
     assert_eq!((push.mode, push.upserts.len()), (Mode::Delta, 1));
+    node.apply(&push).await;
+}
+
+/// Takes the last revisions back, as a server does that fails over to a standby which had not heard of them.
+async fn forget_after(fixture: &Fixture, revision: u64) {
+    let path = fixture.folder.path().join("helix.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let revision = i64::try_from(revision).unwrap();
+    let mut tx = connection.begin().await.unwrap();
+    for statement in [
+        "DELETE FROM api_keys WHERE id IN (SELECT resource_id FROM config_log WHERE revision > ?)",
+        "DELETE FROM config_log WHERE revision > ?",
+        "UPDATE config_head SET revision = ?",
+    ] {
+        sqlx::query(statement).bind(revision).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connected_node_is_sent_everything_once_the_database_has_lost_commits_and_revocations_go_on() {
+    let fixture = Fixture::new(file()).await;
+    let app = fixture.control.app();
+    let kept = add_key(app, "kept").await;
+    let mut node = fixture.node("n1").await;
+    let push = node.push().await;
+    node.apply(&push).await;
+    let before = node.revision;
+    for name in ["lost", "lost too"] {
+        add_key(app, name).await;
+        let push = node.push().await;
+        node.apply(&push).await;
+    }
+    assert_eq!(node.revision, before + 2);
+    forget_after(&fixture, before).await;
+    let push = node.push().await;
+    assert_eq!((push.mode, push.revision), (Mode::Replace, before));
+    node.apply(&push).await;
+    // the numbers come again and mean something else
+    app.revoke_key(&Actor::Operator, &kept).await.unwrap();
+    let push = node.push().await;
+    assert_eq!((push.mode, push.revision, push.upserts.len()), (Mode::Delta, before + 1, 1));
+    assert_eq!(push.upserts[0].id, kept);
     node.apply(&push).await;
 }
 

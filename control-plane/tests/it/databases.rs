@@ -3,6 +3,7 @@
 //! Rule: a database that had to be there is never left out in silence.
 
 use crate::escrow::{BUDGET, Escrow, USD, hard};
+use crate::file_sync::secrets_change_hands;
 use crate::records::{Reporter, record};
 use crate::support::{Fixture, settings, soon};
 use helix_control_plane::app::{KeyOwner, NewKey};
@@ -127,6 +128,9 @@ async fn walk(url: Option<String>) {
     let facts = app.facts().await.unwrap();
     assert!(facts.has_admin && facts.nodes.iter().any(|node| node.id == "walker"), "{facts:?}");
     assert!(facts.schema.iter().all(|step| step.applied_at.is_some()));
+    secrets_change_hands(app).await;
+    app.sync_file(&settings.file).await.unwrap();
+    let facts = app.facts().await.unwrap();
 
     drop(node);
     let folder = fixture.stop().await;

@@ -54,9 +54,13 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     pub(crate) async fn open(fixture: &Fixture) -> Self {
+        Self::open_as(fixture, "n1").await
+    }
+
+    async fn open_as(fixture: &Fixture, node: &str) -> Self {
         let (to, batches) = mpsc::channel(16);
         let mut client = UsageIngestClient::new(fixture.channel().await);
-        let first = v1::UsageBatch { node: Some(introduction("n1")), ..v1::UsageBatch::default() };
+        let first = v1::UsageBatch { node: Some(introduction(node)), ..v1::UsageBatch::default() };
         to.send(first).await.unwrap();
         let mut from = soon(client.report(ReceiverStream::new(batches))).await.unwrap().into_inner();
         soon(from.message()).await.unwrap().unwrap();
@@ -123,4 +127,28 @@ async fn nothing_is_acknowledged_while_the_database_is_away() {
     reporter.send(vec![record(1)]).await;
     let status = soon(reporter.from.message()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_writes_no_records_of_a_process_that_another_node_opened() {
+    let fixture = Fixture::new(file()).await;
+    let mut reporter = Reporter::open(&fixture).await;
+    reporter.send(vec![record(1)]).await;
+    assert_eq!(reporter.ack().await.through_seq, 1);
+    let mut other = Reporter::open_as(&fixture, "n2").await;
+    other.send(vec![record(2)]).await;
+    let status = soon(other.from.message()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (tonic::Code::PermissionDenied, "the incarnation belongs to another node")
+    );
+    // the owner goes on where it was, and so does the other with what is its own
+    reporter.send(vec![record(2)]).await;
+    assert_eq!(reporter.ack().await.through_seq, 2);
+    let mut other = Reporter::open_as(&fixture, "n2").await;
+    let own = v1::UsageBatch { node: None, incarnation: "n2-1".to_owned(), records: vec![record(1)] };
+    other.to.send(own).await.unwrap();
+    assert_eq!(other.ack().await.through_seq, 1);
+    let report = fixture.control.app().verify_ledger(&Actor::Operator).await.unwrap();
+    assert!(report.is_clean() && report.records == 3, "{report:?}");
 }

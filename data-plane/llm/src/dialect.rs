@@ -145,7 +145,7 @@ impl Dialect {
 
     /// Whether requests cost nothing, whatever the model.
     pub fn is_free(self) -> bool {
-        matches!(self, Self::AnthropicCountTokens | Self::OpenAiModerations | Self::OpenAiStoredResponses)
+        matches!(self, Self::AnthropicCountTokens | Self::OpenAiStoredResponses)
     }
 
     /// Whether the body is a form, or may be one.

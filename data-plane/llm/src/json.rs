@@ -87,6 +87,11 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// Returns a reader that stands at an earlier place of the same document, to look at a value once more.
+    pub(crate) fn again(&self, at: usize) -> Self {
+        Self { bytes: self.bytes, at, depth: self.depth, string_bytes: 0 }
+    }
+
     fn syntax(&self, what: &'static str) -> Box<Fault> {
         fault(self.at, Reason::Syntax(what))
     }

@@ -8,6 +8,7 @@ mod grammar;
 
 pub use grammar::boundary;
 
+use helix_shared::error_code::ErrorCode;
 use memchr::memmem;
 
 use crate::dialect::Dialect;
@@ -24,6 +25,13 @@ const FIELDS: [&str; 7] = ["model", "response_format", "stream", "n", "quality",
 
 /// Those of them that say how the answer comes: nothing of one is passed on before its value was read.
 const ANSWERS: [&str; 2] = ["response_format", "stream"];
+/// Fields by which a provider fetches what it hears from elsewhere: nobody has measured that.
+const ELSEWHERE: [&str; 8] = ["url", "file_url", "file_id", "file_uri", "audio_url", "uri", "file_urls", "file_ids"];
+/// Fields that name further models; of the settings of a drawing only the model among them.
+const OTHER_MODELS: [&str; 4] = ["models", "fallbacks", "svg", "svg[model]"];
+/// Pictures, also where they are texts that say where one is.
+const PICTURES: [&str; 4] = ["image", "mask", "markup", "image_url"];
+
 /// The longest value of such a field.
 const MAX_ANSWER_BYTES: usize = 256;
 
@@ -42,6 +50,12 @@ pub enum FormError {
     /// A field is not what it must be.
     #[error("`{0}` cannot be read")]
     Invalid(&'static str),
+    /// What is heard lies elsewhere, at whatever length.
+    #[error("`{0}` is not taken: what the provider fetches for itself has no bound; send the sound as a file")]
+    Elsewhere(&'static str),
+    /// A field may name a further model.
+    #[error("`{0}` is not taken: name one model, any other would be served without having been authorised")]
+    OtherModel(&'static str),
 }
 
 impl FormError {
@@ -49,7 +63,19 @@ impl FormError {
     pub fn param(self) -> Option<&'static str> {
         match self {
             Self::Malformed(_) => None,
-            Self::Duplicate(name) | Self::Missing(name) | Self::Invalid(name) => Some(name),
+            Self::Duplicate(name)
+            | Self::Missing(name)
+            | Self::Invalid(name)
+            | Self::Elsewhere(name)
+            | Self::OtherModel(name) => Some(name),
+        }
+    }
+
+    /// The code of the refusal.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::Elsewhere(_) => ErrorCode::UnboundedCost,
+            _ => ErrorCode::InvalidRequest,
         }
     }
 }
@@ -74,6 +100,10 @@ pub struct Form {
     files: u64,
     file_bytes: u64,
     text_bytes: u64,
+    /// Texts that say where a picture is.
+    remote_pictures: u64,
+    /// Whether what is heard must come along.
+    needs_file: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +130,15 @@ impl Form {
             files: 0,
             file_bytes: 0,
             text_bytes: 0,
+            remote_pictures: 0,
+            needs_file: false,
         }
+    }
+
+    /// Demands that a file comes along, and nothing that stands for one.
+    #[must_use]
+    pub fn with_file(self) -> Self {
+        Self { needs_file: true, ..self }
     }
 
     /// Reads on in what came so far; `so_far` begins with the form, or with what was not forgotten of it, and only grows.
@@ -174,6 +212,7 @@ impl Form {
                     return Ok(false);
                 };
                 let (name, is_file) = grammar::part(rest.get(..end).unwrap_or_default())?;
+                self.refuse_substitute(&name, is_file)?;
                 let field = FIELDS.iter().position(|known| *known == name);
                 if let Some(place) = field {
                     self.name_field(place, is_file)?;
@@ -189,6 +228,28 @@ impl Form {
             }
             State::Body { field, is_file } => self.step_body(so_far, field, is_file),
         }
+    }
+
+    /// Refuses what stands for a file, and what names a further model. A picture that lies elsewhere is a picture.
+    fn refuse_substitute(&mut self, name: &str, is_file: bool) -> Result<(), FormError> {
+        let name = name.to_ascii_lowercase();
+        let base = name.split_once('[').map_or(name.as_str(), |(base, _)| base);
+        let other = OTHER_MODELS.iter().find(|known| **known == name || (**known == base && base != "svg"));
+        if let Some(known) = other {
+            return Err(FormError::OtherModel(known));
+        }
+        if self.needs_file {
+            let known = ELSEWHERE.iter().find(|known| **known == base);
+            let is_place = base.ends_with("_url") || base.ends_with("_uri");
+            return match known {
+                Some(known) => Err(FormError::Elsewhere(known)),
+                None if is_place => Err(FormError::Elsewhere("url")),
+                None if base == "file" && !is_file => Err(FormError::Elsewhere("file")),
+                None => Ok(()),
+            };
+        }
+        self.remote_pictures += u64::from(!is_file && PICTURES.contains(&base));
+        Ok(())
     }
 
     /// Takes note of a field that counts: once, and as a text.
@@ -211,6 +272,7 @@ impl Form {
         }
         self.state = match next {
             b"\r\n" => State::Head,
+            b"--" if self.needs_file && self.files == 0 => return Err(FormError::Missing("file")),
             b"--" => State::Over,
             _ => return Err(FormError::Malformed("a boundary is followed by something else")),
         };
@@ -297,7 +359,8 @@ impl Form {
             return Ok(facts);
         }
         facts.choices = self.count(so_far, "n")?.unwrap_or(1).max(1);
-        facts.media.images = self.files;
+        facts.media.images = self.files.saturating_add(self.remote_pictures);
+        facts.media.remote_images = self.remote_pictures;
         facts.media.inline_image_bytes = self.file_bytes;
         let quality = self.value(so_far, "quality")?;
         bound_picture(&mut facts, quality, self.count(so_far, "partial_images")?, None);

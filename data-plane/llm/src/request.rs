@@ -10,6 +10,7 @@ use crate::dialect::{
 };
 use crate::json::{Reader, Reason, Result, Span, fault, to_u64};
 use crate::usage::TextSize;
+use helix_shared::provider::CapField;
 
 pub use error::ScanError;
 
@@ -27,6 +28,8 @@ const BASE_TOKENS: u64 = 512;
 const PER_MESSAGE_TOKENS: u64 = 8;
 const PER_TOOL_TOKENS: u64 = 32;
 const PER_AUDIO_TOKENS: u64 = 1_024;
+/// More than a summary of a conversation has. No limit of it is published; those that are seen have some thousands.
+const SUMMARY_TOKENS: u64 = 32_768;
 /// The system prompt that a provider adds when tools are given, and what a tool of its own definition brings along.
 const TOOL_PROMPT_TOKENS: u64 = 1_024;
 const PER_TYPED_TOOL_TOKENS: u64 = 2_048;
@@ -42,7 +45,7 @@ pub struct RequestFacts {
     pub is_stream: bool,
     /// Whether the client asked for the usage event of an OpenAI stream.
     pub asks_usage: bool,
-    /// The client's own cap on output tokens; `max_completion_tokens` wins over `max_tokens`.
+    /// The client's own cap on output tokens; the larger one, where it stands under both of OpenAI's names.
     pub output_cap: Option<u64>,
     /// Anthropic's `thinking.budget_tokens`: a cap at or under it is refused by the provider.
     pub thinking_budget: Option<u64>,
@@ -66,8 +69,11 @@ pub struct RequestFacts {
     pub inference_geo: Option<String>,
     /// Whether audio output is asked for.
     pub asks_audio: bool,
-    /// Whether the body lets the provider choose another model than [`Self::model`] (OpenRouter's `models`).
-    pub names_other_models: bool,
+    /// The field by which the body lets the provider run another model than [`Self::model`]: `models`, a tool with a model
+    /// of its own.
+    pub other_models: Option<&'static str>,
+    /// Whether the provider may have the conversation summed up first, in a pass of its own that is billed beside the answer.
+    pub may_compact: bool,
     /// What refers to responses that the provider keeps.
     pub kept: Kept,
     /// Whether the body is a form.
@@ -143,8 +149,10 @@ pub struct MediaWish {
 pub struct ServerTools {
     /// How many such tools are offered.
     pub count: u64,
-    /// The sum of their `max_uses`, over those that have one.
+    /// The sum of their `max_uses`, over those that have one and do not fetch.
     pub max_uses: u64,
+    /// The sum of the `max_uses` of those that fetch whole documents, whatever their size.
+    pub fetches: u64,
     /// Whether at least one has no such cap.
     pub has_uncapped: bool,
 }
@@ -155,6 +163,16 @@ impl ServerTools {
         match max_uses {
             Some(uses) => self.max_uses = self.max_uses.saturating_add(uses),
             None => self.has_uncapped = true,
+        }
+    }
+
+    pub(crate) fn add_fetch(&mut self, max_uses: Option<u64>) {
+        match max_uses {
+            Some(uses) => {
+                self.count += 1;
+                self.fetches = self.fetches.saturating_add(uses);
+            }
+            None => self.add(None),
         }
     }
 }
@@ -258,11 +276,12 @@ impl RequestFacts {
             is_fast: false,
             inference_geo: None,
             asks_audio: false,
+            may_compact: false,
             kept: Kept::default(),
             is_form: false,
             asks: Asks::default(),
             wish: MediaWish::default(),
-            names_other_models: false,
+            other_models: None,
             text: TextSize::default(),
             body_bytes,
             typed_tools: 0,
@@ -318,9 +337,19 @@ impl RequestFacts {
 
     /// Returns the number of output tokens that cannot be exceeded when each answer is capped at `cap` tokens.
     ///
-    /// Rejected tokens of a `prediction` are billed beside the answer.
+    /// Rejected tokens of a `prediction` are billed beside the answer, and so is a summary of what was said before.
     pub fn output_token_bound(&self, cap: u64) -> u64 {
-        cap.saturating_add(self.predicted_bytes).saturating_mul(self.choices)
+        let summary = if self.may_compact { SUMMARY_TOKENS } else { 0 };
+        cap.saturating_add(self.predicted_bytes).saturating_add(summary).saturating_mul(self.choices)
+    }
+
+    /// Whether the client's cap stands in the field that a backend of OpenAI's chat reads.
+    pub fn has_cap_in(&self, field: CapField) -> bool {
+        let splice = match field {
+            CapField::MaxTokens => &self.splices.max_tokens,
+            CapField::MaxCompletionTokens => &self.splices.max_completion_tokens,
+        };
+        splice.value.is_some()
     }
 
     /// Returns an estimate of the input tokens, for answers without usage and for local counting.

@@ -39,7 +39,7 @@ pub struct Rewrite<'a> {
 pub struct OutputCap {
     /// The cap.
     pub tokens: u64,
-    /// The field that the backend takes, used when the client gave none.
+    /// The field that the backend takes, used when the client gave none there.
     pub field: CapField,
 }
 
@@ -89,7 +89,7 @@ pub fn rewrite(body: Bytes, facts: &RequestFacts, changes: &Rewrite<'_>) -> Rewr
         splices.extend(usage_splice(facts));
     }
     if let Some(cap) = changes.output_cap.filter(|_| facts.dialect.can_be_capped()) {
-        splice_cap(facts, cap, &mut splices);
+        splice_cap(facts, cap, changes.cap_name == Some(cap.field), &mut splices);
     }
     if let Some(field) = changes.cap_name {
         splices.extend(rename_cap(&body, facts, field));
@@ -167,7 +167,7 @@ fn usage_splice(facts: &RequestFacts) -> Option<Splice> {
     Some(Splice { span, bytes: Bytes::from_static(bytes) })
 }
 
-fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
+fn splice_cap(facts: &RequestFacts, mut cap: OutputCap, is_renamed: bool, splices: &mut Vec<Splice>) {
     let given = [&facts.splices.max_tokens, &facts.splices.max_completion_tokens];
     if given.iter().any(|field| field.value.is_some()) {
         for field in given {
@@ -177,7 +177,12 @@ fn splice_cap(facts: &RequestFacts, cap: OutputCap, splices: &mut Vec<Splice>) {
                 splices.push(Splice { span: span.clone(), bytes: Bytes::from(cap.tokens.to_string()) });
             }
         }
-        return;
+        // One that stands under the name that the backend does not read is said under the other as well, unless it goes
+        // there.
+        if facts.dialect != Dialect::OpenAiChat || is_renamed || facts.has_cap_in(cap.field) {
+            return;
+        }
+        cap.tokens = facts.output_cap.unwrap_or(u64::MAX).min(cap.tokens);
     }
     let nested = match facts.dialect {
         Dialect::Gemini => Some(("generationConfig", "maxOutputTokens")),

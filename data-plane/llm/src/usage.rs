@@ -216,22 +216,6 @@ impl Counts {
     }
 }
 
-/// Adds up the passes of one answer.
-pub(crate) fn sum(a: TokenUsage, b: TokenUsage) -> TokenUsage {
-    TokenUsage {
-        input_tokens: a.input_tokens.saturating_add(b.input_tokens),
-        cache_read_tokens: a.cache_read_tokens.saturating_add(b.cache_read_tokens),
-        cache_write_tokens: a.cache_write_tokens.saturating_add(b.cache_write_tokens),
-        cache_write_long_tokens: a.cache_write_long_tokens.saturating_add(b.cache_write_long_tokens),
-        output_tokens: a.output_tokens.saturating_add(b.output_tokens),
-        reasoning_tokens: a.reasoning_tokens.saturating_add(b.reasoning_tokens),
-        audio_input_tokens: a.audio_input_tokens.saturating_add(b.audio_input_tokens),
-        audio_output_tokens: a.audio_output_tokens.saturating_add(b.audio_output_tokens),
-        searches: a.searches.saturating_add(b.searches),
-        ..TokenUsage::default()
-    }
-}
-
 /// Reads a counter leniently: less than nothing is nothing, a fraction is rounded up, what is no number is absent.
 pub(crate) fn read_counter(reader: &mut Reader<'_>) -> Result<Option<u64>> {
     if reader.kind()? != Kind::Number {

@@ -25,7 +25,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 /// Between two looks at what is due, however often something is.
@@ -128,7 +127,7 @@ impl EscrowTask {
         self.follow(Ok(steps));
         loop {
             for report in std::mem::take(&mut self.outbox) {
-                say(&reports, v1::EscrowReport { node: None, step: Some(report_to_wire(&report)) })?;
+                send(&reports, v1::EscrowReport { node: None, step: Some(report_to_wire(&report)) }).await?;
             }
             tokio::select! {
                 biased;
@@ -395,13 +394,4 @@ fn closed_by(update: &v1::EscrowUpdate) -> Vec<Past> {
 
 async fn send(reports: &mpsc::Sender<v1::EscrowReport>, report: v1::EscrowReport) -> Result<(), tonic::Status> {
     reports.send(report).await.map_err(|_| tonic::Status::unavailable("the report stream is closed"))
-}
-
-/// Says something on a stream that runs. A plane that does not read is not waited for: what it misses is said again, and
-/// meanwhile money that comes free on this node has those who wait for it.
-fn say(reports: &mpsc::Sender<v1::EscrowReport>, report: v1::EscrowReport) -> Result<(), tonic::Status> {
-    match reports.try_send(report) {
-        Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
-        Err(TrySendError::Closed(_)) => Err(tonic::Status::unavailable("the report stream is closed")),
-    }
 }

@@ -12,7 +12,7 @@ use crate::config::Pinned;
 use crate::config::current::Place;
 use helix_llm::{CacheMarks, Dialect, Family, OutputCap, RequestFacts};
 use helix_shared::budget::{AccountKey, Limit, Mode};
-use helix_shared::catalog::{TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
+use helix_shared::catalog::{ModelPrice, TierRequest, Unbounded, UsageBound, affordable_output, worst_case};
 use helix_shared::error_code::ErrorCode;
 use helix_shared::money::NanoUsd;
 use helix_shared::snapshot::Caller;
@@ -136,19 +136,37 @@ impl Path {
     }
 }
 
-/// Admits an attempt at a place. `facts` are of the body that the place gets; `has_own_cap`: the caller gave an output cap.
+/// What a place is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Of the body that the place gets.
+    pub facts: &'a RequestFacts,
+    /// Whether the caller gave an output cap.
+    pub has_own_cap: bool,
+    /// How many requests the place bills.
+    pub requests: u32,
+}
+
+/// Whether a request costs nothing at a place with this price, whatever it holds. A moderation costs nothing where nobody
+/// says otherwise.
+pub fn is_free(dialect: Dialect, price: Option<&ModelPrice>) -> bool {
+    dialect.is_free() || (dialect == Dialect::OpenAiModerations && price.is_none_or(ModelPrice::is_free))
+}
+
+/// Admits an attempt at a place.
 ///
 /// # Errors
 /// `budget_exceeded`, `budget_unavailable`, `unpriced_model`, `unbounded_cost`.
 pub async fn admit(
     escrow: &Escrow,
     path: &Path,
-    (facts, has_own_cap): (&RequestFacts, bool),
+    asked: Asked<'_>,
     place: &Place,
     started_at: UnixMicros,
 ) -> Result<Admission, Refusal> {
+    let Asked { facts, has_own_cap, requests } = asked;
     let free = Admission { reservation: None, worst_case: NanoUsd::ZERO, output_cap: None, clamped_to: None };
-    if path.hard.is_empty() || facts.dialect.is_free() {
+    if path.hard.is_empty() || is_free(facts.dialect, place.price.as_deref()) {
         return Ok(free);
     }
     let named = |refusal| named(path, refusal);
@@ -156,7 +174,8 @@ pub async fn admit(
     let is_media = facts.dialect.is_media();
     let bound = if is_media { media::bound(facts, place, price, started_at) } else { bound(facts, place, started_at) };
     let mut bound = bound.map_err(named)?;
-    let is_cap_ours = !has_own_cap && !is_media && facts.dialect != Dialect::OpenAiEmbeddings;
+    bound.requests = requests;
+    let is_cap_ours = !has_own_cap && facts.dialect.can_be_capped();
     // What a prediction may add is billed beside the answer: it is in the bound and not in the cap.
     let beside = facts.output_token_bound(0) / facts.choices.max(1);
     let mut clamped_to = None;
@@ -166,7 +185,12 @@ pub async fn admit(
         let (index, account) = match escrow.admit(&path.hard, worst_case).await {
             Ok(reservation) => {
                 let tokens = bound.output_tokens_max.saturating_sub(beside);
-                let output_cap = is_cap_ours.then(|| OutputCap { tokens, field: place.upstream.backend.cap_field() });
+                let field = place.upstream.backend.cap_field();
+                let output_cap = if is_cap_ours {
+                    Some(OutputCap { tokens, field })
+                } else {
+                    unread_cap(facts, place).map(|tokens| OutputCap { tokens, field })
+                };
                 return Ok(Admission { reservation: Some(reservation), worst_case, output_cap, clamped_to });
             }
             Err(Refused::Exceeded { index, account }) => (index, account),
@@ -182,6 +206,13 @@ pub async fn admit(
         bound.output_tokens_max = smaller;
         clamped_to = Some(cap);
     }
+}
+
+/// The caller's own cap, where it stands in a field that the place may pass over: it must stand in the other too.
+fn unread_cap(facts: &RequestFacts, place: &Place) -> Option<u64> {
+    let backend = &place.upstream.backend;
+    let is_at_risk = facts.dialect == Dialect::OpenAiChat && backend.kind.facts().may_ignore_other_cap;
+    facts.output_cap.filter(|_| is_at_risk && !facts.has_cap_in(backend.cap_field()))
 }
 
 fn exceeded(path: &Path, index: usize, account: &Account, worst_case: NanoUsd) -> Refusal {
@@ -216,18 +247,24 @@ fn bound(facts: &RequestFacts, place: &Place, started_at: UnixMicros) -> Result<
             _ => "give each server tool a `max_uses`",
         }));
     }
+    // A document that is fetched may fill all that the model reads; a limit of its text holds for no PDF.
+    let input = match (searches.fetches, place.max_input_tokens) {
+        (0, _) => input,
+        (_, Some(window)) => input.max(window),
+        (_, None) => return Err(unbounded("tools that fetch need a model whose context window is known")),
+    };
     // Each search is followed by a pass that reads everything before it again; Anthropic bills that as one input.
-    let passes = if facts.dialect == Dialect::OpenAiResponses { searches.max_uses.saturating_add(1) } else { 1 };
+    // A summary of what was said reads all of it first.
+    let passes = match facts.dialect {
+        Dialect::OpenAiResponses => searches.max_uses.saturating_add(1),
+        _ => 1 + u64::from(facts.may_compact),
+    };
     let input = input.saturating_add(searches.max_uses.saturating_mul(TOKENS_PER_SEARCH)).saturating_mul(passes);
     let cap = facts.output_cap.unwrap_or_else(|| match facts.dialect {
         Dialect::OpenAiCompletions => COMPLETION_OUTPUT_TOKENS,
         _ => place.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
     });
-    let output = if facts.dialect == Dialect::OpenAiEmbeddings {
-        0
-    } else {
-        facts.output_token_bound(cap) / facts.choices.max(1)
-    };
+    let output = if facts.dialect.can_be_capped() { facts.output_token_bound(cap) / facts.choices.max(1) } else { 0 };
     let mut bound = UsageBound::text(input, output, started_at);
     bound.choices = u32::try_from(facts.choices).unwrap_or(u32::MAX);
     bound.may_cache_write_long = facts.cache_marks == CacheMarks::Long;

@@ -3,7 +3,7 @@
 //! Rule: another backend is tried only while nothing has gone to the client and nothing of an upload was taken, one
 //! reservation and one intent per attempt.
 
-use super::admit::{Admission, Path, admit, has_residency};
+use super::admit::{Admission, Asked, Path, admit, has_residency, is_free};
 use super::body_room::{Claim, hold};
 use super::broken::Limits;
 use super::calls::{self, Job};
@@ -182,7 +182,8 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     };
     let started_at = gateway.clock.now();
     let facts = &*wire.facts;
-    let asked = (facts, ask.facts.output_cap.is_some());
+    let requests = wire.calls.as_ref().map_or(1, |calls| u32::try_from(calls.bodies.len()).unwrap_or(u32::MAX));
+    let asked = Asked { facts, has_own_cap: ask.facts.output_cap.is_some(), requests };
     let admission = match admit(&gateway.escrow, &ask.path, asked, place, started_at).await {
         Ok(admission) => admission,
         Err(refusal) => return failed(draft, refusal, true),
@@ -227,7 +228,7 @@ async fn attempt(mut draft: Box<Draft>, ask: &Ask, wire: &Wire<'_>, place: &Plac
     open.begun_bytes = u64::try_from(ask.body.len()).unwrap_or(u64::MAX);
     let mut accounts = ask.path.accounts(open.reservation.as_ref(), now);
     let mut unreserved = ask.path.unreserved();
-    if facts.dialect.is_free() {
+    if open.is_free {
         accounts.clear();
         unreserved.clear();
     }
@@ -446,6 +447,7 @@ fn open_attempt(
         reservation: admission.reservation,
         worst_case: admission.worst_case,
         dialect: facts.dialect,
+        is_free: is_free(facts.dialect, place.price.as_deref()),
         quirks: wire::quirks(place.upstream.backend.kind),
         estimated_input_tokens: facts.estimate_input_tokens(),
         said: Said::default(),
@@ -460,7 +462,6 @@ fn open_attempt(
         started_monotonic_us: draft.gateway().clock.monotonic_us(),
         status: 0,
         provider_request_id: String::new(),
-        calls: Vec::new(),
         cut_by: None,
     });
     (attempt, admission.clamped_to)

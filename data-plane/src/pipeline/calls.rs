@@ -2,8 +2,8 @@
 //!
 //! Rule: one reservation, one intent and one attempt for all of them. What the provider counted for each is added up, also
 //! where a later one failed; once one has failed or the client has left, no further call is made, and those under way are
-//! heard to their end, because they are billed. Each counts for itself among the requests of its backend: the first with
-//! the request, the others when there is room for them.
+//! heard to their end, because they are billed. Each is priced for itself, as the provider does, and counts for itself among
+//! the requests of its backend: the first with the request, the others when there is room for them.
 
 use super::attempts::{Ask, Tried};
 use super::body_room::{Claim, hold};
@@ -152,7 +152,7 @@ impl Job {
         let Self { mut draft, mut open, calls, in_flight, .. } = self;
         drop(in_flight);
         let pieces = || gathered.pieces.iter().flatten();
-        let is_counted = pieces().all(|piece| piece.facts.usage.is_some());
+        let is_counted = pieces().all(|piece| piece.facts.usage.is_some_and(|usage| !usage.is_empty()));
         let facts = ResponseFacts {
             usage: is_counted.then(|| Calls::sum(pieces())),
             provider_cost: pieces().map(|piece| piece.facts.provider_cost).sum::<Option<NanoUsd>>(),
@@ -179,13 +179,14 @@ impl Job {
         if let Some(Trouble::Broken(broken)) = &gathered.trouble {
             open.note_broken(&mut draft, *broken);
         }
-        open.calls = pieces().filter_map(|piece| piece.facts.usage).collect();
         let ending = if gathered.is_uncertain {
             Ending::Uncertain(verdict)
         } else if pieces().next().is_none() {
             Ending::Unbilled(verdict)
+        } else if let (true, Some(usage)) = (is_counted, facts.usage) {
+            Ending::Called { usage, calls: pieces().map(|piece| &piece.facts).collect() }
         } else {
-            Ending::Answered { facts: &facts, is_final: is_counted }
+            Ending::Answered { facts: &facts, is_final: false }
         };
         draft.record.served_model = facts.served_model.clone().unwrap_or_else(|| open.upstream_model.to_string());
         let held = open.reservation.as_ref().map_or(NanoUsd::ZERO, Reservation::amount);

@@ -72,9 +72,7 @@ pub(super) fn broke(exchange: &mut Exchange, broken: Broken, family: Family) -> 
     open.close(&mut draft, &ending);
     let form_error = upload.as_ref().and_then(Upload::form_error);
     let refusal = match (upload.filter(Upload::is_begun), form_error) {
-        (_, Some(error)) => {
-            Refusal::new("request", ErrorCode::InvalidRequest, error.to_string()).with_param(error.param())
-        }
+        (_, Some(error)) => Refusal::new("request", error.code(), error.to_string()).with_param(error.param()),
         (None, None) => Refusal::new("model", broken.code(), message),
         (Some(upload), None) if upload.is_too_large() => Refusal::new(
             "request",

@@ -1,7 +1,9 @@
 //! Which headers cross the gateway, in either direction.
 //!
 //! Rule: hop-by-hop headers and those that `Connection` names go first; credentials, cookies, addresses and account names
-//! never cross; everything else does, because clients and providers speak of things we do not know yet.
+//! never cross. What a client says to a provider of its own dialect crosses, because both speak of things we do not know
+//! yet, but for the words by which a host of models bills otherwise. A provider of another dialect hears of the client
+//! itself only.
 
 use http::header::{CONNECTION, HeaderMap, HeaderName};
 
@@ -40,6 +42,14 @@ const NOT_UPSTREAM: [&str; 18] = [
     "x-request-id",
 ];
 
+/// Families of headers that are ours, or by which a host of models takes another price, another account or another
+/// deployment than those that were reserved for.
+const NOT_UPSTREAM_FAMILIES: [&str; 9] =
+    ["x-helix-", "x-forwarded-", "x-goog-", "x-vertex-", "x-amz-", "x-amzn-", "x-ms-", "x-hf-", "x-litellm-"];
+
+/// What a provider of another dialect hears: who the client is, and nothing of what it wants there.
+const TRANSLATED: [&str; 3] = ["accept", "accept-language", "user-agent"];
+
 /// What speaks of the provider's account, or to a browser about the site that it came from: ours.
 const NOT_DOWNSTREAM: [&str; 24] = [
     "alt-svc",
@@ -68,16 +78,14 @@ const NOT_DOWNSTREAM: [&str; 24] = [
     "x-sourcemap",
 ];
 
-/// Copies what may go to a provider. To one of another dialect goes nothing that speaks of the client's own API.
+/// Copies what may go to a provider.
 pub fn to_upstream(from: &HeaderMap, to: &mut HeaderMap, is_translated: bool) {
     copy(from, to, |name| {
-        if is_translated && (name.starts_with("anthropic-") || name.starts_with("openai-")) {
-            return true;
+        if is_translated {
+            return !TRANSLATED.contains(&name);
         }
         NOT_UPSTREAM.contains(&name)
-            || name.starts_with("x-helix-")
-            || name.starts_with("x-forwarded-")
-            || name.starts_with("x-goog-")
+            || (name.starts_with("x-") && NOT_UPSTREAM_FAMILIES.iter().any(|family| name.starts_with(family)))
     });
 }
 
@@ -140,5 +148,35 @@ mod tests {
         let mut names: Vec<&str> = to.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["anthropic-beta", "content-type", "x-stainless-lang"]);
+    }
+
+    #[test]
+    fn what_changes_the_bill_never_crosses_and_a_translated_request_says_only_who_asks() {
+        let mut from = HeaderMap::new();
+        for name in [
+            "x-vertex-ai-llm-shared-request-type",
+            "x-vertex-ai-llm-request-type",
+            "x-goog-user-project",
+            "x-hf-bill-to",
+            "x-ms-spillover-deployment",
+            "x-amzn-bedrock-service-tier",
+            "x-amz-security-token",
+            "openai-organization",
+            "openai-project",
+            "anthropic-workspace-id",
+            "x-litellm-tags",
+        ] {
+            from.insert(HeaderName::from_static(name), HeaderValue::from_static("dear"));
+        }
+        let mut to = HeaderMap::new();
+        to_upstream(&from, &mut to, false);
+        assert!(to.is_empty(), "{to:?}");
+        for name in ["anthropic-beta", "x-new-service-tier", "user-agent", "accept-language", "x-stainless-lang"] {
+            from.insert(HeaderName::from_static(name), HeaderValue::from_static("any"));
+        }
+        to_upstream(&from, &mut to, true);
+        let mut names: Vec<&str> = to.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept-language", "user-agent"]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Rule: only what the caller's lists allow is listed or suggested.
 
+use super::authorize::authorize_model;
 use super::refusal::Refusal;
 use crate::config::Pinned;
 use bytes::Bytes;
@@ -24,9 +25,9 @@ pub fn respond(pinned: &Pinned, caller: &Caller, family: Family, one: Option<&st
     let listed = |id| ListedModel { id, created: 0 };
     match one {
         None => Ok(model_list_body(family, allowed(pinned, caller).iter().map(|id| listed(id.as_str())))),
-        Some(model) if pinned.resolve(model).is_none() => Err(not_found(pinned, caller, model)),
         Some(model) => {
-            super::authorize::authorize_model(caller, model)?;
+            let Some(resolved) = pinned.resolve(model) else { return Err(not_found(pinned, caller, model)) };
+            authorize_model(caller, model, &resolved.places)?;
             Ok(model_body(family, listed(model)))
         }
     }
@@ -70,7 +71,11 @@ fn allowed(pinned: &Pinned, caller: &Caller) -> BTreeSet<String> {
             }
         }
     }
-    names.retain(|name| caller.access.check(name).is_allowed());
+    let is_allowed = |name: &str| match pinned.resolve(name) {
+        Some(resolved) => authorize_model(caller, name, &resolved.places).is_ok(),
+        None => false,
+    };
+    names.retain(|name| caller.access.check(name).is_allowed() && is_allowed(name));
     names
 }
 

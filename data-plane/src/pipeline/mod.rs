@@ -117,16 +117,13 @@ async fn run(
         let message = format!("The model's name must have 1 to {MOST_MODEL_BYTES} bytes.");
         return Err(Refusal::new("request", ErrorCode::InvalidRequest, message).with_param(Some("model")));
     }
-    if facts.names_other_models {
-        let message = "Name one model: a list of other models would be served without having been authorised.";
-        return Err(Refusal::new("request", ErrorCode::InvalidRequest, message).with_param(Some("models")));
-    }
+    authorize::refuse_other_models(&facts)?;
     draft.record.requested_model.clone_from(&facts.model);
     draft.record.streaming = facts.is_stream;
     let Some(resolved) = pinned.resolve(&facts.model) else {
         return Err(list_models::not_found(&pinned, &caller, &facts.model));
     };
-    let pattern = authorize::authorize_model(&caller, &facts.model)?;
+    let pattern = authorize::authorize_model(&caller, &facts.model, &resolved.places)?;
     match pattern {
         Some(pattern) => {
             draft.stage("rbac", "allowed", format_args!("{} may proxy, model by `{pattern}`", role.as_str()));

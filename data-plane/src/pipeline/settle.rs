@@ -36,6 +36,8 @@ pub struct OpenAttempt {
     pub worst_case: NanoUsd,
     /// The dialect spoken.
     pub dialect: Dialect,
+    /// Whether it costs nothing, whatever it holds.
+    pub is_free: bool,
     /// How the provider counts.
     pub quirks: Quirks,
     /// Input tokens, as estimated before.
@@ -64,8 +66,6 @@ pub struct OpenAttempt {
     pub status: u16,
     /// The provider's own id of the request.
     pub provider_request_id: String,
-    /// What each of several calls used: each is priced for itself, as the provider bills it.
-    pub calls: Vec<TokenUsage>,
     /// What cut an answer off, where it is known.
     pub cut_by: Option<&'static str>,
 }
@@ -79,6 +79,13 @@ pub enum Ending<'a> {
         facts: &'a ResponseFacts,
         /// Whether the usage is final.
         is_final: bool,
+    },
+    /// Several answers came, each billed for itself and finally counted.
+    Called {
+        /// What they used together.
+        usage: TokenUsage,
+        /// What each says.
+        calls: Vec<&'a ResponseFacts>,
     },
     /// Nothing was billed: it was never sent, or the provider refused.
     Unbilled(&'static str),
@@ -111,7 +118,7 @@ impl OpenAttempt {
     /// What is booked when nobody can know what became of it: all that is held for it; where no hard budget holds
     /// anything, the price of the input that was sent.
     pub fn uncertain_cost(&self) -> NanoUsd {
-        if self.dialect.is_free() {
+        if self.is_free {
             return NanoUsd::ZERO;
         }
         if self.reservation.is_some() {
@@ -132,6 +139,10 @@ impl OpenAttempt {
             Ending::Answered { facts, is_final } => {
                 let (usage, amount, basis) = self.price_answer(facts, *is_final);
                 (usage, amount, basis, if *is_final { "" } else { self.cut_by.unwrap_or("incomplete") })
+            }
+            Ending::Called { usage, calls } => {
+                let (amount, basis) = self.price_calls(calls);
+                (*usage, amount, basis, "")
             }
             Ending::Unbilled(error) => (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact, *error),
             Ending::Uncertain(error) => (self.estimated_input(), self.uncertain_cost(), CostBasis::Unknown, *error),
@@ -165,7 +176,7 @@ impl OpenAttempt {
     }
 
     fn price_answer(&self, facts: &ResponseFacts, is_final: bool) -> (TokenUsage, NanoUsd, CostBasis) {
-        if self.dialect.is_free() {
+        if self.is_free {
             return (TokenUsage::default(), NanoUsd::ZERO, CostBasis::Exact);
         }
         // There is no request without a token: a provider that says zero did not count.
@@ -174,7 +185,7 @@ impl OpenAttempt {
             if let Some(stated) = facts.provider_cost {
                 return (usage, stated, CostBasis::ProviderReported);
             }
-            return match self.price_all(&usage, facts) {
+            return match self.price(&usage, facts) {
                 Some(amount) => (usage, amount, CostBasis::Exact),
                 None => (usage, self.worst_case, CostBasis::Unknown),
             };
@@ -200,6 +211,21 @@ impl OpenAttempt {
         (usage, amount, basis)
     }
 
+    /// Prices answers that the provider bills one by one: each by its own size, tier and cost.
+    fn price_calls(&self, calls: &[&ResponseFacts]) -> (NanoUsd, CostBasis) {
+        let mut sum = NanoUsd::ZERO;
+        let mut basis = None;
+        for facts in calls {
+            let (_, amount, its_basis) = self.price_answer(facts, true);
+            if matches!(its_basis, CostBasis::Unknown) {
+                return (self.worst_case, CostBasis::Unknown);
+            }
+            sum = sum.saturating_add(amount);
+            basis = Some(if basis.is_none_or(|basis| basis == its_basis) { its_basis } else { CostBasis::Exact });
+        }
+        (sum, basis.unwrap_or(CostBasis::Exact))
+    }
+
     /// Which prices the cost was made by.
     fn price_version(&self, basis: CostBasis) -> &'static str {
         match self.price.as_ref().map(|price| price.origin) {
@@ -208,15 +234,6 @@ impl OpenAttempt {
             Some(PriceOrigin::Override) => "config",
             Some(PriceOrigin::Local) | None => "",
         }
-    }
-
-    /// The price of all calls: a line for large requests holds for a large call, not for many small ones.
-    fn price_all(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {
-        if self.calls.len() < 2 {
-            return self.price(usage, facts);
-        }
-        let costs = self.calls.iter().map(|call| self.price(call, facts));
-        costs.sum()
     }
 
     fn price(&self, usage: &TokenUsage, facts: &ResponseFacts) -> Option<NanoUsd> {

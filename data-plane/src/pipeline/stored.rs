@@ -63,8 +63,8 @@ fn ask(
     }
     let found = kept::find(&admitted.pinned, &admitted.caller, &path.id)?;
     draft.record.requested_model.clone_from(&found.model);
-    authorize::authorize_model(&admitted.caller, &found.model)?;
     let place = Place::of_kept(found.upstream, &found.model);
+    authorize::authorize_model(&admitted.caller, &found.model, std::slice::from_ref(&place))?;
     let resolved = Resolved { strategy: Strategy::Priority, params: Params::Drop, places: vec![place] };
     let budgets = admit::Path::of(&admitted.pinned, &admitted.caller, &found.model, &resolved.places);
     Ok(Box::new(Ask {

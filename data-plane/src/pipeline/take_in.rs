@@ -88,7 +88,8 @@ fn form_of(dialect: Dialect, headers: &mut HeaderMap) -> Result<Option<Form>, Re
             let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"));
             let Ok(content_type) = content_type else { return refuse("The boundary of the form cannot be sent on.") };
             headers.insert(CONTENT_TYPE, content_type);
-            Ok(Some(Form::new(&boundary)))
+            let form = Form::new(&boundary);
+            Ok(Some(if dialect.is_upload() { form.with_file() } else { form }))
         }
         None if dialect.is_upload() => refuse("The body must be a form (multipart/form-data) with a boundary."),
         None => Ok(None),
@@ -96,7 +97,7 @@ fn form_of(dialect: Dialect, headers: &mut HeaderMap) -> Result<Option<Form>, Re
 }
 
 fn unreadable(error: FormError) -> Refusal {
-    Refusal::new(STAGE, ErrorCode::InvalidRequest, error.to_string()).with_param(error.param())
+    Refusal::new(STAGE, error.code(), error.to_string()).with_param(error.param())
 }
 
 async fn front(

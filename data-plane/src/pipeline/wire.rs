@@ -282,6 +282,7 @@ fn translated(
         tracing::error!(%error, "invariant broken: a translated request cannot be read");
         Refusal::new("model", ErrorCode::Internal, "The request could not be translated for its backend.")
     })?;
+    super::authorize::refuse_other_models(&facts)?;
     if matches!(target, Dialect::BedrockConverse | Dialect::Gemini) {
         // Their bodies say neither: both go into the address.
         facts.is_stream = ask.facts.is_stream;

@@ -3,12 +3,16 @@
 //! Rule: exact integers and no chance: the same days give the same answer. A day is expected to cost what the same weekday
 //! cost on average in the days that are known (every day, while fewer than two weeks are). How far days strayed from that
 //! gives the range: over `k` days the sum strays by the root of `k` times as much, and the range is what four of five such
-//! sums stay within. Nothing is said beyond the end of the period: there the budget begins anew.
+//! sums stay within. Today counts where it is out of the ordinary, or where no day is known: what was spent since its first
+//! hour with any goes on as it is, at the earliest twice as fast. Nothing is said beyond the end of the period: there the
+//! budget begins anew.
 
 use crate::money::NanoUsd;
 use crate::time::UnixMicros;
 
 const DAY_US: i64 = 86_400_000_000;
+/// The least time that today's pace is taken from.
+const HOUR_US: i64 = 3_600_000_000;
 /// Days before the same weekday is told apart from others.
 const WEEKDAYS_FROM: usize = 14;
 /// The most days that count: eight weeks.
@@ -23,12 +27,23 @@ const LONGEST: usize = 400;
 pub struct Outlook<'d> {
     /// What each whole day cost, UTC, the oldest first; the last one is yesterday. Only the last [`MOST_DAYS`] count.
     pub days: &'d [NanoUsd],
+    /// What today cost so far; `None`: nothing.
+    pub today: Option<Today>,
     /// Now.
     pub now: UnixMicros,
     /// What is left of the limit; zero or below: it is spent.
     pub left: NanoUsd,
     /// First instant after the period.
     pub period_end: UnixMicros,
+}
+
+/// The day that is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Today {
+    /// What it cost so far.
+    pub spent: NanoUsd,
+    /// When that began.
+    pub since: UnixMicros,
 }
 
 /// When a budget will be spent. `None`: not before its period ends.
@@ -40,8 +55,10 @@ pub struct Forecast {
     pub earliest: Option<UnixMicros>,
     /// If they cost as little.
     pub latest: Option<UnixMicros>,
-    /// How many days it was made of.
+    /// How many whole days it was made of.
     pub days_known: usize,
+    /// Whether the expected moment is that of today's own pace.
+    pub is_of_today: bool,
 }
 
 impl Forecast {
@@ -61,13 +78,46 @@ pub fn forecast(outlook: &Outlook<'_>) -> Forecast {
         let now = Some(outlook.now);
         return Forecast { expected: now, earliest: now, latest: now, ..forecast };
     }
-    if days.iter().all(|day| *day == 0) {
-        return forecast;
+    let is_quiet = days.iter().all(|day| *day == 0);
+    if !is_quiet {
+        let pace = Pace::of(&days);
+        let mut walk = Walk { pace: &pace, outlook, is_done: false };
+        walk.run(&mut forecast);
+        if daily(outlook) <= pace.day(0).saturating_add(pace.stray(i128::from(DAY_US))) {
+            return forecast;
+        }
     }
-    let pace = Pace::of(&days);
-    let mut walk = Walk { pace: &pace, outlook, is_done: false };
-    walk.run(&mut forecast);
+    as_today(outlook, is_quiet, &mut forecast);
     forecast
+}
+
+/// Goes on as today, where that is sooner.
+fn as_today(outlook: &Outlook<'_>, is_all: bool, forecast: &mut Forecast) {
+    let at = |times: i128, of: i128| {
+        let daily = daily(outlook).saturating_mul(times) / of;
+        let left = i128::from(outlook.left.get()).saturating_mul(i128::from(DAY_US));
+        let micros = i64::try_from((left.saturating_add(daily - 1)).checked_div(daily)?).ok()?;
+        let moment = outlook.now.get().checked_add(micros)?;
+        (moment < outlook.period_end.get()).then_some(UnixMicros::new(moment))
+    };
+    let sooner = |one: Option<UnixMicros>, other: Option<UnixMicros>| match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    let expected = sooner(forecast.expected, at(1, 1));
+    forecast.is_of_today = expected != forecast.expected;
+    forecast.expected = expected;
+    forecast.earliest = sooner(forecast.earliest, at(2, 1));
+    if is_all {
+        forecast.latest = at(1, 2);
+    }
+}
+
+/// What a whole day costs at today's pace.
+fn daily(outlook: &Outlook<'_>) -> i128 {
+    let Some(today) = outlook.today else { return 0 };
+    let length = outlook.now.get().saturating_sub(today.since.get()).max(HOUR_US);
+    i128::from(today.spent.get()).max(0).saturating_mul(i128::from(DAY_US)) / i128::from(length)
 }
 
 /// What days cost on average, and how far they stray.
@@ -174,7 +224,14 @@ mod tests {
     }
 
     fn ask(of: &[i64], left: i64) -> Forecast {
-        forecast(&Outlook { days: &days(of), now: NOW, left: NanoUsd::new(left), period_end: END })
+        ask_today(of, 0, left)
+    }
+
+    /// `today`: what it cost in the twelve hours that are over.
+    fn ask_today(of: &[i64], today: i64, left: i64) -> Forecast {
+        let since = UnixMicros::new(NOW.get() - DAY_US / 2);
+        let today = (today > 0).then(|| Today { spent: NanoUsd::new(today), since });
+        forecast(&Outlook { days: &days(of), today, now: NOW, left: NanoUsd::new(left), period_end: END })
     }
 
     fn after(micros: i64) -> Option<UnixMicros> {
@@ -220,6 +277,39 @@ mod tests {
         assert_eq!(ask(&[], -5).expected, Some(NOW));
     }
 
+    #[test]
+    fn where_no_day_is_known_today_goes_on_as_it_is_in_a_wide_range() {
+        // 50 in half a day
+        let found = ask_today(&[], 50, 250);
+        assert_eq!((found.days_known, found.is_of_today), (0, true));
+        assert_eq!(
+            (found.earliest, found.expected, found.latest),
+            (after(5 * DAY_US / 4), after(5 * DAY_US / 2), after(5 * DAY_US))
+        );
+        // the same after days without anything
+        assert_eq!(ask_today(&[0; 28], 50, 250).expected, found.expected);
+        // what was spent within the last hour counts as of an hour
+        let today = Some(Today { spent: NanoUsd::new(10), since: NOW });
+        let rushed = forecast(&Outlook { days: &[], today, now: NOW, left: NanoUsd::new(240), period_end: END });
+        assert_eq!(rushed.expected, after(DAY_US));
+        // nothing, and what lasts longer than the period
+        assert_eq!(ask_today(&[], 0, 250), Forecast::default());
+        let long = ask_today(&[], 1, 121);
+        assert_eq!((long.earliest.is_some(), long.expected, long.is_of_today), (true, None, false));
+    }
+
+    #[test]
+    fn a_day_out_of_the_ordinary_counts_although_the_weeks_before_were_quiet() {
+        assert_eq!(ask_today(&[1; 28], 0, 1_000), Forecast { days_known: 28, ..Forecast::default() });
+        let found = ask_today(&[1; 28], 500, 1_000);
+        assert_eq!((found.expected, found.earliest, found.latest), (after(DAY_US), after(DAY_US / 2), None));
+        assert!(found.is_of_today && found.give_or_take_days().is_none());
+        // one within what days stray by changes nothing
+        let strays = [50, 150, 80, 120, 60, 140, 100, 90, 110, 100];
+        assert_eq!(ask_today(&strays, 60, 1_000), ask(&strays, 1_000));
+        assert_ne!(ask_today(&strays, 90, 1_000), ask(&strays, 1_000));
+    }
+
     /// What comes first counts as before what never comes.
     fn rank(moment: Option<UnixMicros>) -> UnixMicros {
         moment.unwrap_or(UnixMicros::new(i64::MAX))
@@ -237,7 +327,7 @@ mod tests {
             spent in proptest::collection::vec(0..=i64::MAX, 0..70), left in any::<i64>(), end in -5 * DAY_US..500 * DAY_US,
         ) {
             let period_end = UnixMicros::new(NOW.get() + end);
-            let found = forecast(&Outlook { days: &days(&spent), now: NOW, left: NanoUsd::new(left), period_end });
+            let found = forecast(&Outlook { days: &days(&spent), today: None, now: NOW, left: NanoUsd::new(left), period_end });
             let [early, expected, late] = [found.earliest, found.expected, found.latest].map(rank);
             prop_assert!(early <= expected && expected <= late);
             for moment in [found.earliest, found.expected, found.latest].into_iter().flatten() {
@@ -253,6 +343,21 @@ mod tests {
             let less: Vec<i64> = spent.iter().map(|day| day.0).collect();
             let more: Vec<i64> = spent.iter().map(|day| day.0 + day.1).collect();
             prop_assert!(rank(ask(&more, left).expected) <= rank(ask(&less, left).expected));
+        }
+
+        #[test]
+        fn more_spent_today_never_lasts_longer_and_moments_stay_in_order(
+            spent in proptest::collection::vec(0..1_000_000_i64, 0..70), left in 1..50_000_000_i64,
+            today in 0..1_000_000_i64, more in 0..10_000_000_i64,
+        ) {
+            let (less, more) = (ask_today(&spent, today, left), ask_today(&spent, today + more, left));
+            prop_assert!(rank(more.expected) <= rank(less.expected));
+            prop_assert!(rank(more.earliest) <= rank(less.earliest));
+            for found in [less, more] {
+                let [early, expected, late] = [found.earliest, found.expected, found.latest].map(rank);
+                prop_assert!(early <= expected && expected <= late, "{:?}", found);
+                prop_assert!(found.expected.is_none_or(|at| at >= NOW && at < END));
+            }
         }
 
         #[test]

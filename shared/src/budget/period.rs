@@ -3,7 +3,8 @@
 //! Rule: a window is `[start, end)` in UTC; every instant is in exactly one window of a period and zone. A window begins at
 //! the first instant whose local date is its first day: also where midnight does not exist, comes twice, or the whole day
 //! is skipped. Days of 23 and 25 hours and short months are the calendar's business, not arithmetic's. A changed calendar
-//! holds from the end of the window that the old one had begun, so that a change never gives a budget twice.
+//! holds from its first boundary at or after the end of the window that the old one had begun; that window is stretched so
+//! far. So windows still partition time, and no window of either calendar gives a budget its limit a second time.
 
 use crate::snapshot::resource;
 use crate::time::UnixMicros;
@@ -132,12 +133,12 @@ impl Calendar {
         Ok(Self { zone: Zone::new(&budget.timezone, &budget.week_start)?, prior })
     }
 
-    /// The name of the zone that holds at an instant.
+    /// The name of the zone of the window that begins at an instant.
     pub fn timezone(&self, at: UnixMicros) -> &str {
         &self.held_at(at).name
     }
 
-    /// The day that weeks begin on at an instant.
+    /// The day that weeks begin on, by the calendar of the window that begins at an instant.
     pub fn week_start(&self, at: UnixMicros) -> WeekStart {
         self.held_at(at).week_start
     }
@@ -147,8 +148,27 @@ impl Calendar {
     /// # Errors
     /// [`PeriodError::OutOfRange`] for a time outside the calendar.
     pub fn window(&self, period: Period, at: UnixMicros) -> Result<Window, PeriodError> {
-        let zone = self.held_at(at);
-        period.window(at, &zone.name, zone.week_start)
+        let Some((prior, until)) = &self.prior else { return self.zone.window(period, at) };
+        if at >= *until {
+            let window = self.zone.window(period, at)?;
+            // one that had begun before is not given: the old calendar's is stretched over it
+            let is_whole = window.start >= *until;
+            return if is_whole { Ok(window) } else { self.last_of(period, (prior, *until)) };
+        }
+        let window = prior.window(period, at)?;
+        // a change of a calendar that had been changed may come between two boundaries
+        let cut = prior.window(period, *until)?.start;
+        if window.end < cut { Ok(window) } else { self.last_of(period, (prior, *until)) }
+    }
+
+    /// The last window of the old calendar: the one that ends at `until`, or ended last before it, stretched to the first
+    /// boundary of this one.
+    fn last_of(&self, period: Period, (prior, until): (&Zone, UnixMicros)) -> Result<Window, PeriodError> {
+        let cut = prior.window(period, until)?.start;
+        let begun = prior.window(period, UnixMicros::new(cut.get().saturating_sub(1)))?;
+        let next = self.zone.window(period, until)?;
+        let end = if next.start == until { until } else { next.end };
+        Ok(Window { start: begun.start, end })
     }
 
     fn held_at(&self, at: UnixMicros) -> &Zone {
@@ -164,6 +184,10 @@ impl Zone {
         zone_named(name)?;
         let week_start = WeekStart::parse(week_start).ok_or_else(|| PeriodError::UnknownDay(week_start.to_owned()))?;
         Ok(Self { name: name.to_owned(), week_start })
+    }
+
+    fn window(&self, period: Period, at: UnixMicros) -> Result<Window, PeriodError> {
+        period.window(at, &self.name, self.week_start)
     }
 }
 

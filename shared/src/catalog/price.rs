@@ -159,12 +159,17 @@ impl ServiceTier {
         }
     }
 
-    /// Reads `usageMetadata.serviceTier` of a Gemini response, whose words come in either case.
+    /// Reads `usageMetadata.serviceTier` of a Gemini response, whose words come in either case, or `trafficType`, as Vertex
+    /// AI calls it. Its provisioned throughput is capacity bought beforehand, counted at the list price.
     pub fn from_gemini(stated: Option<&str>) -> Self {
         let word = stated.map(str::to_ascii_lowercase);
-        Self::from_openai(
-            word.as_deref().map(|word| word.trim_start_matches("service_tier_")).filter(|it| *it != "unspecified"),
-        )
+        let word = word.as_deref().map(|word| {
+            ["service_tier_", "traffic_type_", "on_demand_"]
+                .iter()
+                .find_map(|head| word.strip_prefix(head))
+                .unwrap_or(word)
+        });
+        Self::from_openai(word.filter(|word| !matches!(*word, "unspecified" | "provisioned_throughput")))
     }
 
     /// Reads `usage.service_tier` and `usage.speed` of an Anthropic response. Its `priority` tier is capacity bought

@@ -36,6 +36,8 @@ pub struct UsageBound {
     pub output_tokens_max: u64,
     /// Choices asked for (`n`, `best_of`); zero counts as one.
     pub choices: u32,
+    /// Requests that the provider bills for it, each rounded up for itself; zero counts as one.
+    pub requests: u32,
     /// Whether the request may write to the cache with the long lifetime.
     pub may_cache_write_long: bool,
     /// Whether the input may hold sound.
@@ -82,6 +84,7 @@ impl UsageBound {
             input_tokens_max,
             output_tokens_max,
             choices: 1,
+            requests: 1,
             may_cache_write_long: false,
             may_have_audio_input: false,
             may_have_audio_output: false,
@@ -175,7 +178,14 @@ fn fixed_pico(bound: &UsageBound, price: &ModelPrice) -> Result<i128, Unbounded>
         ..TokenUsage::default()
     };
     let units = unit_pico(&units, &price.units)?;
-    Ok(searches.saturating_add(i128::from(price.per_request.get())).saturating_add(units))
+    let further = further_requests(bound);
+    let per_request = price.per_request.times(u64::from(bound.requests.max(1))).saturating_add(further);
+    Ok(searches.saturating_add(per_request).saturating_add(units))
+}
+
+/// Returns what rounding up may add beside the first request, in pico-USD: less than one nano-USD for each.
+fn further_requests(bound: &UsageBound) -> i128 {
+    i128::from(bound.requests.max(1) - 1).saturating_mul(1000)
 }
 
 /// Visits every line that a request within the bound can be charged by.

@@ -187,6 +187,8 @@ pub struct ProviderFacts {
     pub maker: ModelMaker,
     /// The name of the output cap.
     pub cap_field: CapField,
+    /// Whether a cap under the other of OpenAI's two names may be passed over, instead of being read or refused.
+    pub may_ignore_other_cap: bool,
     /// Whether the output cap is also taken as `max_completion_tokens`, where that is not its name.
     pub takes_newer_cap: bool,
     /// Whether `stream_options` is taken; otherwise it is kept from the provider.

@@ -24,6 +24,7 @@ const HOSTED: ProviderFacts = ProviderFacts {
     names: ModelNames::Any,
     maker: ModelMaker::Anybody,
     cap_field: CapField::MaxTokens,
+    may_ignore_other_cap: true,
     takes_newer_cap: true,
     takes_stream_options: true,
     may_choose_tier: false,
@@ -94,6 +95,7 @@ provider_kinds! {
         names: ModelNames::Own(OPENAI_MODELS),
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
+        may_ignore_other_cap: false,
         may_choose_tier: true,
         apis: &[Api::Completions, Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[
@@ -187,6 +189,7 @@ provider_kinds! {
         names: ModelNames::Hosted(OPENAI_MODELS),
         maker: ModelMaker::OpenAi,
         cap_field: CapField::MaxCompletionTokens,
+        may_ignore_other_cap: false,
         may_choose_tier: true,
         apis: &[Api::Completions, Api::Responses, Api::StoredResponses, Api::Images, Api::Speech, Api::Transcription],
         quirks: &[

@@ -11,6 +11,8 @@ use crate::script::{Script, ScriptError, find_marker, parse_layer};
 
 /// The part of a base path under which this provider is as strict as Mistral.
 const MISTRAL: &str = "/mistral/";
+/// The part of a base path under which this provider reads `max_tokens` alone and passes over what it does not know.
+const OLDER: &str = "/older/";
 
 /// Whose wire format an endpoint speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -162,6 +164,12 @@ pub(crate) struct Ask {
     pub(crate) characters: u64,
     /// The format of the answer.
     pub(crate) format: Option<String>,
+    /// Whether what is heard is fetched from elsewhere.
+    pub(crate) is_remote: bool,
+    /// Models that run beside the one that was asked, or in its place.
+    pub(crate) others: Vec<String>,
+    /// Whether a header asks for the dear tier of a host.
+    pub(crate) is_priority: bool,
 }
 
 impl Ask {
@@ -235,7 +243,7 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
     let given = fields.get("model").and_then(Value::as_str).filter(|model| !model.is_empty());
     let model = given.or((endpoint == Endpoint::Moderations).then_some("omni-moderation-latest"));
     let model = model.ok_or_else(|| Fault::invalid("model: a non-empty string is required"))?.to_owned();
-    let mut ask = Ask { model, dimensions: 8, ..Ask::default() };
+    let mut ask = Ask { model, dimensions: 8, others: other_models(body), ..Ask::default() };
     visit_texts(body, &mut |text| ask.text_bytes += u64::try_from(text.len()).unwrap_or(0));
     // A form says everything in text.
     if body.get("_files").is_none() {
@@ -246,6 +254,9 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
             read_chat(body, &mut ask)?;
             if parts.uri.path().contains(MISTRAL) {
                 read_mistral(body, &mut ask)?;
+            }
+            if parts.uri.path().contains(OLDER) {
+                ask.output_cap = optional(body, "max_tokens", Value::as_u64, "an integer")?;
             }
         }
         Endpoint::Messages | Endpoint::CountTokens => read_messages(endpoint, headers, body, &mut ask)?,
@@ -270,6 +281,32 @@ pub(crate) fn read(endpoint: Endpoint, parts: &Parts, body: &Value) -> Result<As
         }
     }
     Ok(ask)
+}
+
+/// Models that a request names beside its own: in place of it, or in tools that run here. What a schema says of a field is no
+/// name.
+fn other_models(body: &Value) -> Vec<String> {
+    fn collect(value: &Value, is_named: bool, names: &mut Vec<String>) {
+        match value {
+            Value::String(name) if is_named => names.push(name.clone()),
+            Value::Array(items) => items.iter().for_each(|item| collect(item, is_named, names)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    collect(value, name.contains("model"), names);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut names = Vec::new();
+    for field in ["models", "fallbacks"] {
+        collect(body.get(field).unwrap_or(&Value::Null), true, &mut names);
+    }
+    let tools = ["tools", "plugins"].into_iter().filter_map(|field| body.get(field)?.as_array()).flatten();
+    for tool in tools.filter(|tool| tool.get("input_schema").is_none() && tool.get("function").is_none()) {
+        collect(tool, false, &mut names);
+    }
+    names
 }
 
 fn read_completion(body: &Value, ask: &mut Ask) -> Result<(), Fault> {

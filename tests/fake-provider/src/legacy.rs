@@ -1,6 +1,6 @@
 //! Answers of OpenAI's older APIs: completions and moderations.
 //!
-//! Rule: counted like chat; moderations are free. Key order is the provider's own, so bodies are written by hand.
+//! Rule: counted like chat; moderations are free where the table has no price for their model. Key order is the provider's own, so bodies are written by hand.
 
 use crate::answer::{Answer, Part, quoted};
 use crate::ask::{Ask, Dialect};
@@ -55,5 +55,7 @@ pub(crate) fn moderation(ask: &Ask, script: &Script, seq: u64) -> Plan {
     let body = format!(
         r#"{{"id":"modr-fake-{seq}","model":{model},"results":[{{"flagged":false,"categories":{{"hate/threatening":false,"self-harm/intent":false}},"category_scores":{{"hate/threatening":0.0001,"self-harm/intent":0.0001}}}}]}}"#
     );
-    Plan::whole(200, json_headers(), body).counting(Tokens::default(), None).scripted(script, bytes::Bytes::new)
+    // It says nothing of what it used; whoever has a price for it charges what was read.
+    let tokens = Tokens { input: script.input_tokens.unwrap_or_else(|| ask.counted_input()), ..Tokens::default() };
+    Plan::whole(200, json_headers(), body).counting(tokens, None).scripted(script, bytes::Bytes::new)
 }

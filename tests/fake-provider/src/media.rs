@@ -90,6 +90,7 @@ pub(crate) fn read(endpoint: Endpoint, body: &Value, ask: &mut Ask) -> Result<()
             ask.characters = u64::try_from(input.chars().count()).unwrap_or(0);
             ask.stream = text("stream_format") == Some("sse");
         }
+        _ if ["url", "file_url", "file_id"].iter().any(|name| text(name).is_some()) => ask.is_remote = true,
         _ if ask.files != 1 => return Err(Fault::invalid("Missing required parameter: 'file'.")),
         _ => {}
     }
@@ -172,7 +173,8 @@ pub(crate) fn speech(ask: &Ask, script: &Script) -> Plan {
 /// Plans a transcript: by the second, or by tokens for models whose name says `gpt-4o`.
 pub(crate) fn transcript(ask: &Ask, script: &Script) -> Plan {
     let text = script.text.clone().unwrap_or_else(|| "Hello there.".to_owned());
-    let ms = script.sound_ms.unwrap_or(ask.file_bytes / 4);
+    // What is fetched is as long as it is: ten hours.
+    let ms = if ask.is_remote { 36_000_000 } else { script.sound_ms.unwrap_or(ask.file_bytes / 4) };
     let seconds = json!(std::time::Duration::from_millis(ms).as_secs_f64());
     let by_tokens = ask.model.contains("gpt-4o");
     let tokens = if by_tokens {

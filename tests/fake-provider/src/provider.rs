@@ -91,6 +91,7 @@ impl Provider {
             let mut ask = asked?;
             ask.is_azure = azure.is_some();
             let location = vertex::location(parts.uri.path()).filter(|_| endpoint.dialect() == Dialect::Anthropic);
+            ask.is_priority = vertex::is_priority(parts);
             ask.is_regional = location.is_some_and(|location| location != "global");
             if let Some(deployment) = azure.and_then(|azure| azure.deployment) {
                 ask.model = deployment;
@@ -137,7 +138,10 @@ impl Provider {
                     plan_of(endpoint, &ask, &script, charge.seq())
                 };
                 if endpoint != Endpoint::CountTokens && plan.status < 400 {
-                    let price = price_of(&ask.model, &script);
+                    let named = std::iter::once(&ask.model).chain(&ask.others);
+                    let prices = named.filter_map(|model| price_of(model, &script));
+                    let price = prices.max_by_key(|price| price.input + price.output);
+                    let price = if ask.is_priority { price.map(vertex::priority) } else { price };
                     let price = if ask.is_regional { price.map(vertex::regional) } else { price };
                     charge.prices(price, plan.tokens);
                 }

@@ -79,6 +79,17 @@ pub(crate) fn completed(parts: &Parts, endpoint: Endpoint, mut body: Value) -> R
     Ok(body)
 }
 
+/// Whether a header asks to be served first, at the double price.
+pub(crate) fn is_priority(parts: &Parts) -> bool {
+    let asked = parts.headers.get("x-vertex-ai-llm-shared-request-type");
+    location(parts.uri.path()).is_some() && asked.is_some_and(|kind| kind == "priority")
+}
+
+/// The price of being served first.
+pub(crate) fn priority(price: Price) -> Price {
+    Price { input: 2 * price.input, output: 2 * price.output, ..price }
+}
+
 /// A tenth more for Claude at a regional endpoint.
 pub(crate) fn regional(price: Price) -> Price {
     let more = |price: u64| price + price / 10;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 pub enum Tolerance {
     /// Millionths of what the provider says.
     Ppm(u64),
-    /// 1e-18 USD; for tokens, nothing.
+    /// 1e-18 USD; not for reports of tokens.
     Usd(AttoUsd),
 }
 
@@ -82,7 +82,7 @@ pub struct Reconciled {
 /// Compares a report with the ledger. `provider` is the name of the configuration; `place` leaves other projects out.
 ///
 /// # Errors
-/// [`BillingError`] when the ledger cannot be read, or a time of the report is no whole hour.
+/// [`BillingError`] when the ledger cannot be read, or the tolerance is not one for such a report.
 pub async fn reconcile(
     db: &Db,
     report: &ProviderReport,
@@ -93,6 +93,9 @@ pub async fn reconcile(
     let mut models: BTreeMap<String, Difference> = BTreeMap::new();
     let mut places: BTreeMap<String, i128> = BTreeMap::new();
     let is_cost = report.charges.iter().all(|charge| matches!(charge.quantity, Quantity::Cost(_)));
+    if !is_cost && matches!(tolerance, Tolerance::Usd(_)) {
+        return Err(BillingError::ToleranceOfTokens);
+    }
     for charge in report.charges.iter().filter(|charge| place.is_none_or(|place| place == charge.place)) {
         let amount = match charge.quantity {
             Quantity::Cost(amount) => amount.get(),

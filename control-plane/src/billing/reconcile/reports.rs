@@ -6,6 +6,7 @@ use super::amount::AttoUsd;
 use helix_shared::time::UnixMicros;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 
 /// Whose report it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +85,14 @@ pub enum ReportError {
         /// The currency.
         currency: String,
     },
-    /// Pages are missing.
-    #[error("every page says that more follow: fetch the rest (`page={next}`) and name all files")]
+    /// A page is missing, at the end or in the middle.
+    #[error("page {page} says that more follows{}, and no page of these files does: fetch it (`page={next}`) and name all files", since(.at))]
     MorePages {
-        /// The next page.
+        /// Which of the files says so, from 1.
+        page: usize,
+        /// The end of what it covers; `None` when it covers no time.
+        at: Option<UnixMicros>,
+        /// The page that is missing.
         next: String,
     },
     /// A time is in two pages: one of them was given twice.
@@ -180,11 +185,10 @@ struct AnthropicCacheCreation {
 /// [`ReportError`] names the page and what is wrong.
 pub fn read(kind: Kind, pages: &[String]) -> Result<ProviderReport, ReportError> {
     let mut report = ProviderReport::default();
-    let mut next = None;
-    let mut is_whole = false;
+    let mut made = Vec::with_capacity(pages.len());
     for (number, text) in (1..).zip(pages) {
         let earlier = report.times.len();
-        let more = match kind {
+        let next = match kind {
             Kind::OpenAi => openai(number, text, &mut report)?,
             Kind::Anthropic => anthropic(number, text, &mut report)?,
         };
@@ -193,14 +197,10 @@ pub fn read(kind: Kind, pages: &[String]) -> Result<ProviderReport, ReportError>
         if let Some((from, _)) = of_page.iter().find(|time| earlier.contains(time)) {
             return Err(ReportError::Twice { page: number, from: *from });
         }
-        match more {
-            None => is_whole = true,
-            Some(page) => next = Some(page),
-        }
+        let from = of_page.iter().map(|time| time.0).min();
+        made.push(Made { number, from, until: of_page.iter().map(|time| time.1).max(), next });
     }
-    if let (false, Some(next)) = (is_whole, next) {
-        return Err(ReportError::MorePages { next });
-    }
+    whole(made)?;
     report.times.sort();
     report.times.dedup();
     if report.times.is_empty() {
@@ -211,6 +211,40 @@ pub fn read(kind: Kind, pages: &[String]) -> Result<ProviderReport, ReportError>
         return Err(ReportError::Mixed);
     }
     Ok(report)
+}
+
+fn since(at: &Option<UnixMicros>) -> String {
+    at.map_or(String::new(), |at| format!(" from {at}"))
+}
+
+/// A page, as far as it says which others there are.
+struct Made {
+    number: usize,
+    from: Option<UnixMicros>,
+    until: Option<UnixMicros>,
+    next: Option<String>,
+}
+
+/// Checks that what each page says to follow is there. Providers list every bucket of time, empty ones too: what follows a
+/// page begins where it ends. Only the last page may cover no time.
+fn whole(pages: Vec<Made>) -> Result<(), ReportError> {
+    let starts: BTreeSet<UnixMicros> = pages.iter().filter_map(|page| page.from).collect();
+    let mut empty_ends = pages.iter().filter(|page| page.from.is_none() && page.next.is_none()).count();
+    let mut open: Vec<(Option<UnixMicros>, usize, String)> = Vec::new();
+    for page in pages {
+        if let Some(next) = page.next.filter(|_| page.until.is_none_or(|until| !starts.contains(&until))) {
+            open.push((page.until, page.number, next));
+        }
+    }
+    // an empty last page follows the latest of them
+    open.sort();
+    while empty_ends > 0 && open.pop().is_some() {
+        empty_ends -= 1;
+    }
+    match open.into_iter().next() {
+        Some((at, page, next)) => Err(ReportError::MorePages { page, at, next }),
+        None => Ok(()),
+    }
 }
 
 /// What follows a page, if anything does.
@@ -330,6 +364,38 @@ mod tests {
         assert!(twice.contains("page 2") && twice.contains("named twice"), "{twice}");
         let torn = read(Kind::Anthropic, &pages(&[page])).unwrap_err().to_string();
         assert!(torn.contains("page=page_2"), "{torn}");
+    }
+
+    #[test]
+    fn a_page_that_is_missing_in_the_middle_is_named() {
+        let page = |from: u32, more: bool| {
+            let until = from + 1;
+            format!(
+                r#"{{"data":[{{"starting_at":"2025-08-{from:02}T00:00:00Z","ending_at":"2025-08-{until:02}T00:00:00Z","results":[]}}],
+                "has_more":{more},"next_page":"page_{until}"}}"#
+            )
+        };
+        let [first, second, third, last] =
+            [(1, true), (2, true), (3, true), (4, false)].map(|(from, more)| page(from, more));
+        let whole =
+            |pages: &[&String]| read(Kind::Anthropic, &pages.iter().map(|page| (*page).clone()).collect::<Vec<_>>());
+        assert_eq!(whole(&[&first, &second, &third, &last]).unwrap().times.len(), 4);
+        // in whichever order the files are named
+        assert_eq!(whole(&[&last, &second, &first, &third]).unwrap().times.len(), 4);
+        let missing = whole(&[&first, &third, &last]).unwrap_err().to_string();
+        assert!(
+            missing.contains("page 1 says that more follows from 2025-08-02T00:00:00Z")
+                && missing.contains("page=page_2"),
+            "{missing}"
+        );
+        let missing = whole(&[&first, &second, &last]).unwrap_err().to_string();
+        assert!(missing.contains("page 2 says") && missing.contains("page=page_3"), "{missing}");
+        // the end of one report is not the end of another
+        let missing = whole(&[&last, &first]).unwrap_err().to_string();
+        assert!(missing.contains("page 2 says") && missing.contains("page=page_2"), "{missing}");
+        let empty = r#"{"data":[],"has_more":false,"next_page":null}"#.to_owned();
+        assert_eq!(whole(&[&first, &second, &third, &empty]).unwrap().times.len(), 3);
+        assert!(whole(&[&first, &third, &empty]).is_err());
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod m0009_escrow_epochs;
 mod m0010_budget_entries;
 mod m0011_ledger_views;
 mod m0012_price_units;
+mod m0013_closed_months;
+mod m0014_packed_records;
 
 /// A table, its columns, and one row of integers that is there from the start; the first column is the key.
 pub(crate) type FirstRow = (&'static str, &'static [&'static str], &'static [i64]);
@@ -46,7 +48,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     m0010_budget_entries::STEP,
     m0011_ledger_views::STEP,
     m0012_price_units::STEP,
+    m0013_closed_months::STEP,
+    m0014_packed_records::STEP,
 ];
 
-/// The steps after which the sums of records are made anew, of the records that are there. It may run twice.
-pub(crate) const FILLS_ROLLUPS: &[i64] = &[m0011_ledger_views::STEP.step];
+/// The step after which the records of before it are moved into its table. It may run twice.
+pub(crate) const MOVES_RECORDS: i64 = m0014_packed_records::STEP.step;

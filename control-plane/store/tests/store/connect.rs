@@ -57,6 +57,22 @@ async fn a_silent_server_is_named_without_its_password() {
 }
 
 #[tokio::test]
+async fn a_file_is_made_only_for_who_makes_databases() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("made/helix.db").display());
+    let error = Db::connect_existing(&url).await.map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::NoDatabase { .. }), "{error}");
+    for part in ["made/helix.db", "--config", "db migrate"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    Db::connect(&url).await.unwrap().close().await;
+    Db::connect_existing(&url).await.unwrap().close().await;
+    let memory = Db::connect_existing("sqlite::memory:").await.map(drop).unwrap_err();
+    assert!(matches!(memory, StoreError::NoDatabase { .. }), "{memory}");
+}
+
+#[tokio::test]
 async fn an_unwritable_folder_is_named_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "not a folder").unwrap();

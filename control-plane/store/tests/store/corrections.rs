@@ -29,6 +29,26 @@ async fn fill(test: &TestDb) {
     test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
 }
 
+/// A daily budget that tells at nine tenths.
+fn watched(id: &str, limit: i64) -> Budget {
+    Budget {
+        id: id.to_owned(),
+        scope: "instance".to_owned(),
+        label: String::new(),
+        limit_nano: nano(limit),
+        period: "daily".to_owned(),
+        mode: "soft".to_owned(),
+        timezone: "UTC".to_owned(),
+        alert_at: vec!["0.9".to_owned()],
+        week_start: None,
+        prior_timezone: None,
+        prior_week_start: None,
+        prior_until: None,
+        managed: Managed::Db,
+        updated_at: NOW,
+    }
+}
+
 on_every_database! {
     async fn a_correction_is_an_entry_of_its_own_day_and_the_record_stays(test: &TestDb) {
         fill(test).await;
@@ -37,7 +57,7 @@ on_every_database! {
         drop(tx);
         let seen_at = test.db.read().await.unwrap().incarnation(&incarnation(1)).await.unwrap().unwrap().seen_at;
         let booked = test.db.correct(&correction("c-1", "0193-1-2", -30), LATER).await.unwrap();
-        let Corrected::Booked { correction: entry, cost } = booked else { panic!("{booked:?}") };
+        let Corrected::Booked { correction: entry, cost, .. } = booked else { panic!("{booked:?}") };
         assert_eq!((cost, entry.seq, entry.at), (nano(70), 2, LATER));
         assert_eq!(entry.charged, [account("a"), account("b")]);
         let mut tx = test.db.read().await.unwrap();
@@ -101,6 +121,23 @@ on_every_database! {
         clean(test).await;
     }
 
+    async fn no_correction_makes_a_request_cost_more_than_any_request_can(test: &TestDb) {
+        fill(test).await;
+        let most = nano(1_000_000_000_000_000);
+        let before = match test.db.correct(&correction("c-0", "0193-1-1", 1), NOW).await.unwrap() {
+            Corrected::Booked { cost, .. } => cost,
+            other => panic!("{other:?}"),
+        };
+        for (id, amount) in [("c-1", i64::MAX), ("c-2", most.get()), ("c-3", most.get() - before.get() + 1)] {
+            let told = test.db.correct(&correction(id, "0193-1-1", amount), NOW).await.unwrap();
+            assert_eq!(told, Corrected::TooMuch(most, before), "{amount}");
+        }
+        let to_the_most = correction("c-4", "0193-1-1", most.get() - before.get());
+        let told = test.db.correct(&to_the_most, NOW).await.unwrap();
+        assert!(matches!(told, Corrected::Booked { cost, .. } if cost == most), "{told:?}");
+        clean(test).await;
+    }
+
     async fn a_correction_upwards_may_pass_a_hard_limit_and_the_proof_knows_it(test: &TestDb) {
         let mut tx = test.db.begin().await.unwrap();
         let hard = Budget {
@@ -145,5 +182,33 @@ on_every_database! {
             assert!(said.contains(says), "{sql}\nsaid:\n{said}");
             another.drop_database().await;
         }
+    }
+
+    async fn a_correction_that_makes_a_budget_reach_a_share_is_told_once(test: &TestDb) {
+        let mut tx = test.db.begin().await.unwrap();
+        for id in ["a", "b"] {
+            tx.put(&watched(id, if id == "a" { 600 } else { 1_000_000 })).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        fill(test).await;
+        assert_eq!(test.db.read().await.unwrap().budget_events(10).await.unwrap(), []);
+        let booked = test.db.correct(&correction("c-1", "0193-1-2", 60), NOW).await.unwrap();
+        let Corrected::Booked { alerts, .. } = booked else { panic!("{booked:?}") };
+        let told: Vec<_> = alerts.iter().map(|event| (event.budget_id.as_str(), event.threshold, event.used_nano)).collect();
+        assert_eq!(told, [("a", 9_000, nano(560))]);
+        assert_eq!(test.db.read().await.unwrap().budget_events(10).await.unwrap(), alerts);
+        let booked = test.db.correct(&correction("c-2", "0193-1-2", 1), NOW).await.unwrap();
+        assert!(matches!(booked, Corrected::Booked { alerts, .. } if alerts.is_empty()));
+        clean(test).await;
+    }
+
+    async fn a_correction_of_an_account_that_is_not_there_books_nothing(test: &TestDb) {
+        fill(test).await;
+        test.raw("DELETE FROM accounts WHERE budget_id = 'b'").await;
+        let refused = test.db.correct(&correction("c-1", "0193-1-2", 60), NOW).await.unwrap_err().to_string();
+        assert!(refused.contains("account b") && refused.contains("not there to correct"), "{refused}");
+        let mut tx = test.db.read().await.unwrap();
+        assert_eq!(tx.corrections().await.unwrap(), []);
+        assert_eq!(tx.account(&account("a")).await.unwrap().unwrap().settled, nano(500));
     }
 }

@@ -28,12 +28,12 @@ async fn lease_of(test: &TestDb, number: usize, budget: &str) -> helix_store::Le
     tx.lease(&incarnation(number), &account(budget)).await.unwrap().unwrap()
 }
 
-fn after(seconds: i64) -> UnixMicros {
+pub(crate) fn after(seconds: i64) -> UnixMicros {
     UnixMicros::new(NOW.get() + seconds * 1_000_000)
 }
 
 /// The node of this incarnation has started anew.
-async fn restarted(test: &TestDb, number: usize, next: usize) {
+pub(crate) async fn restarted(test: &TestDb, number: usize, next: usize) {
     let mut tx = test.db.begin().await.unwrap();
     let id = format!("node-{number:03}");
     tx.put(&Node {

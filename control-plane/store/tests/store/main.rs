@@ -2,7 +2,11 @@
 //! `HELIX_TEST_POSTGRES_URL` and `HELIX_TEST_MYSQL_URL` name a server on which databases may be made and dropped.
 
 #[cfg(test)]
+mod broken_books;
+#[cfg(test)]
 mod budget_entries;
+#[cfg(test)]
+mod closing;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
@@ -15,6 +19,8 @@ mod cost_centers;
 mod cut;
 #[cfg(test)]
 mod escrow;
+#[cfg(test)]
+mod moved;
 #[cfg(test)]
 mod report;
 #[cfg(test)]

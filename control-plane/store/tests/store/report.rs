@@ -108,7 +108,7 @@ on_every_database! {
 
     async fn reports_do_not_read_records(test: &TestDb) {
         fill(test).await;
-        test.raw("DELETE FROM usage_records").await;
+        test.raw("DELETE FROM ledger_records").await;
         let until = UnixMicros::new(NOW.get() + 5_000 * HOUR);
         let query = ReportQuery { from: NOW, until, group_by: vec![Dimension::Team], every: None, filters: vec![] };
         let rows = test.db.read().await.unwrap().report(&query).await.unwrap();

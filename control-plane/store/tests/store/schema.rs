@@ -1,8 +1,7 @@
 //! Migrations: once, together, alike on all three databases, never backwards.
 
-use crate::support::{NOW, TestDb, incarnation, node, on_every_database, pairs, record};
-use helix_shared::time::UnixMicros;
-use helix_store::{Db, Dialect, Provider, RollupSpan, StoreError};
+use crate::support::{NOW, TestDb, on_every_database, pairs};
+use helix_store::{Db, Dialect, Provider, StoreError};
 use std::collections::BTreeSet;
 
 on_every_database! {
@@ -44,6 +43,23 @@ on_every_database! {
         assert!(refused.to_string().contains("run the newer release"), "{refused}");
     }
 
+    async fn a_look_at_the_schema_tells_older_and_newer_ones_and_changes_nothing(test: &TestDb) {
+        let known = test.db.schema_steps().await.unwrap().len();
+        let look = async || test.db.check_schema().await;
+        let refused = look().await.unwrap_err();
+        assert!(matches!(refused, StoreError::OlderSchema { found: 0, .. }), "{refused}");
+        assert!(refused.to_string().contains("`helixgateway db migrate`"), "{refused}");
+        assert!(test.db.schema_steps().await.unwrap().iter().all(|step| step.applied_at.is_none()));
+        test.db.migrate(NOW).await.unwrap();
+        look().await.unwrap();
+        test.raw(&format!("DELETE FROM schema_history WHERE step = {known}")).await;
+        let refused = look().await.unwrap_err();
+        assert!(matches!(refused, StoreError::OlderSchema { found, .. } if found + 1 == known), "{refused}");
+        test.raw("INSERT INTO schema_history (step, name, applied_at) VALUES (999, 'from the future', 1)").await;
+        let refused = look().await.unwrap_err();
+        assert!(matches!(refused, StoreError::NewerSchema { found: 999, .. }), "{refused}");
+    }
+
     async fn a_provider_from_before_api_versions_has_none(test: &TestDb) {
         test.db.migrate(NOW).await.unwrap();
         // The database as release 7 left it, and the last step taken anew.
@@ -63,43 +79,6 @@ on_every_database! {
         let mut tx = test.db.read().await.unwrap();
         let versions: Vec<_> = tx.list::<Provider>().await.unwrap().into_iter().map(|row| row.api_version).collect();
         assert_eq!(versions, [None, None]);
-    }
-
-    async fn sums_of_records_from_before_them_are_made_anew(test: &TestDb) {
-        test.db.migrate(NOW).await.unwrap();
-        for month in 0..4_u64 {
-            let batch: Vec<_> = (1..=40)
-                .map(|seq| {
-                    let mut one = record(1, month * 40 + seq, 7, &["b"]);
-                    one.started_at = NOW.plus(std::time::Duration::from_secs((month * 31 + seq % 9) * 86_400 + seq));
-                    one
-                })
-                .collect();
-            test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
-        }
-        let mut before = Vec::new();
-        let mut tx = test.db.read().await.unwrap();
-        for span in RollupSpan::ALL {
-            before.push(tx.rollups(span, UnixMicros::new(0), UnixMicros::new(i64::MAX)).await.unwrap());
-        }
-        drop(tx);
-        // The database as release 9 left it: records, and no sums of this kind.
-        for table in ["rollups_hour", "rollups_day", "rollups_month", "rollups_trend", "rollup_keys"] {
-            test.raw(&format!("DELETE FROM {table}")).await;
-        }
-        for column in ["cost_center", "price_version", "attempt_units", "trace"] {
-            test.raw(&format!("ALTER TABLE usage_records DROP COLUMN {column}")).await;
-        }
-        test.raw("DELETE FROM schema_history WHERE step = 11").await;
-        assert_eq!(test.db.migrate(NOW).await.unwrap(), 1);
-        let mut after = Vec::new();
-        let mut tx = test.db.read().await.unwrap();
-        for span in RollupSpan::ALL {
-            after.push(tx.rollups(span, UnixMicros::new(0), UnixMicros::new(i64::MAX)).await.unwrap());
-        }
-        assert_eq!(after, before);
-        drop(tx);
-        assert_eq!(test.db.verify_ledger().await.unwrap().problems, Vec::<String>::new());
     }
 
     async fn a_step_that_broke_off_is_taken_again(test: &TestDb) {

@@ -1,8 +1,8 @@
 //! The proof of the ledger: silent when the books agree, loud for each kind of error.
 
-use crate::support::{NOW, TestDb, acquire, ask, close, incarnation, nano, node, on_every_database, record};
+use crate::support::{NOW, TestDb, acquire, ask, close, incarnation, nano, node, on_every_database, pairs, record};
 use helix_shared::record::Record;
-use helix_store::{Budget, Managed};
+use helix_store::{Budget, Dialect, Managed};
 
 /// A ledger with a bit of everything: leases, a closed incarnation, soft spending, several hours.
 async fn fill(test: &TestDb) {
@@ -50,37 +50,37 @@ struct Planted {
 
 const PLANTED: &[Planted] = &[
     Planted {
-        sql: "UPDATE usage_records SET cost_nano = 11 WHERE incarnation = 'incarnation-001' AND seq = 4",
+        sql: "UPDATE ledger_records SET cost_nano = 11 WHERE {001} AND seq = 4",
         says: "its cost is 11 nano-USD, its attempts cost 10",
         seq: Some(4),
     },
     Planted {
-        sql: "DELETE FROM usage_records WHERE incarnation = 'incarnation-002' AND seq IN (6, 7)",
+        sql: "DELETE FROM ledger_records WHERE {002} AND seq IN (6, 7)",
         says: "no record has the numbers 6 to 7",
         seq: Some(8),
     },
     Planted {
-        sql: "DELETE FROM usage_records WHERE incarnation = 'incarnation-002' AND seq = 10",
+        sql: "DELETE FROM ledger_records WHERE {002} AND seq = 10",
         says: "acknowledged through 10, its records reach 9",
         seq: None,
     },
     Planted {
-        sql: "UPDATE usage_records SET attempts = 'not JSON' WHERE incarnation = 'incarnation-001' AND seq = 2",
+        sql: "UPDATE ledger_records SET body = {garbage} WHERE {001} AND seq = 2",
         says: "its attempts cannot be read",
         seq: Some(2),
     },
     Planted {
-        sql: "UPDATE usage_records SET charged = '[]' WHERE incarnation = 'incarnation-001' AND seq = 2",
+        sql: "UPDATE ledger_records SET charged_id = 0 WHERE {001} AND seq = 2",
         says: "settled is 200, the records charged to it cost 190",
         seq: None,
     },
     Planted {
-        sql: "UPDATE usage_records SET attempts = REPLACE(attempts, '[[3,', '[[2,') WHERE incarnation = 'incarnation-001' AND seq = 3",
+        sql: "UPDATE ledger_records SET body = (SELECT body FROM (SELECT body FROM ledger_records WHERE {001} AND seq = 2) AS two) WHERE {001} AND seq = 3",
         says: "intent 2 is in two attempts",
         seq: Some(3),
     },
     Planted {
-        sql: "UPDATE usage_records SET attempts = REPLACE(attempts, '[[10,', '[[12,') WHERE incarnation = 'incarnation-001' AND seq = 10",
+        sql: "UPDATE ledger_records SET body = {intent 12} WHERE {001} AND seq = 10",
         says: "is closed, but 2 intents from 10 up have no record",
         seq: None,
     },
@@ -97,8 +97,8 @@ const PLANTED: &[Planted] = &[
     Planted { sql: "DELETE FROM rollups_hour", says: "records belong to it, but the row is missing", seq: Some(1) },
     Planted {
         sql: "UPDATE rollup_keys SET model = 'another'",
-        says: "model `another`, provider `openai`, cost centre ``: requests is 20, the records say 0",
-        seq: Some(1),
+        says: "[\"team-1\", \"user-1\", \"key-1\", \"another\", \"openai\", \"\"], whose number it is not",
+        seq: None,
     },
     Planted {
         sql: "UPDATE rollups_month SET cost_nano = cost_nano - 1",
@@ -117,15 +117,21 @@ const PLANTED: &[Planted] = &[
     },
     Planted { sql: "UPDATE rollups_day SET key_id = 5", says: "the key 5 is not known", seq: Some(1) },
     Planted {
-        sql: "UPDATE usage_records SET cost_center = 'CC-9' WHERE incarnation = 'incarnation-002' AND seq = 9",
-        says: "cost centre `CC-9`",
+        sql: "UPDATE ledger_records SET key_id = (SELECT id FROM rollup_keys WHERE user_id = '') WHERE {002} AND seq = 9",
+        says: "user ``, key ``, model `gpt-5`, provider `openai`, cost centre ``: records belong to it, but the row is missing",
         seq: Some(9),
     },
     Planted {
-        sql: "UPDATE usage_records SET user_id = 'somebody-else' WHERE incarnation = 'incarnation-002' AND seq = 9",
-        says: "user `somebody-else`",
+        sql: "UPDATE ledger_records SET key_id = 5 WHERE {002} AND seq = 9",
+        says: "ledger_records 2026-11-22T01:30:00Z: the key 5 is not known",
+        seq: None,
+    },
+    Planted {
+        sql: "UPDATE ledger_records SET charged_id = 5 WHERE {002} AND seq = 9",
+        says: "its charges cannot be read: the list 5 is not known",
         seq: Some(9),
     },
+    Planted { sql: "UPDATE charge_lists SET charges = 'not JSON'", says: "its charges cannot be read", seq: Some(1) },
     Planted {
         sql: "UPDATE accounts SET settled_nano = settled_nano + 1 WHERE budget_id = 'hard'",
         says: "settled is 201, the records charged to it cost 200",
@@ -178,6 +184,23 @@ const PLANTED: &[Planted] = &[
     },
 ];
 
+/// The statement in the words of a database: `{001}` names the records of the first incarnation.
+async fn planted_sql(sql: &str, test: &TestDb) -> String {
+    let of = |number: &str| {
+        format!("incarnation_no = (SELECT id FROM record_sources WHERE incarnation = 'incarnation-{number}')")
+    };
+    let is_postgres = test.db.dialect() == Dialect::Postgres;
+    let bytes = |hex: &str| if is_postgres { format!(r"'\x{hex}'") } else { format!("X'{hex}'") };
+    let body = if is_postgres { "encode(body, 'hex')" } else { "lower(hex(body))" };
+    let tenth = format!("SELECT {body}, 'body' FROM ledger_records WHERE {} AND seq = 10", of("001"));
+    // the packed attempt begins with its intent
+    let tenth = pairs(&test.url, &tenth).await.remove(0).0.replacen("080a", "080c", 1);
+    sql.replace("{001}", &of("001"))
+        .replace("{002}", &of("002"))
+        .replace("{garbage}", &bytes("ff"))
+        .replace("{intent 12}", &bytes(&tenth))
+}
+
 on_every_database! {
     async fn books_that_agree_have_no_problem(test: &TestDb) {
         let empty = test.db.verify_ledger().await.unwrap();
@@ -194,7 +217,7 @@ on_every_database! {
         for planted in PLANTED {
             let another = TestDb::fresh(test.db.dialect()).await.unwrap();
             fill(&another).await;
-            another.raw(planted.sql).await;
+            another.raw(&planted_sql(planted.sql, &another).await).await;
             let report = another.db.verify_ledger().await.unwrap();
             let said = report.problems.join("\n");
             assert!(said.contains(planted.says), "{}\nsaid:\n{said}", planted.sql);
@@ -218,7 +241,7 @@ on_every_database! {
     async fn a_hundred_problems_are_told_and_all_are_counted(test: &TestDb) {
         let batch: Vec<Record> = (1..=150).map(|seq| record(1, seq, 10, &[])).collect();
         test.db.ingest(&incarnation(1), &node(), &batch, &[], NOW).await.unwrap();
-        test.raw("UPDATE usage_records SET cost_nano = cost_nano + 1").await;
+        test.raw("UPDATE ledger_records SET cost_nano = cost_nano + 1").await;
         let report = test.db.verify_ledger().await.unwrap();
         assert_eq!(report.problems.len(), 100);
         // every record, and the sums of the hour, the day, the month and the trend

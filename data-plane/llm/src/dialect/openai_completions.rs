@@ -11,11 +11,29 @@ pub use parse::{join_completions, split_completions};
 
 use crate::json::{InPath, Kind, Reader, Result};
 use crate::request::RequestFacts;
-use crate::request::fields::{Fields, missing, read_cap, read_count, read_flag, read_model, read_texts};
+use crate::request::fields::{
+    Fields, is_there, missing, read_cap, read_count, read_flag, read_model, read_others, read_plugins, read_text,
+    read_texts,
+};
 
 /// Reads a whole request into `facts`.
 pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    let mut fields = Fields::new(&["model", "prompt", "stream", "stream_options", "max_tokens", "n", "best_of"]);
+    const FIELDS: &[&str] = &[
+        "model",
+        "prompt",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "n",
+        "best_of",
+        "service_tier",
+        "models",
+        "fallbacks",
+        "plugins",
+        "web_search_options",
+        "tools",
+    ];
+    let mut fields = Fields::new(FIELDS);
     let mut members = reader.enter_object()?;
     facts.splices.top = reader.position();
     let (mut answers, mut best_of) = (1, 1);
@@ -27,6 +45,15 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
             "stream_options" => super::openai_chat::read_stream_options(reader, facts),
             "max_tokens" => read_cap(reader).map(|cap| facts.splices.max_tokens = cap),
             "n" => read_count(reader).map(|count| answers = count.unwrap_or(1).max(1)),
+            "service_tier" => read_text(reader).map(|tier| facts.service_tier = tier),
+            "models" | "fallbacks" => read_others(name, reader, facts),
+            "plugins" => read_plugins(reader, facts),
+            // No completion has them; a server that takes them nevertheless runs what nobody has bounded.
+            "web_search_options" | "tools" => is_there(reader).map(|is_there| {
+                if is_there {
+                    facts.server_tools.add(None);
+                }
+            }),
             _ => read_count(reader).map(|count| best_of = count.unwrap_or(1).max(1)),
         }
         .in_field(name)?;

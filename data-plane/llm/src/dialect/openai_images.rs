@@ -5,7 +5,9 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::RequestFacts;
-use crate::request::fields::{Fields, is_there, missing, read_count, read_flag, read_model, read_text, text_or_skip};
+use crate::request::fields::{
+    Fields, is_there, missing, read_count, read_flag, read_model, read_others, read_text, text_or_skip,
+};
 use crate::response::{Observation, read_error};
 use crate::usage::{Counts, read_counter};
 
@@ -37,8 +39,20 @@ pub(crate) fn bound_picture(
 
 /// Reads a whole request into `facts`.
 pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    const FIELDS: &[&str] =
-        &["model", "prompt", "n", "quality", "stream", "partial_images", "frame_count", "images", "mask", "svg"];
+    const FIELDS: &[&str] = &[
+        "model",
+        "prompt",
+        "n",
+        "quality",
+        "stream",
+        "partial_images",
+        "frame_count",
+        "images",
+        "mask",
+        "svg",
+        "models",
+        "fallbacks",
+    ];
     let mut fields = Fields::new(FIELDS);
     let mut members = reader.enter_object()?;
     facts.splices.top = reader.position();
@@ -55,9 +69,14 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
             "frame_count" => read_count(reader).map(|count| frames = count),
             // It may name another model, whose cost no field that is read says.
             "svg" => reader.each_field(|name, reader| match name {
-                b"model" => is_there(reader).map(|is_there| facts.names_other_models |= is_there),
+                b"model" => is_there(reader).map(|is_there| {
+                    if is_there {
+                        facts.other_models.get_or_insert("svg");
+                    }
+                }),
                 _ => reader.pass(),
             }),
+            "models" | "fallbacks" => read_others(name, reader, facts),
             _ => scan_pictures(reader, facts),
         }
         .in_field(name)?;

@@ -4,7 +4,7 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::RequestFacts;
-use crate::request::fields::{Fields, missing, read_model, read_text};
+use crate::request::fields::{Fields, missing, read_model, read_others, read_text};
 
 /// The slowest and the fastest speech that can be asked for, in thousandths of the usual speed. Source: OpenAI API reference,
 /// `speed`.
@@ -33,7 +33,8 @@ fn permille(text: &str) -> Option<u64> {
 
 /// Reads a whole request into `facts`.
 pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
-    let mut fields = Fields::new(&["model", "input", "response_format", "stream_format", "speed"]);
+    let mut fields =
+        Fields::new(&["model", "input", "response_format", "stream_format", "speed", "models", "fallbacks"]);
     let mut members = reader.enter_object()?;
     facts.splices.top = reader.position();
     facts.messages = 1;
@@ -46,6 +47,7 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
                 text.map(|text| facts.wish.characters = to_u64(text.chars().count()))
             }
             "response_format" => read_text(reader).map(|format| facts.wish.format = format),
+            "models" | "fallbacks" => read_others(name, reader, facts),
             "speed" => read_speed(reader).map(|speed| facts.wish.speed_permille = speed),
             _ => reader.pass(),
         }

@@ -132,13 +132,14 @@ pub fn multipart(data: &[u8]) {
             assert!((1..=70).contains(&boundary.len()) && boundary.is_ascii());
         }
     }
-    let mut whole = Form::new("b");
+    let begin = || if dialect.is_upload() { Form::new("b").with_file() } else { Form::new("b") };
+    let mut whole = begin();
     let read = whole.read(body).and_then(|()| whole.finish());
     if read.is_ok() {
         let facts = whole.facts(dialect, body, None);
         assert!(facts.is_err() || whole.has_model());
     }
-    let (passed, passing) = pass(body, lengths);
+    let (passed, passing) = pass(begin(), body, lengths);
     assert!(body.starts_with(&passed), "something was passed on that did not come");
     match (read, passing) {
         (Ok(()), passing) => {
@@ -149,8 +150,7 @@ pub fn multipart(data: &[u8]) {
     }
 }
 
-fn pass(body: &[u8], lengths: u8) -> (Vec<u8>, Result<(), FormError>) {
-    let mut form = Form::new("b");
+fn pass(mut form: Form, body: &[u8], lengths: u8) -> (Vec<u8>, Result<(), FormError>) {
     let (mut passed, mut window) = (Vec::new(), Vec::new());
     for piece in chunks(body, lengths) {
         window.extend_from_slice(piece);

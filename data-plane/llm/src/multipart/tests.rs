@@ -183,3 +183,66 @@ fn a_second_field_is_found_in_what_is_passed_on_and_nothing_of_it_goes() {
         }
     }
 }
+
+#[test]
+fn what_stands_for_a_file_or_a_further_model_is_refused_wherever_it_comes() {
+    let file = "Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"";
+    let named = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"a\"");
+    let cases = [
+        (field("url"), Err(FormError::Elsewhere("url"))),
+        (named("url"), Err(FormError::Elsewhere("url"))),
+        (field("File_URL"), Err(FormError::Elsewhere("file_url"))),
+        (field("file_id"), Err(FormError::Elsewhere("file_id"))),
+        (field("file_url[]"), Err(FormError::Elsewhere("file_url"))),
+        (field("sound_url"), Err(FormError::Elsewhere("url"))),
+        (field("file"), Err(FormError::Elsewhere("file"))),
+        (field("models[]"), Err(FormError::OtherModel("models"))),
+        (field("fallbacks"), Err(FormError::OtherModel("fallbacks"))),
+        (field("timestamp_granularities[]"), Ok(())),
+        (field("user_id"), Ok(())),
+    ];
+    for (head, expected) in &cases {
+        let (model, sound) = (field("model"), "x".repeat(300));
+        let body = form(&[(&model, "whisper-1"), (file, &sound), (head, "https://e.com/ten-hours.wav")]);
+        for size in [1, 7, body.len()] {
+            let mut form = Form::new("b-b").with_file();
+            let mut window = Vec::new();
+            let mut passed = String::new();
+            let mut result = Ok(());
+            for piece in body.as_bytes().chunks(size) {
+                window.extend_from_slice(piece);
+                result = form.read(&window);
+                if result.is_err() {
+                    break;
+                }
+                passed += &String::from_utf8(window.drain(..form.known_bytes()).collect()).unwrap();
+                form.forget_known();
+            }
+            assert_eq!(&result, expected, "{head} {size}");
+            assert_eq!(passed.contains("ten-hours"), expected.is_ok(), "{head} {size}");
+        }
+    }
+}
+
+#[test]
+fn a_form_to_be_heard_without_a_file_is_not_passed_on_to_its_end() {
+    let body = form(&[(&field("model"), "whisper-1"), (&field("language"), "de")]);
+    let mut read = Form::new("b-b").with_file();
+    assert_eq!(read.read(body.as_bytes()), Err(FormError::Missing("file")));
+    assert!(read.known_bytes() < body.len() - "--b-b--".len());
+    assert_eq!(Form::new("b-b").read(body.as_bytes()), Ok(()));
+}
+
+#[test]
+fn a_picture_that_lies_elsewhere_is_a_picture_and_a_drawing_has_no_model_of_its_own() {
+    let body =
+        form(&[(&field("model"), "m"), (&field("image[]"), "https://e.com/a.png"), (&field("svg[reasoning]"), "low")]);
+    let mut read = Form::new("b-b");
+    read.read(body.as_bytes()).unwrap();
+    let facts = read.facts(Dialect::OpenAiImageEdits, body.as_bytes(), None).unwrap();
+    assert_eq!((facts.media.images, facts.media.remote_images), (1, 1));
+    for name in ["svg", "svg[model]"] {
+        let body = form(&[(&field("model"), "m"), (&field(name), "dear")]);
+        assert!(matches!(Form::new("b-b").read(body.as_bytes()), Err(FormError::OtherModel(_))), "{name}");
+    }
+}

@@ -140,6 +140,63 @@ pub(crate) fn is_there(reader: &mut Reader<'_>) -> Result<bool> {
     Ok(true)
 }
 
+/// Reads a field that lists further models (`models`, `fallbacks`): what it names, nobody has authorised.
+pub(crate) fn read_others(field: &'static str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    let mut is_named = reader.kind()? != Kind::Array;
+    if is_named {
+        is_named = is_there(reader)?;
+    } else {
+        reader.each_item(|reader| {
+            is_named = true;
+            reader.pass()
+        })?;
+    }
+    if is_named {
+        facts.other_models.get_or_insert(field);
+    }
+    Ok(())
+}
+
+/// Reads `plugins`: each runs at the provider as often as it likes, and may name a model.
+pub(crate) fn read_plugins(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    if reader.is_null()? {
+        return Ok(());
+    }
+    let mut items = reader.enter_array()?;
+    while reader.next_item(&mut items)? {
+        facts.server_tools.add(None);
+        if names_model(reader)? {
+            facts.other_models.get_or_insert("plugins");
+        }
+    }
+    Ok(())
+}
+
+/// Passes over a value and tells whether a field in it, however deep, names a model.
+pub(crate) fn names_model(reader: &mut Reader<'_>) -> Result<bool> {
+    let mut is_named = false;
+    match reader.kind()? {
+        Kind::Object => reader.each_field(|name, reader| {
+            is_named |= if is_of_model(name) { is_there(reader)? } else { names_model(reader)? };
+            Ok(())
+        })?,
+        Kind::Array => reader.each_item(|reader| {
+            is_named |= names_model(reader)?;
+            Ok(())
+        })?,
+        _ => reader.pass()?,
+    }
+    Ok(is_named)
+}
+
+/// Whether a field of this name names a model.
+fn is_of_model(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_slice(), b"model" | b"models" | b"fallbacks" | b"model_id" | b"modelid" | b"model_name")
+        || name.ends_with(b"_model")
+        || name.ends_with(b"_models")
+}
+
 /// Makes the error for a field that must be there.
 pub(crate) fn missing<T>(name: &'static str) -> Result<T> {
     Err(fault(0, Reason::Missing)).in_field(name)

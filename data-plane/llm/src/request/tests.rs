@@ -50,7 +50,7 @@ fn a_messages_request_is_read() {
     assert!(facts.is_stream && facts.is_fast && !facts.asks_usage);
     assert_eq!((facts.output_cap, facts.thinking_budget), (Some(4096), Some(2048)));
     assert_eq!((facts.messages, facts.tools), (2, 5));
-    assert_eq!(facts.server_tools, ServerTools { count: 2, max_uses: 5, has_uncapped: true });
+    assert_eq!(facts.server_tools, ServerTools { count: 2, max_uses: 5, fetches: 0, has_uncapped: true });
     assert_eq!(facts.media, Media { images: 2, remote_images: 1, inline_image_bytes: 4, ..Media::default() });
     assert_eq!(facts.cache_marks, CacheMarks::Long);
     assert_eq!(facts.inference_geo.as_deref(), Some("us"));
@@ -102,8 +102,101 @@ fn tools_that_run_at_the_provider_are_seen() {
         assert_eq!((tools.count, tools.has_uncapped), (1, true), "{fields}");
     }
     assert_eq!(messages(r#","mcp_servers":[{"type":"url"}]"#).unwrap().server_tools.count, 1);
-    assert!(chat(r#","models":["other"]"#).unwrap().names_other_models);
-    assert!(!chat(r#","models":null,"web_search_options":null"#).unwrap().names_other_models);
+    assert!(chat(r#","models":["other"]"#).unwrap().other_models.is_some());
+    assert!(!chat(r#","models":null,"web_search_options":null"#).unwrap().other_models.is_some());
+}
+
+#[test]
+fn another_model_is_found_wherever_it_is_named() {
+    let advisor = r#","tools":[{"type":"advisor_20260301","name":"advisor","model":"claude-opus-4-6","max_uses":5}]"#;
+    let nested = r#","tools":[{"name":"x","type":"helper_1","options":[{"Sub_Model":"dear"}]}]"#;
+    for (fields, field) in [
+        (advisor, Some("tools")),
+        (nested, Some("tools")),
+        (r#","fallbacks":[{"model":"claude-opus-4-6"}]"#, Some("fallbacks")),
+        (r#","fallbacks":[]"#, None),
+        (r#","fallbacks":null"#, None),
+        (r#","tools":[{"name":"f","input_schema":{"properties":{"model":{"type":"string"}}}}]"#, None),
+        (r#","tools":[{"type":"computer_20250124","name":"computer","display_width_px":9}]"#, None),
+    ] {
+        assert_eq!(messages(fields).unwrap().other_models, field, "{fields}");
+    }
+    let server = r#","tools":[{"type":"openrouter:advisor","parameters":{"model":"dear"}}]"#;
+    let late = r#","tools":[{"parameters":{"judge":{"model":"dear"}},"type":"fusion"}]"#;
+    for (fields, field) in [
+        (server, Some("tools")),
+        (late, Some("tools")),
+        (r#","tools":[{"type":"openrouter:datetime","parameters":{"zone":"UTC"}}]"#, None),
+        (r#","tools":[{"type":"function","function":{"parameters":{"properties":{"model":{}}}}}]"#, None),
+        (r#","tools":[{"type":"custom","custom":{"name":"model"}}]"#, None),
+        (r#","fallbacks":["dear"]"#, Some("fallbacks")),
+        (r#","models":"dear""#, Some("models")),
+        (r#","plugins":[{"id":"fusion","analysis_models":["dear"]}]"#, Some("plugins")),
+        (r#","plugins":[{"id":"web"}]"#, None),
+    ] {
+        assert_eq!(chat(fields).unwrap().other_models, field, "{fields}");
+    }
+    let bodies = [
+        (Dialect::OpenAiCompletions, r#""prompt":"p""#),
+        (Dialect::OpenAiEmbeddings, r#""input":"p""#),
+        (Dialect::OpenAiImages, r#""prompt":"p""#),
+        (Dialect::OpenAiSpeech, r#""input":"p""#),
+        (Dialect::OpenAiModerations, r#""input":"p""#),
+        (Dialect::OpenAiResponses, r#""input":"p""#),
+    ];
+    for (dialect, body) in bodies {
+        for field in ["models", "fallbacks"] {
+            let body = format!(r#"{{"model":"cheap",{body},"{field}":["dear"],"route":"fallback"}}"#);
+            assert_eq!(scan_request(dialect, body.as_bytes()).unwrap().other_models, Some(field), "{dialect:?}");
+        }
+    }
+}
+
+#[test]
+fn what_runs_at_a_provider_is_seen_beside_a_completion_and_an_embedding() {
+    for (dialect, body) in
+        [(Dialect::OpenAiCompletions, r#""prompt":"p""#), (Dialect::OpenAiEmbeddings, r#""input":"p""#)]
+    {
+        let plain = format!(r#"{{"model":"m",{body},"plugins":null}}"#);
+        assert_eq!(scan_request(dialect, plain.as_bytes()).unwrap().server_tools, ServerTools::default());
+        let body = format!(r#"{{"model":"m",{body},"plugins":[{{"id":"web"}}]}}"#);
+        assert!(scan_request(dialect, body.as_bytes()).unwrap().server_tools.has_uncapped, "{dialect:?}");
+    }
+}
+
+#[test]
+fn only_searches_and_fetches_are_bounded_by_their_uses() {
+    let tool = |kind: &str| messages(&format!(r#","tools":[{{"type":"{kind}","max_uses":3}}]"#)).unwrap().server_tools;
+    let none = ServerTools { count: 1, ..ServerTools::default() };
+    assert_eq!(tool("web_search_20250305"), ServerTools { max_uses: 3, ..none });
+    assert_eq!(tool("web_fetch_20260318"), ServerTools { fetches: 3, ..none });
+    for kind in ["code_execution_20250825", "mcp_toolset", "novel_1"] {
+        assert_eq!(tool(kind), ServerTools { has_uncapped: true, ..none }, "{kind}");
+    }
+    assert_eq!(tool("bash_20250124"), ServerTools::default());
+}
+
+#[test]
+fn a_summary_of_the_conversation_is_a_pass_of_its_own() {
+    let compacted =
+        |edit: &str| messages(&format!(r#","context_management":{{"edits":[{{"type":"{edit}"}}]}}"#)).unwrap();
+    let facts = compacted("compact_20260112");
+    assert_eq!((facts.may_compact, facts.output_token_bound(100)), (true, 100 + SUMMARY_TOKENS));
+    assert!(compacted("\\u0063ompact_20270101").may_compact);
+    assert!(!compacted("clear_tool_uses_20250919").may_compact);
+    assert!(!messages(r#","context_management":null"#).unwrap().may_compact);
+}
+
+#[test]
+fn the_larger_of_two_caps_counts() {
+    for (fields, cap) in [
+        (r#","max_completion_tokens":1,"max_tokens":65536"#, Some(65_536)),
+        (r#","max_completion_tokens":9,"max_tokens":2"#, Some(9)),
+        (r#","max_completion_tokens":null,"max_tokens":2"#, Some(2)),
+        ("", None),
+    ] {
+        assert_eq!(chat(fields).unwrap().output_cap, cap, "{fields}");
+    }
 }
 
 #[test]

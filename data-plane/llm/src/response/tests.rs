@@ -182,3 +182,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_gemini_answer_says_its_tier_in_either_word() {
+    use helix_shared::catalog::ServiceTier;
+    for (fields, tier) in [
+        (r#""trafficType":"ON_DEMAND""#, ServiceTier::Standard),
+        (r#""trafficType":"ON_DEMAND_PRIORITY""#, ServiceTier::Priority),
+        (r#""trafficType":"ON_DEMAND_FLEX""#, ServiceTier::Flex),
+        (r#""trafficType":"PROVISIONED_THROUGHPUT""#, ServiceTier::Standard),
+        (r#""trafficType":"TRAFFIC_TYPE_UNSPECIFIED""#, ServiceTier::Standard),
+        (r#""trafficType":"NOVEL""#, ServiceTier::Other),
+        (r#""serviceTier":"priority","trafficType":"ON_DEMAND""#, ServiceTier::Priority),
+        (r#""serviceTier":"SERVICE_TIER_FLEX""#, ServiceTier::Flex),
+        (r#""totalTokenCount":3"#, ServiceTier::Standard),
+    ] {
+        let body = format!(r#"{{"candidates":[],"usageMetadata":{{"promptTokenCount":3,{fields}}}}}"#);
+        let facts = scan_response(Dialect::Gemini, body.as_bytes(), Quirks::default());
+        assert_eq!(ServiceTier::from_gemini(facts.service_tier.as_deref()), tier, "{fields}");
+    }
+}

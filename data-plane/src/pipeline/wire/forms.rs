@@ -138,14 +138,7 @@ impl Calls {
 
     /// Adds up what the calls used.
     pub fn sum<'a>(pieces: impl Iterator<Item = &'a Piece>) -> TokenUsage {
-        pieces.filter_map(|piece| piece.facts.usage).fold(TokenUsage::default(), |sum, usage| TokenUsage {
-            input_tokens: sum.input_tokens.saturating_add(usage.input_tokens),
-            cache_read_tokens: sum.cache_read_tokens.saturating_add(usage.cache_read_tokens),
-            cache_write_tokens: sum.cache_write_tokens.saturating_add(usage.cache_write_tokens),
-            output_tokens: sum.output_tokens.saturating_add(usage.output_tokens),
-            reasoning_tokens: sum.reasoning_tokens.saturating_add(usage.reasoning_tokens),
-            ..sum
-        })
+        pieces.filter_map(|piece| piece.facts.usage).fold(TokenUsage::default(), TokenUsage::plus)
     }
 
     /// Adds up what the calls wrote, for an estimate.

@@ -128,23 +128,59 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_calendar_waits_for_the_end_of_the_window_that_had_begun(
+    fn a_changed_calendar_waits_for_its_own_first_boundary_and_no_window_of_it_gives_the_limit_twice(
         micros in 1_700_000_000_000_000_i64..2_000_000_000_000_000,
-        later_us in 0_i64..200_000_000_000,
-        old in prop::sample::select(zones()),
-        new in prop::sample::select(zones()),
+        later_us in -200_000_000_000_i64..6_000_000_000_000,
+        (old, new) in (prop::sample::select(zones()), prop::sample::select(zones())),
         period in prop::sample::select(Period::ALL.to_vec()),
+        (old_day, new_day) in (prop::sample::select(WeekStart::ALL.to_vec()), prop::sample::select(WeekStart::ALL.to_vec())),
     ) {
         let changed_at = UnixMicros::new(micros);
-        let begun = period.window(changed_at, &old, WeekStart::Monday).unwrap();
-        let zone = |name: &str| Zone::new(name, "").unwrap();
-        let calendar = Calendar { zone: zone(&new), prior: Some((zone(&old), begun.end)) };
-        prop_assert_eq!(calendar.window(period, changed_at), Ok(begun));
-        let now = beside(changed_at, later_us);
-        let window = calendar.window(period, now).unwrap();
-        prop_assert!(window.start <= now && now < window.end);
-        if now >= begun.end {
-            prop_assert_eq!(window, period.window(now, &new, WeekStart::Monday).unwrap());
+        let begun = period.window(changed_at, &old, old_day).unwrap();
+        let zone = |name: &str, day: WeekStart| Zone::new(name, day.as_str()).unwrap();
+        let calendar = Calendar { zone: zone(&new, new_day), prior: Some((zone(&old, old_day), begun.end)) };
+        let of = |at| calendar.window(period, at).unwrap();
+        let stretched = of(changed_at);
+        // it is the account that had begun, and it ends where the new calendar begins something
+        prop_assert_eq!(stretched.start, begun.start);
+        prop_assert!(begun.end <= stretched.end);
+        prop_assert_eq!(period.window(stretched.end, &new, new_day).unwrap().start, stretched.end);
+        // the first such boundary
+        let before = period.window(beside(stretched.end, -1), &new, new_day).unwrap();
+        prop_assert!(before.start < begun.end);
+        // windows partition time before, in and after it
+        let window = of(beside(changed_at, later_us));
+        prop_assert!(window.start <= beside(changed_at, later_us) && beside(changed_at, later_us) < window.end);
+        prop_assert_eq!(of(window.start), window);
+        prop_assert_eq!(of(beside(window.end, -1)), window);
+        prop_assert_eq!(of(window.end).start, window.end);
+        prop_assert_eq!(of(beside(window.start, -1)).end, window.start);
+        if window.start >= stretched.end {
+            prop_assert_eq!(window, period.window(window.start, &new, new_day).unwrap());
         }
+    }
+}
+
+#[test]
+fn a_week_that_begins_on_another_day_begins_when_that_day_comes_again() {
+    // weeks begin on Mondays until the 30th, then on Tuesdays: Monday is part of the week before
+    let zone = |day: &str| Zone::new("UTC", day).unwrap();
+    let of = |new: &str, until: &str, now: &str| {
+        let calendar = Calendar { zone: zone(new), prior: Some((zone("monday"), at(until))) };
+        calendar.window(Period::Weekly, at(now)).unwrap()
+    };
+    let week = |start: &str, end: &str| Window { start: at(start), end: at(end) };
+    let stretched = week("2026-11-23T00:00:00Z", "2026-12-01T00:00:00Z");
+    for now in ["2026-11-23T00:00:00Z", "2026-11-29T23:59:59Z", "2026-11-30T00:00:00Z", "2026-11-30T23:59:59Z"] {
+        assert_eq!(of("tuesday", "2026-11-30T00:00:00Z", now), stretched, "{now}");
+    }
+    let next = week("2026-12-01T00:00:00Z", "2026-12-08T00:00:00Z");
+    assert_eq!(of("tuesday", "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z"), next);
+    let earlier = week("2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z");
+    assert_eq!(of("tuesday", "2026-11-30T00:00:00Z", "2026-11-22T12:00:00Z"), earlier);
+    // changed once more on that Monday, to Wednesdays: the same week goes on, and nothing begins in between
+    let again = week("2026-11-23T00:00:00Z", "2026-12-02T00:00:00Z");
+    for now in ["2026-11-23T00:00:00Z", "2026-11-30T12:00:00Z", "2026-12-01T12:00:00Z"] {
+        assert_eq!(of("wednesday", "2026-12-01T00:00:00Z", now), again, "{now}");
     }
 }

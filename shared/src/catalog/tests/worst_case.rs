@@ -135,6 +135,41 @@ proptest! {
         }
     }
 
+    #[test]
+    fn several_requests_that_are_billed_one_by_one_cost_no_more_than_their_worst_case(
+        bound in bounds(),
+        pieces in prop::collection::vec(
+            (prop::array::uniform6(share()), prop::array::uniform3(share()), prop::array::uniform7(used()), 0_usize..9), 1..6,
+        ),
+    ) {
+        let count = u64::try_from(pieces.len()).unwrap();
+        let each = UsageBound {
+            input_tokens_max: bound.input_tokens_max / count,
+            output_tokens_max: bound.output_tokens_max.saturating_mul(u64::from(bound.choices.max(1))) / count,
+            choices: 1,
+            images_max: bound.images_max / count,
+            characters_max: bound.characters_max / count,
+            audio_input_ms_max: bound.audio_input_ms_max / count,
+            audio_output_ms_max: bound.audio_output_ms_max / count,
+            ..bound
+        };
+        let bound = UsageBound { requests: u32::try_from(count).unwrap(), ..bound };
+        for model in priced() {
+            let price = model.price.as_deref().unwrap();
+            let Ok(most) = worst_case(&bound, price) else { continue };
+            let tiers = possible_tiers(bound.tier, price);
+            let mut all = NanoUsd::ZERO;
+            for (inputs, outputs, used, tier) in &pieces {
+                let usage = usage_within(&each, *inputs, *outputs, *used);
+                let tier = tiers[tier % tiers.len()];
+                let terms = Terms { tier, has_residency: bound.has_residency, started_at: bound.started_at };
+                let usage = TokenUsage { searches: 0, ..usage };
+                all = all.saturating_add(cost(&usage, price, &terms).unwrap());
+            }
+            prop_assert!(all <= most, "{} {}: {all} > {most}", model.kind, model.id);
+        }
+    }
+
     /// The other half: whatever is charged by has been bounded for some request, so the test above is not passed by refusing.
     #[test]
     fn every_model_of_the_table_bounds_a_plain_request_or_says_what_has_no_price(input in 1_u64..2_000_000) {

@@ -5,7 +5,8 @@
 use crate::json::{InPath, Kind, Reader, Result, Text, to_u64};
 use crate::request::RequestFacts;
 use crate::request::fields::{
-    Fields, is_there, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_text, text_or_skip,
+    Fields, is_there, missing, names_model, read_cache_mark, read_cap, read_count, read_flag, read_model, read_others,
+    read_text, text_or_skip,
 };
 
 const FIELDS: &[&str] = &[
@@ -21,6 +22,8 @@ const FIELDS: &[&str] = &[
     "inference_geo",
     "cache_control",
     "mcp_servers",
+    "fallbacks",
+    "context_management",
     "temperature",
     "top_p",
     "top_k",
@@ -29,6 +32,9 @@ const FIELDS: &[&str] = &[
 
 /// Tools that Anthropic defines and the client runs.
 const CLIENT_TOOLS: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
+/// Tools that run at Anthropic and whose cost `max_uses` bounds. What any other costs, no table says.
+const SEARCH: &str = "web_search_";
+const FETCH: &str = "web_fetch_";
 
 /// Reads a whole request into `facts`.
 pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
@@ -48,7 +54,7 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
     Ok(())
 }
 
-fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+fn read_field(name: &'static str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     match name {
         "model" => read_model(reader, facts)?,
         "messages" => scan_messages(reader, facts)?,
@@ -61,6 +67,8 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> 
         "speed" => facts.is_fast = text_or_skip(reader)?.is_some_and(|speed| !speed.is("standard")),
         "inference_geo" => facts.inference_geo = read_text(reader)?,
         "cache_control" => read_cache_mark(reader, &mut facts.cache_marks)?,
+        "fallbacks" => read_others(name, reader, facts)?,
+        "context_management" => scan_management(reader, facts)?,
         // Those who refuse them refuse their defaults, too.
         "temperature" | "top_p" | "top_k" => facts.asks.sampling |= is_there(reader)?,
         "tool_choice" => scan_tool_choice(reader, facts)?,
@@ -78,6 +86,23 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> 
         }
     }
     Ok(())
+}
+
+/// Looks for an edit that has the model sum up what was said before it answers.
+fn scan_management(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    reader.each_field(|name, reader| match name {
+        b"edits" => reader.each_item(|reader| {
+            reader.each_field(|name, reader| match name {
+                b"type" => {
+                    let kind = text_or_skip(reader)?.map(Text::decode).transpose()?;
+                    facts.may_compact |= kind.is_some_and(|kind| kind.starts_with("compact"));
+                    Ok(())
+                }
+                _ => reader.pass(),
+            })
+        }),
+        _ => reader.pass(),
+    })
 }
 
 fn scan_tool_choice(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
@@ -222,6 +247,8 @@ fn scan_tools(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
 }
 
 fn scan_tool(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    reader.kind()?;
+    let start = reader.position();
     let mut fields = Fields::new(&["type", "max_uses", "cache_control"]);
     let mut members = reader.enter_object()?;
     let mut kind = None;
@@ -236,8 +263,14 @@ fn scan_tool(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     }
     let Some(kind) = kind.filter(|kind| kind != "custom") else { return Ok(()) };
     facts.typed_tools += 1;
-    if !CLIENT_TOOLS.iter().any(|prefix| kind.starts_with(prefix)) {
-        facts.server_tools.add(max_uses);
+    // An advisor is another model, at its own price.
+    if names_model(&mut reader.again(start))? {
+        facts.other_models.get_or_insert("tools");
+    }
+    if kind.starts_with(FETCH) {
+        facts.server_tools.add_fetch(max_uses);
+    } else if !CLIENT_TOOLS.iter().any(|prefix| kind.starts_with(prefix)) {
+        facts.server_tools.add(max_uses.filter(|_| kind.starts_with(SEARCH)));
     }
     Ok(())
 }

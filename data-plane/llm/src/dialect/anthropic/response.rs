@@ -7,7 +7,7 @@ use helix_shared::usage::TokenUsage;
 use crate::json::{Reader, Result};
 use crate::request::fields::text_or_skip;
 use crate::response::{Observation, measure_field, measure_text, read_error};
-use crate::usage::{Counts, read_counter, sum};
+use crate::usage::{Counts, read_counter};
 
 /// Reads a whole answer or one event.
 pub(crate) fn observe<'a>(reader: &mut Reader<'a>, seen: &mut Observation<'a>) -> Result<()> {
@@ -78,7 +78,7 @@ fn read_iterations(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>> {
         let mut counts = Counts::default();
         reader.each_field(|name, reader| read_count(name, reader, &mut counts))?;
         if let Some(pass) = counts.as_anthropic() {
-            total = Some(total.map_or(pass, |total| sum(total, pass)));
+            total = Some(total.map_or(pass, |total| total.plus(pass)));
         }
         Ok(())
     })?;

@@ -90,6 +90,7 @@ fn read_usage<'a>(reader: &mut Reader<'a>, seen: &mut Observation<'a>) -> Result
         return reader.pass();
     }
     let mut newer = Counts::default();
+    let mut traffic = None;
     reader.each_field(|name, reader| match name {
         b"promptTokenCount" => read_counter(reader).map(|count| newer.input = count),
         b"cachedContentTokenCount" => read_counter(reader).map(|count| newer.cached = count),
@@ -101,8 +102,11 @@ fn read_usage<'a>(reader: &mut Reader<'a>, seen: &mut Observation<'a>) -> Result
         b"cacheTokensDetails" => read_audio(reader).map(|count| newer.audio_cached = count),
         b"candidatesTokensDetails" => read_audio(reader).map(|count| newer.audio_output = count),
         b"serviceTier" => text_or_skip(reader).map(|tier| seen.service_tier = tier),
+        b"trafficType" => text_or_skip(reader).map(|kind| traffic = kind),
         _ => reader.pass(),
     })?;
+    // Vertex AI's word for it.
+    seen.service_tier = seen.service_tier.or(traffic);
     seen.counts.replace_with(&newer);
     Ok(())
 }

@@ -4,8 +4,8 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{
-    Fields, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_sampling, read_text,
-    text_or_skip,
+    Fields, missing, names_model, read_cache_mark, read_cap, read_count, read_flag, read_model, read_others,
+    read_plugins, read_sampling, read_text, text_or_skip,
 };
 use crate::request::{CacheMarks, RequestFacts, UsageSplice};
 
@@ -29,6 +29,7 @@ const FIELDS: &[&str] = &[
     "prediction",
     "modalities",
     "models",
+    "fallbacks",
     "temperature",
     "top_p",
 ];
@@ -47,11 +48,12 @@ pub(crate) fn scan_request(reader: &mut Reader<'_>, facts: &mut RequestFacts) ->
     if !fields.has("messages") {
         return missing("messages");
     }
-    facts.output_cap = facts.splices.max_completion_tokens.value.or(facts.splices.max_tokens.value);
+    // A server reads one of them and may pass over the other.
+    facts.output_cap = facts.splices.max_completion_tokens.value.max(facts.splices.max_tokens.value);
     Ok(())
 }
 
-fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+fn read_field(name: &'static str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     match name {
         "model" => read_model(reader, facts)?,
         "messages" => scan_messages(reader, facts)?,
@@ -69,11 +71,7 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> 
                 reader.skip()?;
             }
         }
-        "plugins" => {
-            for _ in 0..count_items(reader)? {
-                facts.server_tools.add(None);
-            }
-        }
+        "plugins" => read_plugins(reader, facts)?,
         "prompt_cache_options" | "cache_control" => read_cache_mark(reader, &mut facts.cache_marks)?,
         "prompt_cache_retention" => {
             if !reader.is_null()? {
@@ -84,7 +82,7 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts) -> 
         "prediction" => facts.predicted_bytes = to_u64(reader.skip()?.len()),
         "modalities" => read_modalities(reader, facts)?,
         "temperature" | "top_p" => facts.asks.sampling |= read_sampling(reader)?,
-        "models" => facts.names_other_models = count_items(reader)? > 0,
+        "models" | "fallbacks" => read_others(name, reader, facts)?,
         _ => {
             reader.skip()?;
         }
@@ -255,6 +253,8 @@ fn scan_tools(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
 }
 
 fn scan_tool(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
+    reader.kind()?;
+    let start = reader.position();
     let mut fields = Fields::new(&["type", "cache_control", "prompt_cache_breakpoint"]);
     let mut members = reader.enter_object()?;
     let mut is_client_side = true;
@@ -268,6 +268,9 @@ fn scan_tool(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
     if !is_client_side {
         facts.typed_tools += 1;
         facts.server_tools.add(None);
+        if names_model(&mut reader.again(start))? {
+            facts.other_models.get_or_insert("tools");
+        }
     }
     Ok(())
 }

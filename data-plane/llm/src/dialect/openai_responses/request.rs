@@ -6,8 +6,8 @@
 
 use crate::json::{InPath, Kind, Reader, Result, to_u64};
 use crate::request::fields::{
-    Fields, is_there, missing, read_cache_mark, read_cap, read_count, read_flag, read_model, read_sampling, read_text,
-    text_or_skip,
+    Fields, is_there, missing, names_model, read_cache_mark, read_cap, read_count, read_flag, read_model, read_others,
+    read_plugins, read_sampling, read_text, text_or_skip,
 };
 use crate::request::{CacheMarks, PreviousResponse, RequestFacts};
 
@@ -27,6 +27,7 @@ const FIELDS: &[&str] = &[
     "prompt_cache_options",
     "prompt_cache_retention",
     "models",
+    "fallbacks",
     "plugins",
     "temperature",
     "top_p",
@@ -71,7 +72,12 @@ impl Hosted {
     }
 }
 
-fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts, hosted: &mut Hosted) -> Result<()> {
+fn read_field(
+    name: &'static str,
+    reader: &mut Reader<'_>,
+    facts: &mut RequestFacts,
+    hosted: &mut Hosted,
+) -> Result<()> {
     match name {
         "model" => read_model(reader, facts)?,
         "stream" => facts.is_stream = read_flag(reader)?.unwrap_or(false),
@@ -104,13 +110,9 @@ fn read_field(name: &str, reader: &mut Reader<'_>, facts: &mut RequestFacts, hos
                 facts.cache_marks.note(if is_short { CacheMarks::Short } else { CacheMarks::Long });
             }
         }
+        "models" | "fallbacks" => read_others(name, reader, facts)?,
         "temperature" | "top_p" => facts.asks.sampling |= read_sampling(reader)?,
-        "models" => facts.names_other_models = is_there(reader)?,
-        _ => {
-            if is_there(reader)? {
-                facts.server_tools.add(None);
-            }
-        }
+        _ => read_plugins(reader, facts)?,
     }
     Ok(())
 }
@@ -160,8 +162,9 @@ fn scan_item(reader: &mut Reader<'_>, facts: &mut RequestFacts) -> Result<()> {
             "role" => reader.pass()?,
             // Tools that come with the input (`additional_tools`) may run at the provider: nobody has bounded those.
             "tools" => {
-                if is_there(reader)? {
+                if !reader.is_null()? {
                     facts.server_tools.add(None);
+                    reader.each_item(|reader| scan_tool(reader, facts, &mut Hosted::default())).in_field(name)?;
                 }
             }
             _ => reader.each_item(|reader| scan_part(reader, facts)).in_field(name)?,
@@ -214,6 +217,7 @@ fn scan_tool(reader: &mut Reader<'_>, facts: &mut RequestFacts, hosted: &mut Hos
     if reader.kind()? != Kind::Object {
         return reader.pass();
     }
+    let start = reader.position();
     let mut fields = Fields::new(&["type", "model", "tools"]);
     let mut members = reader.enter_object()?;
     let mut kind = None;
@@ -221,15 +225,24 @@ fn scan_tool(reader: &mut Reader<'_>, facts: &mut RequestFacts, hosted: &mut Hos
         match name {
             "type" => kind = text_or_skip(reader)?,
             // A tool that draws may name the model that it draws with: nobody has authorised that one.
-            "model" => facts.names_other_models |= is_there(reader)?,
+            "model" => {
+                if is_there(reader)? {
+                    facts.other_models.get_or_insert("tools");
+                }
+            }
             // The tools of a namespace are tools.
             _ => reader.each_item(|reader| scan_tool(reader, facts, hosted)).in_field(name)?,
         }
     }
     if kind.is_some_and(|kind| kind.raw.starts_with(b"web_search")) {
         hosted.searches += 1;
-    } else if !kind.is_some_and(|kind| OF_CLIENT.iter().any(|own| kind.is(own))) {
+    } else if kind.is_some_and(|kind| OF_CLIENT.iter().any(|own| kind.is(own))) {
+        return Ok(());
+    } else {
         hosted.others += 1;
+    }
+    if names_model(&mut reader.again(start))? {
+        facts.other_models.get_or_insert("tools");
     }
     Ok(())
 }
