@@ -53,10 +53,7 @@ fn a_cap_that_goes_under_another_name_is_said_once() {
     let cap = Some(OutputCap { tokens: 50, field: CapField::MaxTokens });
     let changes = Rewrite { output_cap: cap, cap_name: Some(CapField::MaxTokens), ..Rewrite::default() };
     for (body, expected) in [
-        (
-            r#"{"model":"a","max_completion_tokens":50,"messages":[]}"#,
-            r#"{"model":"a","max_tokens":50,"messages":[]}"#,
-        ),
+        (r#"{"model":"a","max_completion_tokens":50,"messages":[]}"#, r#"{"model":"a","max_tokens":50,"messages":[]}"#),
         (
             r#"{"model":"a","max_completion_tokens":50,"max_tokens":null,"messages":[]}"#,
             r#"{"model":"a","max_completion_tokens":50,"max_tokens":50,"messages":[]}"#,
