@@ -246,10 +246,11 @@ impl<'a> Said<'a> {
                 }
                 (_, Node::Null) => {}
                 // These are few, so that looking through them costs nothing.
-                (kept, _) if KEPT.contains(&kept) || ["type", "const", "enum", "items"].contains(&kept) => {
-                    if self.get(kept).is_none() {
-                        self.fields.push((name, value));
-                    }
+                (kept, _)
+                    if (KEPT.contains(&kept) || ["type", "const", "enum", "items"].contains(&kept))
+                        && self.get(kept).is_none() =>
+                {
+                    self.fields.push((name, value));
                 }
                 _ => {}
             }
