@@ -103,7 +103,7 @@ fn tools_that_run_at_the_provider_are_seen() {
     }
     assert_eq!(messages(r#","mcp_servers":[{"type":"url"}]"#).unwrap().server_tools.count, 1);
     assert!(chat(r#","models":["other"]"#).unwrap().other_models.is_some());
-    assert!(!chat(r#","models":null,"web_search_options":null"#).unwrap().other_models.is_some());
+    assert!(chat(r#","models":null,"web_search_options":null"#).unwrap().other_models.is_none());
 }
 
 #[test]

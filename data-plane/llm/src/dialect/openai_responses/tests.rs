@@ -79,7 +79,7 @@ fn tools_and_models_that_hide_in_other_fields_are_found() {
     let nested = tools(r#"{"type":"namespace","name":"n","tools":[{"type":"mcp"}]}"#);
     assert!(nested.server_tools.has_uncapped);
     assert!(tools(r#"{"type":"image_generation","model":"dear"}"#).other_models.is_some());
-    assert!(!tools(r#"{"type":"image_generation"}"#).other_models.is_some());
+    assert!(tools(r#"{"type":"image_generation"}"#).other_models.is_none());
     let picture = |svg: &str| {
         let body = format!(r#"{{"model":"m","prompt":"p"{svg}}}"#);
         scan_request(Dialect::OpenAiImages, body.as_bytes()).unwrap().other_models.is_some()
