@@ -389,7 +389,8 @@ async fn sound_that_the_provider_would_fetch_for_itself_is_refused_whatever_file
     let url = b"https://example.com/ten-hours.wav".as_slice();
     let small = mp3(2 << 20);
     let model = ("model", b"whisper-1".as_slice());
-    let cases: [(Vec<(&str, &[u8])>, &str, &str); 5] = [
+    type Part<'a> = (&'a str, &'a [u8]);
+    let cases: [(Vec<Part<'_>>, &str, &str); 5] = [
         (vec![model, ("url", url)], "unbounded_cost", "`url`"),
         (vec![("file_url", url), model], "unbounded_cost", "`file_url`"),
         (vec![model, ("file", url)], "unbounded_cost", "`file`"),
