@@ -173,7 +173,7 @@ fn run_script(what: &str, urls: &[String], provider: &Running) -> serde_json::Va
     let start = std::time::Instant::now();
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("{what}, {:.1} s: {}", start.elapsed().as_secs_f64(), said.trim());
+    eprintln!("{what}, {:.1} s: {}", start.elapsed().as_secs_f64(), said.trim());
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_str(&said).unwrap()
 }
