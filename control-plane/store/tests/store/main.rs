@@ -23,6 +23,7 @@ mod escrow;
 mod moved;
 #[cfg(test)]
 mod proofs;
+#[cfg(test)]
 mod report;
 #[cfg(test)]
 mod revisions;
