@@ -73,7 +73,6 @@ mod providers;
 mod record_body;
 mod record_words;
 mod report;
-mod report_by_number;
 mod request_key;
 mod role_grants;
 mod rollup_keys;

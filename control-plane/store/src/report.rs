@@ -5,7 +5,6 @@
 //! database.
 
 use crate::db::Tx;
-use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::rollup_keys::{KEYS, RollupKey};
 use crate::rollups::{RollupSpan, SUMS, Totals};
@@ -110,10 +109,10 @@ pub struct ReportRow {
 
 /// A stretch of time that is read from one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) span: RollupSpan,
-    pub(crate) from: UnixMicros,
-    pub(crate) until: UnixMicros,
+struct Part {
+    span: RollupSpan,
+    from: UnixMicros,
+    until: UnixMicros,
 }
 
 impl ReportQuery {
@@ -133,16 +132,6 @@ impl ReportQuery {
         let mut parts = Vec::new();
         cut(spans, self.from, self.until, &mut parts);
         parts
-    }
-
-    /// The numbers of the combinations that it is about.
-    pub(crate) fn wanted(&self) -> SelectStatement {
-        let mut wanted = Query::select();
-        wanted.column("id").from(KEYS);
-        for (dimension, value) in &self.filters {
-            wanted.and_where(Expr::col(dimension.column()).eq(value.as_str()));
-        }
-        wanted
     }
 
     fn check(&self) -> Result<()> {
@@ -191,10 +180,6 @@ impl Tx {
     pub async fn report_each(&mut self, query: &ReportQuery, mut take: impl FnMut(ReportRow) + Send) -> Result<()> {
         query.check()?;
         let parts = query.parts();
-        if self.dialect() == Dialect::MySql {
-            self.report_by_number(query, &parts).await?.into_iter().for_each(take);
-            return Ok(());
-        }
         let count = query.group_by.len();
         if let ([part], true) = (parts.as_slice(), query.every.is_none_or(|every| is_same(every, &parts))) {
             let select = self.select(query, *part);
@@ -238,7 +223,12 @@ impl Tx {
             summed.group_by_col("key_id");
         }
         if !query.filters.is_empty() {
-            summed.and_where(Expr::col("key_id").in_subquery(query.wanted()));
+            let mut wanted = Query::select();
+            wanted.column("id").from(KEYS);
+            for (dimension, value) in &query.filters {
+                wanted.and_where(Expr::col(dimension.column()).eq(value.as_str()));
+            }
+            summed.and_where(Expr::col("key_id").in_subquery(wanted));
         }
         // what is told by every dimension is told by number: there is nothing left to add up
         let is_each = Dimension::ALL.iter().all(|dimension| query.group_by.contains(dimension));
