@@ -44,7 +44,6 @@ pub use request::{
 };
 pub use response::{ProviderError, ResponseFacts, scan_response};
 pub use rewrite::{CapField, LeaveOut, OutputCap, Rewrite, RewrittenBody, leave_out, rewrite};
-pub use rewrite::{CapField, OutputCap, Rewrite, RewrittenBody, rewrite};
 pub use sound::Sound;
 pub use stream::rename::{IdRenamer, RenameId, rename_ids};
 pub use stream::{EndKind, StreamEnd, StreamFacts, StreamFilter};
