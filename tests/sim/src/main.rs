@@ -27,6 +27,9 @@ struct Arguments {
     /// No faults: measures wrongful denials.
     #[arg(long)]
     healthy: bool,
+    /// A database that fails over again and again, often as a copy.
+    #[arg(long, conflicts_with = "healthy")]
+    copied: bool,
     /// How many at a time; without it, as many as there are cores.
     #[arg(long)]
     threads: Option<usize>,
@@ -42,7 +45,11 @@ struct Arguments {
 
 impl Arguments {
     fn shape(&self) -> Shape {
-        if self.healthy { Shape::Healthy } else { Shape::Faulty }
+        match (self.healthy, self.copied) {
+            (true, _) => Shape::Healthy,
+            (false, true) => Shape::Copied,
+            (false, false) => Shape::Faulty,
+        }
     }
 
     /// Plants what was asked for into the machines of the calling thread.
@@ -128,8 +135,9 @@ fn find_bugs(arguments: &Arguments) -> anyhow::Result<()> {
     let mut missed = Vec::new();
     for (number, bug) in (1..).zip(Bug::ALL) {
         plant(Some(bug));
-        let mut seeds = arguments.seed..arguments.seed.saturating_add(arguments.schedules);
-        match seeds.find_map(|seed| run(seed, arguments.shape()).err()) {
+        let seeds = arguments.seed..arguments.seed.saturating_add(arguments.schedules);
+        let mut shapes = [Shape::Faulty, Shape::Copied].into_iter();
+        match shapes.find_map(|shape| seeds.clone().find_map(|seed| run(seed, shape).err())) {
             Some(violation) => writeln!(std::io::stdout().lock(), "{number} {bug:?}: {violation}")?,
             None => missed.push(bug),
         }

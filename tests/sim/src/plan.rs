@@ -16,6 +16,8 @@ pub enum Shape {
     Healthy,
     /// Every fault.
     Faulty,
+    /// A database that fails over again and again, often as a copy in a new server.
+    Copied,
 }
 
 /// The drawn constants of a schedule.
@@ -38,7 +40,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng, shape: Shape) -> Self {
-        let is_faulty = shape == Shape::Faulty;
+        let is_faulty = shape != Shape::Healthy;
         let nodes = match rng.below(400) {
             0 => rng.range(50, 200),
             1..=20 => rng.range(6, 24),
@@ -105,8 +107,9 @@ impl Plan {
             queue.at(at, Event::CutOff { node });
             queue.at(at + rng.below(15 * SECOND), Event::Join { node });
         }
-        if rng.chance(1, 3) {
-            for at in times(rng, 2) {
+        let is_copied = self.shape == Shape::Copied;
+        if is_copied || rng.chance(1, 3) {
+            for at in times(rng, if is_copied { 6 } else { 2 }) {
                 queue.at(at, Event::Failover { lost: rng.below(24), is_copied: rng.chance(1, 2) });
             }
         }
