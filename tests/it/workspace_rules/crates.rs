@@ -18,9 +18,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Libraries that only these crates may link: it keeps decisions pure, and heavy crates out of everybody's build.
-const ONLY_IN: [(&[&str], &[&str]); 5] = [
+const ONLY_IN: [(&[&str], &[&str]); 6] = [
     (&["sqlx", "sqlx-core", "sea-query", "sea-query-sqlx"], &["helix-store"]),
-    (&["tonic", "tonic-prost", "prost"], &["helix-proto", "helix-control-plane", "helix-data-plane", "helixgateway"]),
+    (&["tonic", "tonic-prost"], &["helix-proto", "helix-control-plane", "helix-data-plane", "helixgateway"]),
+    (&["prost"], &["helix-proto", "helix-store", "helix-control-plane", "helix-data-plane", "helixgateway"]),
     (&["axum"], &["helix-control-plane"]),
     (&["askama"], &["helix-ui"]),
     (&["tokio", "hyper", "hyper-util"], &["helix-store", "helix-control-plane", "helix-data-plane", "helixgateway"]),
