@@ -91,7 +91,7 @@ on_every_database! {
         back_to_before(test).await;
         let before = sums(test).await;
         assert!(before.iter().all(|sums| !sums.is_empty()));
-        assert_eq!(test.db.migrate(NOW).await.unwrap(), 2);
+        assert_eq!(test.db.migrate(NOW).await.unwrap(), 3);
         let mut tx = test.db.read().await.unwrap();
         for mut record in records() {
             // whoever took the lease
@@ -121,7 +121,7 @@ on_every_database! {
         for column in ["cost_center", "price_version", "attempt_units", "trace"] {
             test.raw(&format!("ALTER TABLE usage_records DROP COLUMN {column}")).await;
         }
-        assert_eq!(test.db.migrate(NOW).await.unwrap(), 3);
+        assert_eq!(test.db.migrate(NOW).await.unwrap(), 4);
         let costs = |sums: &[Vec<helix_store::Rollup>]| -> Vec<i64> {
             sums.iter().map(|sums| sums.iter().map(|sum| sum.totals.cost.get()).sum()).collect()
         };
