@@ -99,7 +99,11 @@ async fn exactly_fifty(engine: Engine, budgets: &[(&str, i64)], scope: &str, whi
     let told_to = ["budget_unavailable", "not_ready"];
     let is_back =
         |record: &Record| matches!(&record.decision, Decision::Denied { code, .. } if told_to.contains(&code.as_str()));
-    assert_eq!(ledger.records.iter().filter(|record| !is_back(record)).count(), ASKED + 1);
+    let came_back = ledger.records.iter().filter(|record| is_back(record)).count();
+    assert_eq!(ledger.records.len() - came_back, ASKED + 1);
+    // One process with a database in a file has nobody to wait for: the first answer is the refusal.
+    eprintln!("{engine:?}: {came_back} came back");
+    assert!(engine != Engine::Sqlite || came_back == 0, "{came_back} were told to come back");
     assert_eq!(ledger.cost_nano_usd(), AFFORDED * WORST);
     assert_eq!(ledger.accounts.len(), budgets.len());
     for account in &ledger.accounts {

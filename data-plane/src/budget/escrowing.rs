@@ -25,6 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 /// Between two looks at what is due, however often something is.
@@ -127,7 +128,7 @@ impl EscrowTask {
         self.follow(Ok(steps));
         loop {
             for report in std::mem::take(&mut self.outbox) {
-                send(&reports, v1::EscrowReport { node: None, step: Some(report_to_wire(&report)) }).await?;
+                say(&reports, v1::EscrowReport { node: None, step: Some(report_to_wire(&report)) })?;
             }
             tokio::select! {
                 biased;
@@ -394,4 +395,13 @@ fn closed_by(update: &v1::EscrowUpdate) -> Vec<Past> {
 
 async fn send(reports: &mpsc::Sender<v1::EscrowReport>, report: v1::EscrowReport) -> Result<(), tonic::Status> {
     reports.send(report).await.map_err(|_| tonic::Status::unavailable("the report stream is closed"))
+}
+
+/// Says something on a stream that runs. A plane that does not read is not waited for: what it misses is said again, and
+/// meanwhile money that comes free on this node has those who wait for it.
+fn say(reports: &mpsc::Sender<v1::EscrowReport>, report: v1::EscrowReport) -> Result<(), tonic::Status> {
+    match reports.try_send(report) {
+        Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
+        Err(TrySendError::Closed(_)) => Err(tonic::Status::unavailable("the report stream is closed")),
+    }
 }

@@ -112,6 +112,13 @@ pub fn read(bytes: &[u8]) -> Read<'_> {
     Read::Entry(Entry { kind, number, at, payload }, length)
 }
 
+/// How many bytes the entry at the start of `bytes` says that it takes; a head, when it says nothing that can be.
+pub(super) fn claimed_bytes(bytes: &[u8]) -> usize {
+    let claimed = bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+    let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
+    if (HEADER_BYTES..=MOST_BYTES).contains(&claimed) { claimed } else { HEADER_BYTES }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,8 @@ use tokio::sync::{Notify, watch};
 
 /// Marks the folder of a journal that nobody needs any more.
 pub(super) const SHIPPED: &str = "shipped";
+/// Stands beside the segments until a record could not be written to them: to take a file away needs no room on a full disk.
+pub(super) const INTACT: &str = "intact";
 /// Space kept free for the outcome of each request in flight.
 const OUTCOME_ROOM: u64 = 4096;
 
@@ -43,6 +45,9 @@ pub(super) struct SegmentHead {
     pub(super) identity: Identity,
     pub(super) next_seq: u64,
     pub(super) next_intent: u64,
+    /// Whether the file [`INTACT`] stands beside the segments for as long as they hold every record.
+    #[serde(default)]
+    pub(super) has_intact: bool,
 }
 
 /// Why something could not be written.
@@ -152,6 +157,8 @@ impl Journal {
             path: folder.clone(),
             source: io::Error::other("another process holds this journal"),
         })?;
+        let intact = folder.join(INTACT);
+        File::create(&intact).map_err(|source| JournalError::Write { path: intact, source })?;
         Self::start(folder, lock, identity, settings, clock, Start { next_seq: 1, next_intent: 1, ..Start::default() })
     }
 
@@ -290,12 +297,23 @@ impl Journal {
         if let Err(error) = written {
             tracing::error!(error = %crate::chain(&error), seq, "a record could not be written; it is kept in memory and requests are refused");
             writer.has_failed = true;
+            self.is_no_longer_intact();
             if let Err(error) = record.merge(trace) {
                 tracing::error!(%error, seq, "invariant broken: a trace is no part of a record");
             }
             writer.unwritten.push(record);
         }
         Ok(())
+    }
+
+    /// A number was given to a record that is not in the segments: whoever reads them after this process must know.
+    fn is_no_longer_intact(&self) {
+        match std::fs::remove_file(self.folder.join(INTACT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::error!(%error, folder = %self.folder.display(), "the journal cannot be marked as incomplete");
+            }
+            _ => {}
+        }
     }
 
     /// Writes how an attempt ended whose request goes on: should the process die, it is booked as this says and not at the
@@ -437,9 +455,13 @@ impl Journal {
             return Err(JournalError::Full { max_bytes: self.settings.max_bytes });
         }
         // The old segment must be on disk before the new one counts as progress in strict mode.
-        if self.settings.is_strict {
-            let path = segment_path(&self.folder, writer.segment);
-            writer.file.sync_data().map_err(|source| JournalError::Write { path, source })?;
+        if self.settings.is_strict
+            && let Err(source) = writer.file.sync_data()
+        {
+            // As in `sync`: the kernel tells a failure once, and another try would seem to succeed.
+            writer.has_failed = true;
+            self.synced.send_replace(u64::MAX);
+            return Err(JournalError::Write { path: segment_path(&self.folder, writer.segment), source });
         }
         let next = writer.segment + 1;
         let (file, capacity) = new_segment(&self.folder, next, size)?;
@@ -459,8 +481,12 @@ impl Journal {
     }
 
     fn write_head(&self, writer: &mut Writer) -> Result<(), JournalError> {
-        let head =
-            SegmentHead { identity: self.identity.clone(), next_seq: writer.next_seq, next_intent: writer.next_intent };
+        let head = SegmentHead {
+            identity: self.identity.clone(),
+            next_seq: writer.next_seq,
+            next_intent: writer.next_intent,
+            has_intact: true,
+        };
         let payload = serde_json::to_vec(&head).unwrap_or_default();
         let number = writer.segment;
         self.append(writer, Kind::Header, number, self.clock.now(), |buffer| buffer.extend_from_slice(&payload))

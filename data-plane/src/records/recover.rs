@@ -1,13 +1,13 @@
 //! Reading journals back: for shipping, and after a process died.
 //!
 //! Rule: what is whole is kept; an intent without its outcome is closed at the worst case, as a new record of the same
-//! incarnation, before anything is shipped. A damaged sealed segment is kept aside and its incarnation is never declared
-//! whole.
+//! incarnation, before anything is shipped. A damaged segment is kept aside, and its incarnation is never declared whole;
+//! nor is one whose process kept records in memory, because the disk refused them.
 
 use super::draft::sureness;
 use super::entry::{self, Kind, MOST_BYTES, Read};
 use super::files::{QUARANTINED, lock_folder, segment_path};
-use super::journal::{Identity, Journal, JournalError, Position, SHIPPED, Segment, SegmentHead, Start};
+use super::journal::{INTACT, Identity, Journal, JournalError, Position, SHIPPED, Segment, SegmentHead, Start};
 use super::segment_scan::SegmentScan;
 use crate::settings::JournalSettings;
 use bytes::Bytes;
@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const READ_BYTES: usize = 256 << 10;
+/// Numbers left out where some were given to records in memory: far more than requests can be in flight when the disk
+/// refuses, after which none is admitted.
+const UNKNOWN_NUMBERS: u64 = 1 << 24;
 
 /// Reads the outcomes of a journal in order, as far as it is written.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub struct OldJournal {
     pub journal: Journal,
     /// Whether it is certain that nothing is missing at its end: only then may the incarnation be sealed.
     pub is_whole: bool,
-    /// Whether a sealed segment cannot be read to its end: records are missing for good.
+    /// Whether a segment cannot be read to its end, or the disk refused records: some are missing here for good.
     pub is_damaged: bool,
     /// How many intents had no outcome.
     pub closed_intents: usize,
@@ -190,10 +193,19 @@ fn reopen(
         scan_segment(folder, *number, is_last, &mut scan).map_err(write_error)?;
     }
     let Some(head) = scan.head.clone() else {
+        if scan.is_damaged {
+            return Err(write_error(std::io::Error::other("its first segment is damaged from the start")));
+        }
         // The process died before its first entry: there is nothing to tell.
         std::fs::remove_dir_all(folder).map_err(write_error)?;
         return Ok(None);
     };
+    if head.has_intact && !folder.join(INTACT).exists() {
+        tracing::error!(folder = %folder.display(), "the disk refused records of this journal; its incarnation will not be sealed");
+        scan.is_damaged = true;
+        // Those were shipped from memory under the next numbers: what is told now must not be taken for them.
+        scan.next_seq = scan.next_seq.saturating_add(UNKNOWN_NUMBERS);
+    }
     let is_damaged = scan.is_damaged;
     let is_whole = !is_damaged && (head.identity.boot_id == boot_id || head.identity.is_strict);
     let start = Start {
@@ -235,22 +247,24 @@ pub(super) fn scan_segment(folder: &Path, number: u64, is_last: bool, scan: &mut
     let mut state = Segment { bytes: entries.file_bytes()?, ..Segment::default() };
     loop {
         match entries.next_entry()? {
-            Read::Entry(entry, _) => scan.take(&entry, &mut state),
+            Read::Entry(entry, _) => {
+                scan.take(&entry, &mut state);
+                continue;
+            }
             Read::End => break,
+            Read::Partial | Read::Damaged => {}
+        }
+        if is_last && entries.is_torn()? {
             // The process died while writing: the entry never counted. It is cut off, so that what follows in a new
             // segment never makes this one look damaged.
-            Read::Partial | Read::Damaged if is_last => {
-                std::fs::OpenOptions::new().write(true).open(&path)?.set_len(entries.whole_bytes())?;
-                break;
-            }
-            Read::Partial | Read::Damaged => {
-                let aside = path.with_extension(QUARANTINED);
-                tracing::error!(path = %path.display(), aside = %aside.display(), "a sealed journal segment is damaged; a copy is kept and the incarnation will not be sealed");
-                std::fs::copy(&path, aside)?;
-                scan.is_damaged = true;
-                break;
-            }
+            std::fs::OpenOptions::new().write(true).open(&path)?.set_len(entries.whole_bytes())?;
+        } else {
+            let aside = path.with_extension(QUARANTINED);
+            tracing::error!(path = %path.display(), aside = %aside.display(), "a journal segment is damaged; a copy is kept and the incarnation will not be sealed");
+            std::fs::copy(&path, aside)?;
+            scan.is_damaged = true;
         }
+        break;
     }
     scan.segments.insert(number, state);
     Ok(())

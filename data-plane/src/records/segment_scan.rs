@@ -52,6 +52,35 @@ impl SegmentScan {
         self.buffer_at + u64::try_from(self.next).unwrap_or(0)
     }
 
+    /// Whether what stands next is the beginning of an entry that was never written to its end, and the last thing in the
+    /// file. Ask after something else than an entry was returned. A write that was cut leaves its end and all behind it
+    /// unused; anything readable there means that a whole entry was damaged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_torn(&self) -> std::io::Result<bool> {
+        let start = self.whole_bytes();
+        let claimed = entry::claimed_bytes(self.buffer.get(self.next..).unwrap_or_default());
+        let mut at = start + u64::try_from(claimed).unwrap_or(0) - 1;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let got = self.file.read_at(&mut piece, at)?;
+            if piece.get(..got).unwrap_or_default().iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            if got == 0 {
+                break;
+            }
+            at += u64::try_from(got).unwrap_or(0);
+        }
+        // A damaged length may claim what stands behind it.
+        let mut within = vec![0; claimed];
+        let got = self.file.read_at(&mut within, start)?;
+        within.truncate(got);
+        let is_entry = |at: usize| matches!(entry::read(within.get(at..).unwrap_or_default()), Read::Entry(..));
+        Ok(!(1..got).any(is_entry))
+    }
+
     /// Size of the file.
     ///
     /// # Errors
@@ -152,8 +181,35 @@ mod tests {
     #[test]
     fn a_damaged_entry_ends_the_segment_where_it_begins() {
         let (mut bytes, whole) = written();
-        bytes[whole - 1] ^= 1;
-        let (_, seen, last) = scan(&bytes);
-        assert_eq!((seen, last.as_str()), (sizes().len() - 1, "Damaged"));
+        bytes[whole - 1] ^= 2;
+        let (scan, seen, last) = scan(&bytes);
+        assert_eq!((seen, last.as_str(), scan.is_torn().unwrap()), (sizes().len() - 1, "Damaged", false));
+    }
+
+    #[test]
+    fn what_was_cut_while_it_was_written_is_told_from_what_was_damaged() {
+        let mut bytes = Vec::new();
+        entry::append(&mut bytes, Kind::Outcome, 1, UnixMicros::new(7), |buffer| buffer.extend_from_slice(&[1; 60]));
+        let whole = bytes.len();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seg");
+        let is_torn = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mut scan = SegmentScan::open(&path).unwrap();
+            assert!(!matches!(scan.next_entry().unwrap(), Read::Entry(..)));
+            scan.is_torn().unwrap()
+        };
+        for cut in 1..whole {
+            assert!(is_torn(&bytes[..cut]), "cut at {cut}");
+            let mut preallocated = bytes[..cut].to_vec();
+            preallocated.resize(whole + (1 << 20), 0);
+            assert!(is_torn(&preallocated), "cut at {cut}, the rest unused");
+        }
+        for bit in 0..whole * 8 {
+            let mut damaged = [bytes.as_slice(), bytes.as_slice()].concat();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            damaged.resize(damaged.len() + (1 << 20), 0);
+            assert!(!is_torn(&damaged), "bit {bit} of what stands before another entry");
+        }
     }
 }

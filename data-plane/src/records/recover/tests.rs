@@ -67,9 +67,70 @@ fn a_torn_tail_is_cut_and_never_read() {
     let (path, end) = (segment_path(journal.folder(), 1), journal.position().offset);
     drop(journal);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    file.write_all_at(&[0xff; 5], end - 5).unwrap();
+    file.write_all_at(&[0; 5], end - 5).unwrap();
     let old = old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap();
     assert_eq!(all_records(&old.journal).len(), 2);
+    assert!(old.is_whole && !old.is_damaged, "it never counted");
+}
+
+#[test]
+fn damage_in_the_last_segment_is_kept_aside_and_never_called_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    let mut ends = Vec::new();
+    for _ in 0..9 {
+        journal.outcome(&[], record(&[], 7), &[]).unwrap();
+        ends.push(journal.position().offset);
+    }
+    let path = segment_path(journal.folder(), 1);
+    drop(journal);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0xff], ends[4] - 3).unwrap();
+    for _ in 0..2 {
+        let old = old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap();
+        assert!(old.is_damaged && !old.is_whole);
+        assert_eq!(all_records(&old.journal).len(), 4);
+        assert!(path.with_extension(QUARANTINED).exists());
+    }
+}
+
+#[test]
+fn a_journal_that_is_damaged_from_its_first_byte_is_not_thrown_away() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    journal.outcome(&[], record(&[], 7), &[]).unwrap();
+    let path = segment_path(journal.folder(), 1);
+    drop(journal);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0xff], 9).unwrap();
+    for _ in 0..2 {
+        assert!(old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().is_empty());
+        assert!(path.exists() && path.with_extension(QUARANTINED).exists());
+    }
+}
+
+#[test]
+fn numbers_of_records_that_the_disk_refused_are_given_to_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = create(root.path());
+    journal.intent(&mut intent(70)).unwrap();
+    let refused = journal.intent(&mut intent(80)).unwrap();
+    journal.outcome(&[], record(&[], 7), &[]).unwrap();
+    // The next segment cannot be made: its place is taken, as it is where the disk has no room.
+    std::fs::create_dir(segment_path(journal.folder(), 2)).unwrap();
+    journal.outcome(&[refused], record(&[2], 8), &[]).unwrap();
+    while !journal.has_failed() {
+        journal.outcome(&[], record(&[], 7), &[]).unwrap();
+    }
+    let told = journal.unwritten();
+    assert_eq!(told.len(), 1, "shipped from memory");
+    std::fs::remove_dir(segment_path(journal.folder(), 2)).unwrap();
+    drop(journal);
+    let old = old_journals(root.path(), "other", &boot_id(), small(), &clock()).unwrap().pop().unwrap();
+    assert!(old.is_damaged && !old.is_whole && old.closed_intents == 1);
+    let closed = all_records(&old.journal).pop().unwrap();
+    assert_eq!(closed.cost_nano_usd, 70);
+    assert!(closed.seq > told[0].seq, "{} was given to another record before", closed.seq);
 }
 
 #[test]
