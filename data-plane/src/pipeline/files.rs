@@ -74,13 +74,14 @@ impl Files {
             return Err(Refusal::new(STAGE, ErrorCode::InvalidRequest, message));
         }
         let gateway = Arc::clone(draft.gateway());
-        let (count, before) = (wanted.len(), self.bytes);
+        let (count, mut arrived) = (wanted.len(), 0_u64);
         // Each future owns what it needs: they are polled in turn.
         let fetching = futures_util::stream::iter(wanted.into_iter().map(|file| fetch_one(Arc::clone(&gateway), file)));
         let mut fetching = fetching.buffered(AT_ONCE);
         while let Some((file, content, room)) = fetching.try_next().await? {
-            let bytes = u64::try_from(content.bytes.len()).unwrap_or(u64::MAX).saturating_mul(file.mentions);
-            self.bytes = self.bytes.saturating_add(bytes);
+            let bytes = u64::try_from(content.bytes.len()).unwrap_or(u64::MAX);
+            arrived = arrived.saturating_add(bytes);
+            self.bytes = self.bytes.saturating_add(bytes.saturating_mul(file.mentions));
             if self.bytes > MOST_BYTES {
                 let message =
                     format!("The files that the request names by URL are larger than {} MiB.", MOST_BYTES >> 20);
@@ -89,7 +90,7 @@ impl Files {
             self.rooms.push(room);
             self.fetched.insert(file.url, content.media_type, &content.bytes);
         }
-        draft.stage(STAGE, "fetched", format_args!("{count} files by URL, {} bytes", self.bytes - before));
+        draft.stage(STAGE, "fetched", format_args!("{count} files by URL, {arrived} bytes"));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 use super::entry::{self, Kind};
 use super::files::{keep_quarantined, lock_folder, new_segment, segment_path};
+pub use super::journal_error::JournalError;
 use crate::settings::JournalSettings;
 use helix_proto::v1;
 use helix_shared::time::Clock;
@@ -48,28 +49,6 @@ pub(super) struct SegmentHead {
     /// Whether the file [`INTACT`] stands beside the segments for as long as they hold every record.
     #[serde(default)]
     pub(super) has_intact: bool,
-}
-
-/// Why something could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The journal holds as much as it may, because records cannot be shipped.
-    #[error("the journal is full ({max_bytes} bytes); records wait for the control plane")]
-    Full {
-        /// The limit.
-        max_bytes: u64,
-    },
-    /// The disk refused.
-    #[error("the journal cannot write {path}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// An earlier write or sync failed; what is on disk is no longer certain.
-    #[error("the journal's disk failed earlier; restart on a healthy disk")]
-    Failed,
 }
 
 /// Proof that an intent is in the journal, and the claim on room for its outcome.

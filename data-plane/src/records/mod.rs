@@ -8,6 +8,7 @@ pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod journal;
+mod journal_error;
 pub mod recover;
 pub mod segment_scan;
 pub mod ship;
